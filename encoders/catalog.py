@@ -1,0 +1,155 @@
+"""From the name of an encoder to its spec, and to the encoder itself.
+
+`describe` needs no torch unless the weights are torchvision's own; `load` computes, and so
+imports what it needs only when called.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from encoders.errors import EncoderNotFound, WeightsRefused
+from encoders.protocol import Encoder
+from encoders.reference import EncoderReference
+from encoders.spec import EncoderSpec, Modality
+
+RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+_KNOWN = ("hashed", *(f"torchvision/{name}" for name in RESNETS))
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_HASHED_NAME = re.compile(r"hashed(/[0-9]{1,6})?")
+
+
+@dataclass(frozen=True)
+class _Family:
+    """How encoders of one kind are described and loaded, and which options they take."""
+
+    modalities: tuple[Modality, ...]
+    options: frozenset[str]
+    describe: Callable[[EncoderReference], EncoderSpec]
+    load: Callable[[EncoderReference, EncoderSpec], Encoder]
+
+
+def describe(reference: EncoderReference) -> EncoderSpec:
+    """The spec of the named encoder, without loading its weights.
+
+    Raises:
+        EncoderNotFound: no such encoder, revision, layer or file, or of another modality.
+        WeightsRefused: the files are there but cut off, incomplete or unsafe.
+    """
+    return _family(reference).describe(reference)
+
+
+def load(reference: EncoderReference) -> Encoder:
+    """The named encoder, ready to encode, with `spec` equal to what `describe` says.
+
+    Raises:
+        EncoderNotFound, WeightsRefused: as `describe`, and where the weights do not fit.
+        EncoderError: torch is missing or broken.
+    """
+    family = _family(reference)
+    spec = family.describe(reference)
+    encoder = family.load(reference, spec)
+    # Described once more: files replaced while they were being loaded are nobody's model.
+    if not encoder.spec == spec == family.describe(reference):
+        raise WeightsRefused(
+            "the model's files changed while it was loaded", item=reference.name, retry=True
+        )
+    return encoder
+
+
+def _family(reference: EncoderReference) -> _Family:
+    family = _named(reference.name)
+    if reference.modality not in family.modalities:
+        raise EncoderNotFound(
+            f"encodes {' or '.join(family.modalities)}, not {reference.modality!r}",
+            item=reference.name,
+        )
+    given = {"revision": reference.revision, "weights": reference.weights}
+    for option, value in given.items():
+        if value is not None and option not in family.options:
+            raise EncoderNotFound(
+                f"takes no {option}, but {value!r} is given",
+                item=reference.name,
+                do=f"Remove `{option}`.",
+            )
+    if reference.layer != "penultimate":
+        raise EncoderNotFound(
+            f"has no layer {reference.layer!r}",
+            item=reference.name,
+            do="The layers there are: penultimate.",
+        )
+    return family
+
+
+def _named(name: str) -> _Family:
+    kind, _, rest = name.partition("/")
+    if _HASHED_NAME.fullmatch(name):
+        return _HASHED
+    if kind == "torchvision" and rest in RESNETS:
+        return _TORCHVISION
+    if name.startswith("package:") or Path(name).is_absolute():
+        return _FOLDER
+    near = difflib.get_close_matches(name, _KNOWN, n=3, cutoff=0.8)
+    if _HUB_NAME.fullmatch(name) and kind not in ("hashed", "torchvision") and not near:
+        return _HUB
+    raise EncoderNotFound(
+        "no encoder of this name",
+        item=name,
+        do=(f"Did you mean {', '.join(near)}? " if near else "")
+        + f"There are {', '.join(_KNOWN)}, hashed/<dim>, package:<module>, "
+        "an absolute folder, and <owner>/<model> with a revision.",
+    )
+
+
+def _describe_hashed(reference: EncoderReference) -> EncoderSpec:
+    from encoders.hashed import DEFAULT_DIM, LARGEST_DIM, hashed_spec
+
+    dim = int(reference.name.partition("/")[2] or DEFAULT_DIM)
+    if not 1 <= dim <= LARGEST_DIM:
+        raise EncoderNotFound(f"dim must lie in 1..{LARGEST_DIM}", item=reference.name)
+    return hashed_spec(dim, "text" if reference.modality == "text" else "image")
+
+
+def _load_hashed(_: EncoderReference, spec: EncoderSpec) -> Encoder:
+    from encoders.hashed import HashedEncoder
+
+    return HashedEncoder(spec.dim, spec.modality)
+
+
+def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
+    from encoders.model_folder import find_folder
+    from encoders.sentence_folder import describe_folder
+
+    return describe_folder(find_folder(reference))
+
+
+def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
+    from encoders.model_folder import find_folder
+    from encoders.runtime import choose_device
+    from encoders.text import TextEncoder
+
+    return TextEncoder(find_folder(reference), spec, choose_device())
+
+
+def _describe_resnet(reference: EncoderReference) -> EncoderSpec:
+    from encoders.resnet_weights import describe_resnet
+
+    return describe_resnet(reference)
+
+
+def _load_resnet(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
+    from encoders.image import ImageEncoder
+    from encoders.resnet_weights import weights_file
+    from encoders.runtime import choose_device
+
+    return ImageEncoder(spec, weights_file(reference), choose_device())
+
+
+_HASHED = _Family(("text", "image"), frozenset(), _describe_hashed, _load_hashed)
+_FOLDER = _Family(("text",), frozenset(), _describe_sentence, _load_sentence)
+_HUB = _Family(("text",), frozenset({"revision"}), _describe_sentence, _load_sentence)
+_TORCHVISION = _Family(("image",), frozenset({"weights"}), _describe_resnet, _load_resnet)

@@ -1,0 +1,180 @@
+"""From the bytes of an image file to an upright RGB image, by rules that are written down.
+
+| the file                                     | outcome                                    |
+|----------------------------------------------|--------------------------------------------|
+| not `bytes`                                  | WRONG_TYPE                                 |
+| no bytes                                     | EMPTY_IMAGE                                |
+| another image format than `FORMATS`          | UNSUPPORTED_FORMAT                         |
+| more than `MAX_PIXELS`                       | IMAGE_TOO_LARGE, before decoding           |
+| a side under `MIN_SIDE`, or a strip          | IMAGE_TOO_SMALL                            |
+| 32-bit integers or floats                    | UNSUPPORTED_MODE: their range is unknown   |
+| cut off, a PNG without its end included      | TRUNCATED_IMAGE                            |
+| anything else Pillow cannot decode           | UNREADABLE_IMAGE                           |
+| EXIF orientation                             | turned upright: `exif-transpose`           |
+| several frames                               | the first: `first-frame`                   |
+| 16-bit grey                                  | divided by 257, not clipped: `grey16-to-8` |
+| transparency of any kind                     | laid on white: `alpha-on-white`            |
+| palette, grey, CMYK, YCbCr, LAB, 1-bit       | converted: `<mode>-to-rgb`                 |
+| a colour profile                             | ignored                                    |
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+
+from encoders.image_signatures import ends_early, other_format
+from encoders.protocol import Fact, Failure, Reason
+
+RULES_VERSION = 1
+"""Raise it when a rule above changes the pixels of any file."""
+
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+MAX_PIXELS = 50_000_000
+"""A 50 MP photo takes 150 MB as RGB, a few times that while it is converted."""
+MIN_SIDE = 8
+"""Smaller images are pixels of tracking and layout: enlarged thirtyfold they are one colour."""
+MAX_ASPECT = 100
+"""A strip thinner than this keeps nothing of itself in a square crop."""
+
+_DECODING_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+)
+"""What Pillow raises on hostile files: found on 2,134 of them, and by reading its plugins."""
+_GREY16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_UNKNOWN_RANGE = ("I", "F")
+
+
+@dataclass(frozen=True)
+class UprightImage:
+    """A decoded image, mode RGB, and its facts with the keys of `FACTS["image"]`.
+
+    Width and height are those of the file, before it is turned upright.
+    """
+
+    pixels: Image.Image
+    facts: Mapping[str, Fact]
+
+
+class _Refused(Exception):
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.failure = Failure(reason, message)
+
+
+def read_image(content: object) -> UprightImage | Failure:
+    """Decode by the rules above; never raises for what the bytes hold."""
+    if not isinstance(content, bytes):
+        return Failure(Reason.WRONG_TYPE, f"expected bytes, got {type(content).__name__}")
+    if not content:
+        return Failure(Reason.EMPTY_IMAGE, "no bytes")
+    # Other code in the process may have asked Pillow to fill what is missing with grey.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return _decode(image, content)
+    except _Refused as refused:
+        return refused.failure
+    except UnidentifiedImageError:
+        return _unidentified(content)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        return Failure(Reason.IMAGE_TOO_LARGE, _short(error))
+    except MemoryError:
+        return Failure(Reason.UNREADABLE_IMAGE, "no memory to decode it", retryable=True)
+    except EOFError as error:
+        return Failure(Reason.TRUNCATED_IMAGE, _short(error))
+    except _DECODING_ERRORS as error:
+        cut = "truncated" in str(error).lower()
+        return Failure(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, _short(error))
+
+
+def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
+    width, height = image.size
+    _require_size(width, height)
+    stored_mode = image.mode
+    if stored_mode in _UNKNOWN_RANGE:
+        raise _Refused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
+    if image.format == "PNG" and ends_early(content):
+        raise _Refused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
+    # Read before `load`, which turns a TIFF upright by itself and drops the tag.
+    orientation = _orientation(image)
+    image.load()
+    rules = ["exif-transpose"] if orientation != 1 else []
+    frames = int(getattr(image, "n_frames", 1))
+    if frames > 1:
+        rules.append("first-frame")
+    pixels = _to_rgb(ImageOps.exif_transpose(image), rules)
+    facts: dict[str, Fact] = {
+        "image_format": image.format or "",
+        "image_mode": stored_mode,
+        "image_width": width,
+        "image_height": height,
+        "image_orientation": orientation,
+        "image_frames": frames,
+        "image_rules": ",".join(rules),
+    }
+    return UprightImage(pixels, facts)
+
+
+def _require_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise _Refused(
+            Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels; the limit is {MAX_PIXELS:,}"
+        )
+    short, long = sorted((width, height))
+    if short < MIN_SIDE or long > MAX_ASPECT * short:
+        raise _Refused(
+            Reason.IMAGE_TOO_SMALL,
+            f"{width} × {height} pixels; sides start at {MIN_SIDE}, strips end at 1:{MAX_ASPECT}",
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    tag = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
+
+
+def _to_rgb(image: Image.Image, rules: list[str]) -> Image.Image:
+    if image.mode in _GREY16:
+        rules.append("grey16-to-8")
+        wide = np.asarray(image).astype(np.uint32)
+        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    if image.has_transparency_data:
+        rules.append("alpha-on-white")
+        if image.mode == "La":
+            image = image.convert("LA")
+        colours = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, colours).convert("RGB")
+    if image.mode != "RGB":
+        rules.append(f"{image.mode.lower()}-to-rgb")
+        image = image.convert("RGB")
+    return image
+
+
+def _unidentified(content: bytes) -> Failure:
+    other = other_format(content)
+    if other:
+        return Failure(Reason.UNSUPPORTED_FORMAT, f"{other} is not one of {', '.join(FORMATS)}")
+    return Failure(
+        Reason.UNREADABLE_IMAGE, f"broken, or not an image in one of {', '.join(FORMATS)}"
+    )
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

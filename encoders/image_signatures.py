@@ -1,0 +1,44 @@
+"""What the bytes of an image file say before anything decodes them."""
+
+from __future__ import annotations
+
+_OTHERS = (
+    (b"8BPS", "Photoshop"),
+    (b"%PDF", "PDF"),
+    (b"%!PS", "PostScript"),
+    (b"\x00\x00\x01\x00", "ICO"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"icns", "ICNS"),
+    (b"DDS ", "DDS"),
+    (b"qoif", "QOI"),
+    (b"SIMPLE  =", "FITS"),
+    (b"v/1\x01", "OpenEXR"),
+    *((b"P%d" % kind + space, "PNM") for kind in range(1, 8) for space in (b" ", b"\n")),
+)
+_ISO_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
+_PNG_HEADER = 8
+
+
+def other_format(content: bytes) -> str | None:
+    """The name of a well-known image format outside the allow-list, or None."""
+    for signature, name in _OTHERS:
+        if content.startswith(signature):
+            return name
+    if content[4:8] == b"ftyp":
+        return _ISO_BRANDS.get(content[8:12])
+    return "SVG" if b"<svg" in content[:1024] else None
+
+
+def ends_early(content: bytes) -> bool:
+    """Whether a PNG lacks its last chunk, IEND, whole: Pillow takes a PNG cut at 99 %.
+
+    Chunk layout: https://www.w3.org/TR/png-3/#5Chunk-layout (length, type, data, 4 of CRC).
+    """
+    at = _PNG_HEADER
+    while at + 12 <= len(content):
+        length = int.from_bytes(content[at : at + 4], "big")
+        if content[at + 4 : at + 8] == b"IEND":
+            return False
+        at += 12 + length
+    return True

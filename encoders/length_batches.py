@@ -1,0 +1,46 @@
+"""Texts of like length together, in shapes that no neighbour can change.
+
+A matrix product may sum in another order when its shape changes (measured: MKL with two
+threads, 64 to 192 rows against 1,024). So each text is padded to a width that follows from its
+own length alone and, where `fill` is set, each width always comes with the same number of rows:
+a vector is then bit for bit the same alone, among others, and in any order.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Positions of texts that share `width`; `rows` >= len(positions), the rest is filler."""
+
+    positions: Sequence[int]
+    width: int
+    rows: int
+
+
+def padded_width(length: int, longest: int) -> int:
+    """The smallest step of the ladder that holds `length`; steps of an eighth, at least 8 tokens.
+
+    Measured on news texts: 11 % padding; powers of two cost 42 %.
+    """
+    step = max(8, (1 << (length - 1).bit_length()) // 8)
+    return min(-(-length // step) * step, longest)
+
+
+def length_batches(
+    lengths: Sequence[int], *, longest: int, budget: int, fill: bool
+) -> Iterator[Batch]:
+    """Batches of at most `budget` padded tokens (or one text), the longest texts first."""
+    by_width: defaultdict[int, list[int]] = defaultdict(list)
+    for position, length in enumerate(lengths):
+        by_width[padded_width(length, longest)].append(position)
+    for width in sorted(by_width, reverse=True):
+        rows = max(1, budget // width)
+        positions = by_width[width]
+        for start in range(0, len(positions), rows):
+            chosen = positions[start : start + rows]
+            yield Batch(chosen, width, rows if fill else len(chosen))

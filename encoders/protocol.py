@@ -1,0 +1,94 @@
+"""What an encoder is: contents in; vectors, facts and failures out, as values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.spec import EncoderSpec, Modality
+
+Content = str | bytes
+"""Text (str, NFC) or the bytes of an image file; never a path or an address."""
+
+Purpose = Literal["document", "query"]
+Fact = int | bool | str
+
+FACTS: Mapping[Modality, Mapping[str, type]] = {
+    "text": {"tokens_used": int, "tokens_total": int, "truncated": bool},
+    "image": {
+        "image_format": str,
+        "image_mode": str,
+        "image_width": int,
+        "image_height": int,
+        "image_orientation": int,
+        "image_frames": int,
+        "image_rules": str,
+    },
+}
+"""The truth columns each row of a modality carries beside its vector."""
+
+
+class Reason(StrEnum):
+    """Why an item became a reject: a closed list, stable for consumers."""
+
+    EMPTY_TEXT = "empty_text"
+    INVALID_UNICODE = "invalid_unicode"
+    TEXT_TOO_LONG = "text_too_long"
+    EMPTY_IMAGE = "empty_image"
+    UNREADABLE_IMAGE = "unreadable_image"
+    TRUNCATED_IMAGE = "truncated_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    UNSUPPORTED_MODE = "unsupported_mode"
+    IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_TOO_SMALL = "image_too_small"
+    BAD_VECTOR = "bad_vector"
+    ENCODER_FAILED = "encoder_failed"
+    BAD_RECORD = "bad_record"
+    BAD_ID = "bad_id"
+    BAD_METADATA = "bad_metadata"
+    DUPLICATE_ID = "duplicate_id"
+    MISSING_CONTENT = "missing_content"
+    WRONG_TYPE = "wrong_type"
+    SOURCE_UNREADABLE = "source_unreadable"
+    CHANGED_DURING_RUN = "changed_during_run"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One content that got no vector, and whether trying again can help."""
+
+    reason: Reason
+    message: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The outcome for n contents: m vectors and n - m failures, each content in exactly one.
+
+    vectors: (m, dim) float32, unit norm where the spec says so.
+    positions: (m,) intp, ascending; `vectors[j]` belongs to `contents[positions[j]]`.
+    facts: m mappings with the keys of `FACTS[modality]`, in the same order.
+    failures: by position in the contents.
+    """
+
+    vectors: NDArray[np.float32]
+    positions: NDArray[np.intp]
+    facts: Sequence[Mapping[str, Fact]]
+    failures: Mapping[int, Failure]
+
+
+class Encoder(Protocol):
+    """A loaded model. `vectors[j]` depends on its own content alone, never on its neighbours."""
+
+    @property
+    def spec(self) -> EncoderSpec: ...
+
+    def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
+        """Encode `contents`; a bad content is a failure, never an exception for the others."""
+        ...

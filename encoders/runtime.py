@@ -1,0 +1,79 @@
+"""What computes: torch itself, the device, the threads."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+
+from encoders.errors import EncoderError
+
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
+_INSTALL = 'Install the pair with: pip install "commonspace[encoders]".'
+
+
+def require_torch() -> None:
+    """Import torch, and torchvision where it is installed.
+
+    Raises:
+        EncoderError: torch is missing, or the two are not builds of one pair.
+    """
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise EncoderError(f"{error.name} is not installed", do=_INSTALL) from error
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    try:
+        import torchvision  # noqa: F401
+    except (RuntimeError, ImportError, OSError) as error:
+        # A CPU build of one beside a CUDA build of the other: `torchvision::nms does not exist`.
+        raise EncoderError(
+            "torch and torchvision are not builds of one pair",
+            do="Install both from the same index, in one command, for example: "
+            "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu",
+        ) from error
+
+
+def choose_device() -> str:
+    """`cuda` where there is one, else `cpu`; `COMMONSPACE_DEVICE` decides where it is set.
+
+    Also limits torch's threads to `COMMONSPACE_THREADS` where that is set, and switches
+    TensorFloat-32 off.
+
+    Raises:
+        EncoderError: a setting that is not valid, or a device that is not there.
+    """
+    require_torch()
+    import torch
+
+    _limit_threads()
+    # TensorFloat-32 keeps 10 bits of the mantissa: beyond every spec's tolerance.
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    wanted = os.environ.get("COMMONSPACE_DEVICE", "")
+    if not wanted:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if not _DEVICE.fullmatch(wanted):
+        raise EncoderError(
+            f"COMMONSPACE_DEVICE is {wanted!r}", do="Set it to cpu, cuda or cuda:<number>."
+        )
+    number = int(wanted.partition(":")[2] or 0)
+    if wanted != "cpu" and number >= torch.cuda.device_count():
+        raise EncoderError(
+            f"COMMONSPACE_DEVICE is {wanted!r}, but {torch.cuda.device_count()} CUDA devices "
+            "can be seen",
+            do="Unset it, or set it to cpu.",
+        )
+    return wanted
+
+
+def _limit_threads() -> None:
+    import torch
+
+    threads = os.environ.get("COMMONSPACE_THREADS", "")
+    if not threads:
+        return
+    if not threads.isdecimal() or int(threads) == 0:
+        raise EncoderError(f"COMMONSPACE_THREADS is {threads!r}", do="Set it to a number above 0.")
+    torch.set_num_threads(int(threads))

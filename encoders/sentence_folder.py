@@ -1,0 +1,199 @@
+"""From a sentence-transformers folder to its spec: what decides a vector, read from the files.
+
+Nothing is executed and no tensor is read. Refused are: pickles, code of the folder's own,
+adapters, and modules or settings whose effect this package does not reproduce.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from encoders.digest import sha256_of
+from encoders.errors import WeightsRefused
+from encoders.model_json import read_mapping
+from encoders.module_list import ModuleEntry, read_modules
+from encoders.safetensors_file import require_whole
+from encoders.spec import EncoderSpec
+
+TEXT_RULES = 1
+"""Version of `text_rules`: raise it when a text that was encoded is refused, or the reverse."""
+
+_DECIDING = {".json", ".txt", ".model", ".jinja", ".safetensors"}
+_NOT_DECIDING = {
+    "config_sentence_transformers.json",  # its prompts are in the spec, the rest is versions
+    "data_config.json",
+    "LICENSE.txt",
+    "requirements.txt",
+    "model.safetensors.index.json",  # its shards are digested
+}
+_UNSUPPORTED = ("query_length", "document_length", "query_expansion", "processing_kwargs")
+
+
+def describe_folder(folder: Path) -> EncoderSpec:
+    """The spec of the model in `folder`.
+
+    Raises:
+        EncoderNotFound: the folder or one of its files is missing.
+        WeightsRefused: weights are pickled, cut off or missing, or the folder brings code.
+    """
+    modules = read_modules(folder)
+    transformer = folder / modules[0].path
+    settings = _transformer_settings(transformer)
+    pooling = _pooling(folder, modules)
+    config = read_mapping(transformer / "config.json")
+    digests = _digests(folder, modules)
+    weights = _weights(transformer, folder, digests)
+    return EncoderSpec(
+        kind="sentence-transformers",
+        modality="text",
+        architecture=_architecture(config),
+        weights=weights,
+        trained=True,
+        files=digests,
+        preprocessing={
+            "rules": TEXT_RULES,
+            "modules": [module.kind for module in modules],
+            "lower_case": bool(settings.get("do_lower_case", False)),
+            "pool_prompt": pooling.get("include_prompt", True),
+            "normalise": "model" if modules[-1].kind == "Normalize" else "added",
+        },
+        layer="last_hidden_state",
+        pooling="+".join(_pooling_modes(pooling)),
+        prompts=_prompts(folder),
+        max_tokens=_max_tokens(transformer, settings, config),
+        overflow="truncate",
+        dim=_dim(folder, modules, pooling),
+    )
+
+
+def _transformer_settings(transformer: Path) -> Mapping[str, Any]:
+    if (transformer / "adapter_config.json").exists():
+        raise WeightsRefused(
+            "an adapter, not a whole model",
+            item=str(transformer),
+            do="Merge the adapter into its base model and save that.",
+        )
+    settings = read_mapping(transformer / "sentence_bert_config.json")
+    task = settings.get("transformer_task", "feature-extraction")
+    unknown = [key for key in _UNSUPPORTED if settings.get(key)]
+    if task != "feature-extraction":
+        unknown.append(f"transformer_task {task}")
+    if "modality_config" in settings and "text" not in settings["modality_config"]:
+        unknown.append("modality_config without text")
+    if unknown:
+        raise WeightsRefused(
+            f"unsupported settings: {', '.join(unknown)}",
+            item=str(transformer / "sentence_bert_config.json"),
+        )
+    return settings
+
+
+def _pooling(folder: Path, modules: Sequence[ModuleEntry]) -> Mapping[str, Any]:
+    paths = [module.path for module in modules if module.kind == "Pooling"]
+    if len(paths) != 1:
+        raise WeightsRefused(f"{len(paths)} pooling modules instead of one", item=str(folder))
+    return read_mapping(folder / paths[0] / "config.json")
+
+
+def _pooling_modes(config: Mapping[str, Any]) -> list[str]:
+    """The modes in the order in which sentence-transformers concatenates them."""
+    mode = config.get("pooling_mode")
+    if mode is not None:
+        return [mode] if isinstance(mode, str) else list(mode)
+    flags = {
+        "pooling_mode_cls_token": "cls",
+        "pooling_mode_max_tokens": "max",
+        "pooling_mode_mean_tokens": "mean",
+        "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
+        "pooling_mode_weightedmean_tokens": "weightedmean",
+        "pooling_mode_lasttoken": "lasttoken",
+    }
+    return [mode for flag, mode in flags.items() if config.get(flag)] or ["mean"]
+
+
+def _dim(folder: Path, modules: Sequence[ModuleEntry], pooling: Mapping[str, Any]) -> int:
+    dense = [module.path for module in modules if module.kind == "Dense"]
+    try:
+        if dense:
+            return int(read_mapping(folder / dense[-1] / "config.json")["out_features"])
+        width = pooling.get("embedding_dimension") or pooling["word_embedding_dimension"]
+        return int(width) * len(_pooling_modes(pooling))
+    except KeyError as error:
+        raise WeightsRefused(f"no {error} in a module's config.json", item=str(folder)) from error
+
+
+def _max_tokens(transformer: Path, settings: Mapping[str, Any], config: Mapping[str, Any]) -> int:
+    """`max_seq_length`; where none is set, what sentence-transformers falls back to."""
+    if settings.get("max_seq_length"):
+        return int(settings["max_seq_length"])
+    tokenizer = read_mapping(transformer / "tokenizer_config.json")
+    limits = [tokenizer.get("model_max_length"), config.get("max_position_embeddings")]
+    known = [int(limit) for limit in limits if limit and limit > 0]
+    if not known or min(known) > 1_000_000:
+        raise WeightsRefused(
+            "no longest input is set",
+            item=str(transformer),
+            do="Set max_seq_length in sentence_bert_config.json.",
+        )
+    return min(known)
+
+
+def _prompts(folder: Path) -> dict[str, str]:
+    """As `encode_document` and `encode_query` of sentence-transformers choose them."""
+    path = folder / "config_sentence_transformers.json"
+    settings = read_mapping(path) if path.exists() else {}
+    saved = {name: text for name, text in settings.get("prompts", {}).items() if text is not None}
+    default = saved.get(settings.get("default_prompt_name"), "")
+    documents = (saved[name] for name in ("document", "passage", "corpus") if name in saved)
+    return {"document": next(documents, default), "query": saved.get("query", default)}
+
+
+def _architecture(config: Mapping[str, Any]) -> str:
+    name = str((config.get("architectures") or [config.get("model_type", "unknown")])[0])
+    depth, width = config.get("num_hidden_layers"), config.get("hidden_size")
+    return f"{name}-{depth}x{width}" if depth and width else name
+
+
+def _digests(folder: Path, modules: Sequence[ModuleEntry]) -> dict[str, str]:
+    places = {folder, *(folder / module.path for module in modules)}
+    return {
+        path.relative_to(folder).as_posix(): sha256_of(path)
+        for place in sorted(places)
+        if place.is_dir()
+        for path in sorted(place.iterdir())
+        if path.is_file() and path.suffix in _DECIDING and path.name not in _NOT_DECIDING
+    }
+
+
+def _weights(transformer: Path, folder: Path, digests: dict[str, str]) -> str:
+    """Check every weights file; take the transformer's out of `digests` and name them."""
+    index = transformer / "model.safetensors.index.json"
+    if (transformer / "model.safetensors").exists():
+        shards = ["model.safetensors"]
+    elif index.exists():
+        shards = sorted(set(read_mapping(index).get("weight_map", {}).values()))
+    else:
+        shards = []
+    if not shards:
+        pickled = sorted(path.name for path in transformer.glob("*.bin"))
+        kind = f"only pickled weights ({', '.join(pickled)})" if pickled else "no weights"
+        raise WeightsRefused(
+            kind,
+            item=str(transformer),
+            do="Provide model.safetensors: a pickle can run code when it is opened. "
+            "Loading and saving the model once with safe_serialization=True writes one.",
+        )
+    for name in digests:
+        if name.endswith(".safetensors"):
+            require_whole(folder / name)
+    prefix = transformer.relative_to(folder)
+    missing = [name for name in shards if (prefix / name).as_posix() not in digests]
+    if missing:
+        raise WeightsRefused(f"shards are missing: {', '.join(missing)}", item=str(transformer))
+    parts = [digests.pop((prefix / name).as_posix()) for name in shards]
+    if len(parts) == 1:
+        return f"sha256:{parts[0]}"
+    return f"sha256:{hashlib.sha256(' '.join(parts).encode()).hexdigest()}"

@@ -1,0 +1,78 @@
+"""Loading a sentence-transformers folder so that no weight is a guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
+
+from encoders.errors import WeightsRefused
+from encoders.module_list import read_modules
+from encoders.spec import EncoderSpec
+
+_UNUSED = ("pooler.",)
+"""Weights no vector depends on: the vector is pooled from `last_hidden_state`."""
+
+
+def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransformer:
+    """The model in fp32 and evaluation mode, every weight taken from the folder's files.
+
+    Raises:
+        WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, or the
+            model's dim or longest input is not what the spec says.
+    """
+    options = {"dtype": torch.float32, "use_safetensors": True}
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs=dict(options),
+        )
+        _require_every_weight(model[0].auto_model, folder, options)
+    except WeightsRefused:
+        raise
+    # What the libraries raise for a folder that does not fit together is not a closed list.
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError,
+            RuntimeError, SafetensorError) as error:  # fmt: skip
+        raise WeightsRefused(
+            f"cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
+            item=str(folder),
+            do="Check that the folder is whole and that its files belong together.",
+        ) from error
+    _require_as_described(model, spec, folder)
+    return model.eval().requires_grad_(False)
+
+
+def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> None:
+    """Transformers fills a missing weight with random values; ask it which were missing.
+
+    Only a load reports them, and only the class itself hands the report out: a second load.
+    """
+    transformer = folder / read_modules(folder)[0].path
+    _, report = type(model).from_pretrained(
+        str(transformer), local_files_only=True, output_loading_info=True, **options
+    )
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(_UNUSED))
+    misshapen = sorted(str(key) for key in report["mismatched_keys"])
+    if missing or misshapen:
+        named = ", ".join((missing + misshapen)[:3])
+        raise WeightsRefused(
+            f"{len(missing)} weights are missing and {len(misshapen)} misshapen, such as {named}",
+            item=str(folder),
+            do="Copy or download the weights anew; loaded like this they would be random.",
+        )
+
+
+def _require_as_described(model: SentenceTransformer, spec: EncoderSpec, folder: Path) -> None:
+    found = (model.get_embedding_dimension(), model.max_seq_length)
+    if found != (spec.dim, spec.max_tokens):
+        raise WeightsRefused(
+            f"makes {found[0]} dimensions from {found[1]} tokens, "
+            f"where its files say {spec.dim} from {spec.max_tokens}",
+            item=str(folder),
+        )

@@ -1,0 +1,107 @@
+"""The encoder spec: everything that decides what a vector means, and nothing else.
+
+Two vectors may be compared exactly when the fingerprints of their specs are equal.
+Device, batch size, threads and paths are not part of a spec: they may change speed,
+never meaning.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any, Literal
+
+Modality = Literal["text", "image"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderSpec:
+    """A frozen description of an encoder; equal fingerprints mean comparable vectors."""
+
+    kind: str
+    """Which loader built it: `sentence-transformers`, `torchvision` or `hashed`."""
+    modality: Modality
+    architecture: str
+    weights: str
+    """`sha256:<hex>` of the weights file, or the words that say there are none."""
+    trained: bool
+    """False for random weights: such vectors carry no meaning beyond low-level texture."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """sha256 of every further model file that decides a vector (tokenizer, configuration)."""
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    layer: str = ""
+    pooling: str = ""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """Prefixes by purpose: `document` and `query`."""
+    max_tokens: int | None = None
+    overflow: str = ""
+    """What happens to content beyond `max_tokens`: `truncate`, or empty where it cannot be."""
+    normalised: bool = True
+    """True: every vector has Euclidean norm 1 (to 1e-3)."""
+    dim: int
+    metric: Literal["cosine"] = "cosine"
+    dtype: Literal["float32"] = "float32"
+    tolerance: float = 1e-4
+    """Largest |difference| of one component between devices, in fp32."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> EncoderSpec:
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value[key] for key in value if key in known})
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the spec's canonical JSON: sorted keys, no spaces, UTF-8."""
+        canonical = json.dumps(
+            self.to_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def label(self) -> str:
+        """A short name for people; says so where no training stands behind the vectors."""
+        name = f"{self.kind}/{self.architecture}"
+        if self.trained:
+            return name
+        return f"{name} (UNTRAINED: {self.weights.partition(':')[0]})"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One key in which two specs differ."""
+
+    key: str
+    old: Any
+    new: Any
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_short(self.old)} -> {_short(self.new)}"
+
+
+def differences(old: EncoderSpec, new: EncoderSpec) -> list[Difference]:
+    """Every key in which the two specs differ, nested keys dotted, in sorted order."""
+    before, after = dict(_flatten(old.to_json())), dict(_flatten(new.to_json()))
+    return [
+        Difference(key, before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            yield from _flatten(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", list(inner) if isinstance(inner, tuple) else inner
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 40 else f"{text[:24]}…"

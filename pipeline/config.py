@@ -1,0 +1,293 @@
+"""The collection file: one TOML file says what is pulled, encoded and published.
+
+Loading is light (pydantic only), so that a scheduler can parse hundreds of files.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from encoders.reference import EncoderReference
+from encoders.spec import Modality
+from pipeline.errors import UserMistake
+
+NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(NAME, value) or len(value) > 64:
+        raise ValueError("must be lower-case letters and digits, joined by single '-' or '_'")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
+RESERVED = frozenset(
+    {"id", "vector", "content_digest", "row_digest", "partition", "source_uri", "encoded_at", "run"}
+)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CollectionSection(_Section):
+    """Who owns the collection, and when it runs."""
+
+    name: Name
+    owner: str
+    schedule: str | None = None
+    description: str = ""
+
+
+class SourceSection(_Section):
+    """Where items come from. `uri` is a path or glob; `{partition}` in it makes partitions."""
+
+    kind: Literal["folder", "csv", "jsonl", "parquet"]
+    uri: str
+    id: str = ""
+    metadata: dict[str, ColumnType] = {}
+    encoding: str = "utf-8"
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    columns: tuple[str, ...] | None = None
+    image_root: str | None = None
+    text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
+    image_suffixes: tuple[str, ...] = (
+        ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+    )  # fmt: skip
+
+    @field_validator("columns", "text_suffixes", "image_suffixes", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _typed(cls, value: Any) -> Any:
+        return dict.fromkeys(value, "string") if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _coherent(self) -> SourceSection:
+        if self.kind == "folder":
+            if self.id not in {"", "stem", "path"}:
+                raise ValueError('a folder\'s `id` is "stem" (pairs a text and an image) or "path"')
+            if self.metadata:
+                raise ValueError("a folder has no columns: `metadata` belongs to tables")
+        elif not self.id:
+            raise ValueError(f"a {self.kind} source needs `id`: the column with a stable id")
+        return self
+
+
+class SpaceSection(_Section):
+    """One space: which content, seen through which encoder, at which version."""
+
+    name: Name
+    version: int = Field(default=1, ge=1)
+    encoder: str
+    revision: str | None = None
+    weights: str | None = None
+    layer: str = "penultimate"
+    fields: tuple[str, ...] = ()
+    image: str | None = None
+
+    @field_validator("fields", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_content(self) -> SpaceSection:
+        if bool(self.fields) == bool(self.image):
+            raise ValueError("a space needs exactly one of `fields` (text) and `image`")
+        return self
+
+    @property
+    def modality(self) -> Modality:
+        return "image" if self.image else "text"
+
+
+class GatesSection(_Section):
+    """Limits that a run must keep, or nothing of it is published."""
+
+    max_reject_share: float = Field(default=0.01, ge=0, le=1)
+    max_deleted_share: float = Field(default=0.2, ge=0, le=1)
+
+
+class RunSection(_Section):
+    """How the work is cut; never what it means."""
+
+    shard_rows: int = Field(default=4096, ge=1)
+
+
+class Collection(_Section):
+    """A whole collection file, checked."""
+
+    collection: CollectionSection
+    source: SourceSection
+    space: tuple[SpaceSection, ...]
+    gates: GatesSection = GatesSection()
+    run: RunSection = RunSection()
+    path: Path = Field(exclude=True)
+
+    @field_validator("space", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Collection:
+        if not self.space:
+            raise ValueError("at least one [[space]] is needed")
+        names = [(space.name, space.version) for space in self.space]
+        if len(set(names)) < len(names):
+            raise ValueError("two spaces share a name and a version")
+        if clash := RESERVED & self.source.metadata.keys():
+            raise ValueError(f"metadata columns with reserved names: {', '.join(sorted(clash))}")
+        return self
+
+    @property
+    def name(self) -> str:
+        return self.collection.name
+
+    @cached_property
+    def source_uri(self) -> str:
+        """The source's path or glob, relative ones resolved against the file's folder."""
+        return _resolve(self.source.uri, self.path.parent)
+
+    def find_space(self, name: str, version: int | None = None) -> SpaceSection:
+        """The space of that name; the highest version where none is asked for."""
+        found = [s for s in self.space if s.name == name and version in (None, s.version)]
+        if not found:
+            raise UserMistake(
+                f"collection {self.name} has no space {name!r}"
+                + (f" v{version}" if version else "")
+                + near(name, [s.name for s in self.space])
+            )
+        return max(found, key=lambda space: space.version)
+
+    def reference(self, space: SpaceSection) -> EncoderReference:
+        """The encoder of a space as its owner named it, with paths made absolute."""
+        name, weights, folder = space.encoder, space.weights, self.path.parent
+        if name.startswith((".", "/", "~")):
+            name = _resolve(name, folder)
+        if weights and weights.endswith((".safetensors", ".pth", ".pt")):
+            weights = _resolve(weights, folder)
+        return EncoderReference(name, space.modality, space.revision, weights, space.layer)
+
+
+def load_collection(path: Path) -> Collection:
+    """Read and check one collection file; every mistake in it is named at once.
+
+    Raises UserMistake.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserMistake(f"cannot be read: {error.strerror}", item=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserMistake(f"is not valid TOML: {error}", item=str(path)) from error
+    try:
+        return Collection.model_validate({**document, "path": path.resolve()})
+    except ValidationError as error:
+        faults = "\n  ".join(_explain(fault) for fault in error.errors())
+        raise UserMistake(f"has mistakes:\n  {faults}", item=str(path)) from error
+
+
+def collections_folder() -> Path:
+    """The folder of collection files: COMMONSPACE_COLLECTIONS, or the default."""
+    return Path(os.environ.get("COMMONSPACE_COLLECTIONS", "dags/collections"))
+
+
+def warehouse_address() -> str:
+    """Where releases are published: COMMONSPACE_WAREHOUSE, or the default."""
+    return os.environ.get("COMMONSPACE_WAREHOUSE", "./warehouse")
+
+
+def collection_files(folder: Path | None = None) -> list[Path]:
+    """Every collection file of the folder, by name. Raises UserMistake where there is none."""
+    folder = folder or collections_folder()
+    if not folder.is_dir():
+        raise UserMistake(
+            "there is no such folder of collection files",
+            item=str(folder),
+            do="Set COMMONSPACE_COLLECTIONS to the folder of your TOML files.",
+        )
+    return sorted(folder.glob("*.toml"))
+
+
+def find_collection(name: str, folder: Path | None = None) -> Collection:
+    """The collection of that name, or the file at that path. Raises UserMistake."""
+    if name.endswith(".toml"):
+        return load_collection(Path(name))
+    names = []
+    for path in collection_files(folder):
+        declared = _declared_name(path)
+        if declared == name:
+            return load_collection(path)
+        names.append(declared)
+    raise UserMistake(
+        f"there is no collection {name!r} in {folder or collections_folder()}" + near(name, names),
+        do="`commonspace show` lists what there is.",
+    )
+
+
+def near(word: str, known: list[str]) -> str:
+    """` (did you mean …?)`, or what there is to choose from."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (known: {', '.join(sorted(set(known)))})" if known else ""
+
+
+def _declared_name(path: Path) -> str:
+    try:
+        name = tomllib.loads(path.read_text(encoding="utf-8"))["collection"]["name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return path.stem
+    return str(name)
+
+
+def _resolve(path: str, folder: Path) -> str:
+    expanded = Path(path).expanduser()
+    return os.path.normpath(expanded if expanded.is_absolute() else folder / expanded)
+
+
+_MODELS: dict[str, type[BaseModel]] = {
+    "collection": CollectionSection,
+    "source": SourceSection,
+    "space": SpaceSection,
+    "gates": GatesSection,
+    "run": RunSection,
+}
+
+
+def _explain(fault: Any) -> str:
+    where = [part for part in fault["loc"] if not str(part).startswith("function")]
+    key = ".".join(f"[{p}]" if isinstance(p, int) else str(p) for p in where).replace(".[", "[")
+    if fault["type"] == "extra_forbidden":
+        model = _MODELS.get(str(where[0]), Collection) if len(where) > 1 else Collection
+        known = [name for name in model.model_fields if name != "path"]
+        return f"{key}: unknown key" + near(str(where[-1]), known)
+    if fault["type"] == "missing":
+        return f"{key}: is required"
+    message = re.sub(r"^Value error, ", "", fault["msg"])
+    message = message[0].lower() + message[1:]
+    given = fault["input"]
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return f"{key or 'file'}: {message}{shown}"

@@ -1,0 +1,165 @@
+"""What a space promises: its name, its spec, its columns; checked on every write and read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from encoders.spec import EncoderSpec, differences
+from pipeline.errors import ContractBroken, NotPublished
+from pipeline.records import COLUMN_TYPES, fact_fields, vector_type
+from pipeline.store import Store
+
+METADATA_KEY = b"commonspace"
+NORM_TOLERANCE = 1e-3
+"""How far a unit vector's Euclidean norm may stand from 1; float32 sums of 2048 squares
+stay below 1e-5, so this only catches vectors that were never normalised."""
+
+
+@dataclass(frozen=True)
+class SpaceName:
+    """`collection/space/vN`, the name consumers use."""
+
+    collection: str
+    space: str
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.collection}/{self.space}/v{self.version}"
+
+    @property
+    def table(self) -> str:
+        """The name of the LanceDB table."""
+        return f"{self.collection}__{self.space}__v{self.version}"
+
+    def key(self, rest: str) -> str:
+        return f"{self}/{rest}"
+
+
+def parse_name(text: str) -> tuple[str, str, int | None]:
+    """`collection/space` or `collection/space/vN`. Raises NotPublished for anything else."""
+    match = re.fullmatch(r"([a-z0-9_-]+)/([a-z0-9_-]+)(?:/v([0-9]+))?", text)
+    if not match:
+        raise NotPublished(
+            f"{text!r} names no space: write collection/space or collection/space/v1",
+            do="`commonspace show` lists what there is.",
+        )
+    return match[1], match[2], int(match[3]) if match[3] else None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The agreement stored with a space, in its files and in its table."""
+
+    space: str
+    fingerprint: str
+    spec: EncoderSpec
+    metadata: Mapping[str, str]
+    """Metadata columns by declared type."""
+
+    @classmethod
+    def of(cls, name: SpaceName, spec: EncoderSpec, metadata: Mapping[str, str]) -> Contract:
+        return cls(str(name), spec.fingerprint, spec, dict(metadata))
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Contract:
+        spec = EncoderSpec.from_json(value["spec"])
+        return cls(value["space"], value["fingerprint"], spec, value["metadata"])
+
+    def to_bytes(self) -> bytes:
+        return (json.dumps(asdict(self), sort_keys=True, indent=1) + "\n").encode()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of every part and of the LanceDB table, the contract in the metadata."""
+        return pa.schema(
+            [
+                pa.field("id", pa.string(), nullable=False),
+                pa.field("vector", vector_type(self.spec), nullable=False),
+                *(pa.field(name, COLUMN_TYPES[kind]) for name, kind in self.metadata.items()),
+                *fact_fields(self.spec),
+                pa.field("partition", pa.string()),
+                pa.field("source_uri", pa.string(), nullable=False),
+                pa.field("content_digest", pa.string(), nullable=False),
+                pa.field("row_digest", pa.string(), nullable=False),
+                pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
+                pa.field("run", pa.string(), nullable=False),
+            ],
+            metadata={METADATA_KEY: json.dumps(asdict(self), sort_keys=True)},
+        )
+
+
+def stored_contract(store: Store, name: SpaceName) -> Contract | None:
+    """The contract a space was first published under, or None where it never was."""
+    data = store.read(name.key("spec.json"))
+    return None if data is None else Contract.from_json(json.loads(data.to_pybytes()))
+
+
+def agree(store: Store, name: SpaceName, contract: Contract) -> None:
+    """Refuse a contract that differs from the stored one; the first one is yet to be stored.
+
+    Raises ContractBroken, naming every difference.
+    """
+    stored = stored_contract(store, name)
+    if stored is None or stored == contract:
+        return
+    found = [str(difference) for difference in differences(stored.spec, contract.spec)]
+    for column in sorted(stored.metadata.keys() | contract.metadata.keys()):
+        old, new = stored.metadata.get(column), contract.metadata.get(column)
+        if old != new:
+            found.append(f"metadata column {column}: {old or 'nothing'} -> {new or 'nothing'}")
+    raise ContractBroken(
+        "the space was published under another contract:\n  " + "\n  ".join(found),
+        item=str(name),
+        do=f"Its vectors or columns would be mixed. Set version = {name.version + 1} for this "
+        f"space to fill a new one beside it, or restore what changed.",
+    )
+
+
+def check_schema(found: pa.Schema, contract: Contract, where: str) -> None:
+    """Refuse a file or table whose columns or stored contract differ. Raises ContractBroken."""
+    expected = contract.schema
+    faults = [
+        f"column {name}: {_type(expected, name)} agreed, {_type(found, name)} found"
+        for name in dict.fromkeys([*expected.names, *found.names])
+        if _type(expected, name) != _type(found, name)
+    ]
+    written = (found.metadata or {}).get(METADATA_KEY)
+    if written is None:
+        faults.append("it carries no contract")
+    else:
+        stored = Contract.from_json(json.loads(written))
+        if stored.space != contract.space:
+            faults.append(f"it belongs to {stored.space}")
+        faults += [str(difference) for difference in differences(contract.spec, stored.spec)]
+    if faults:
+        raise ContractBroken(
+            "does not keep the contract:\n  " + "\n  ".join(faults),
+            item=where,
+            do=f"Something other than commonspace wrote to {contract.space}. "
+            "`commonspace verify` says what is whole.",
+        )
+
+
+def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.bool_]:
+    """(n,) True for each of the (n, dim) vectors that must not be published.
+
+    NaN, infinite, zero, or of a norm other than 1 where the spec says unit.
+    """
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    bad = ~np.isfinite(norms) | (norms == 0)
+    if spec.normalised:
+        bad |= np.abs(norms - 1) > NORM_TOLERANCE
+    return bad
+
+
+def _type(schema: pa.Schema, name: str) -> str:
+    index = schema.get_field_index(name)
+    return "nothing" if index < 0 else str(schema.field(index).type).replace("element", "item")

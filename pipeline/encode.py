@@ -1,0 +1,151 @@
+"""Encode: one shard of the plan into one file of vectors and failures.
+
+A shard's name is the digest of what it holds, so a finished one is never made twice,
+whichever run, retry or twin of a task asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from encoders.protocol import FACTS, Content, Encoder, Failure, Reason
+from encoders.spec import EncoderSpec
+from pipeline.config import Collection, SpaceSection
+from pipeline.content import content_of
+from pipeline.contract import bad_vectors
+from pipeline.errors import ContractBroken
+from pipeline.parquet import table_bytes
+from pipeline.progress import Progress
+from pipeline.records import Unreadable, digest_of, shard_schema
+from pipeline.source import Source
+from pipeline.store import Store
+
+WINDOW_ITEMS = 1024
+WINDOW_BYTES = 64 * 2**20
+
+Loaded = tuple[str, str, Content | Failure]
+"""id, planned digest, content."""
+
+
+def encode_shard(
+    work: pa.Table,
+    key: str,
+    collection: Collection,
+    space: SpaceSection,
+    source: Source,
+    encoder: Encoder,
+    store: Store,
+    run: str,
+    progress: Progress,
+) -> None:
+    """Encode `work` (`id`, `digest`, `locator`) into the shard file `key`.
+
+    The next window is loaded while this one is encoded; memory holds two windows and the
+    shard's vectors. Raises ContractBroken where the encoder breaks its protocol.
+    """
+    windows = _windows(_load(work, collection, space, source))
+    tables = []
+    with ThreadPoolExecutor(1, "load") as ahead:
+        waiting = ahead.submit(next, windows, None)
+        while (window := waiting.result()) is not None:
+            waiting = ahead.submit(next, windows, None)
+            tables.append(_encode_window(window, encoder, run))
+            progress.advance(len(window))
+    store.create(key, table_bytes(pa.concat_tables(tables)))
+
+
+def _load(
+    work: pa.Table, collection: Collection, space: SpaceSection, source: Source
+) -> Iterator[Loaded]:
+    """Each planned item's content; one that is no longer what was planned is a failure."""
+    ids, digests = work["id"].to_pylist(), work["digest"].to_pylist()
+    records = source.load(work["locator"].to_pylist())
+    for item, digest, record in zip(ids, digests, records, strict=True):
+        if isinstance(record, Unreadable):
+            yield item, digest, record.failure
+            continue
+        content = content_of(record, space, collection.source.image_root)
+        if content is None or (not isinstance(content, Failure) and digest_of(content) != digest):
+            message = "the source changed after it was pulled"
+            content = Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
+        yield item, digest, content
+
+
+def _windows(items: Iterator[Loaded]) -> Iterator[list[Loaded]]:
+    window: list[Loaded] = []
+    size = 0
+    for item in items:
+        window.append(item)
+        size += 0 if isinstance(item[2], Failure) else len(item[2])
+        if len(window) == WINDOW_ITEMS or size > WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
+def _encode_window(window: Sequence[Loaded], encoder: Encoder, run: str) -> pa.Table:
+    spec = encoder.spec
+    loaded = [n for n, (_, _, content) in enumerate(window) if not isinstance(content, Failure)]
+    contents = [content for _, _, content in window if not isinstance(content, Failure)]
+    failures = {n: c for n, (_, _, c) in enumerate(window) if isinstance(c, Failure)}
+    encoded = encoder.encode(contents)
+    failures |= {loaded[n]: failure for n, failure in encoded.failures.items()}
+    at = [loaded[n] for n in encoded.positions.tolist()]
+    _check(encoded.vectors, [*at, *failures], len(window), spec)
+    vectors = np.zeros((len(window), spec.dim), np.float32)
+    facts: list[dict[str, Any]] = [dict.fromkeys(FACTS[spec.modality]) for _ in window]
+    for row, vector, truth in zip(at, encoded.vectors, encoded.facts, strict=True):
+        vectors[row] = vector
+        facts[row] = dict(truth)
+    for row in (
+        row for row, bad in zip(at, bad_vectors(encoded.vectors, spec), strict=True) if bad
+    ):
+        failures[row] = Failure(Reason.BAD_VECTOR, "the vector is not finite or not of unit norm")
+        vectors[row] = 0
+    return _table(window, vectors, facts, failures, spec, run)
+
+
+def _check(vectors: np.ndarray, outcomes: list[int], count: int, spec: EncoderSpec) -> None:
+    shape, dtype = vectors.shape, vectors.dtype
+    if len(shape) != 2 or shape[1] != spec.dim or dtype != np.float32:
+        raise ContractBroken(
+            f"the encoder gave {dtype} vectors of shape {shape}, its spec says float32 (n, "
+            f"{spec.dim})",
+            item=spec.label,
+        )
+    if sorted(outcomes) != list(range(count)):
+        raise ContractBroken(
+            f"the encoder answered for {len(set(outcomes))} of {count} contents", item=spec.label
+        )
+
+
+def _table(
+    window: Sequence[Loaded],
+    vectors: np.ndarray,
+    facts: list[dict[str, Any]],
+    failures: dict[int, Failure],
+    spec: EncoderSpec,
+    run: str,
+) -> pa.Table:
+    schema = shard_schema(spec)
+    faults = [failures.get(n) for n in range(len(window))]
+    flat = pa.array(vectors.reshape(-1), pa.float32())
+    columns: dict[str, Any] = {
+        "id": [item for item, _, _ in window],
+        "content_digest": [digest for _, digest, _ in window],
+        "vector": pa.FixedSizeListArray.from_arrays(flat, type=schema.field("vector").type),
+        **{name: [truth[name] for truth in facts] for name in FACTS[spec.modality]},
+        "encoded_at": [datetime.now(UTC)] * len(window),
+        "run": [run] * len(window),
+        "reason": [fault and str(fault.reason) for fault in faults],
+        "message": [fault and fault.message for fault in faults],
+        "retryable": [fault and fault.retryable for fault in faults],
+    }
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,51 @@
+"""What can go wrong between a source and a reader. All of it is one family."""
+
+from __future__ import annotations
+
+from encoders.errors import CommonspaceError
+
+__all__ = [
+    "CommonspaceError",
+    "Conflict",
+    "ContractBroken",
+    "GateRefused",
+    "NotPublished",
+    "SourceNotFound",
+    "StoreFailed",
+    "UserMistake",
+]
+
+
+class UserMistake(CommonspaceError):
+    """A collection file or a command that cannot be meant as it stands."""
+
+    exit_code = 2
+
+
+class SourceNotFound(UserMistake):
+    """The place a collection pulls from is missing, empty or closed to us."""
+
+
+class NotPublished(UserMistake):
+    """A space, version or release that nobody has published."""
+
+
+class StoreFailed(CommonspaceError):
+    """The warehouse could not be read or written."""
+
+
+class ContractBroken(CommonspaceError):
+    """Something published differs from what was agreed: spec, schema, checksum or pairing."""
+
+
+class GateRefused(CommonspaceError):
+    """A gate stopped a release before anybody could see it."""
+
+
+class Conflict(CommonspaceError):
+    """Another run published first; planning again from the new release resolves it."""
+
+    def __init__(self, what: str, *, item: str | None = None) -> None:
+        super().__init__(
+            what, item=item, retry=True, do="Run again: it plans from the new release."
+        )

@@ -1,0 +1,141 @@
+"""Index: bring the LanceDB table to a release, read it back, and only then say so.
+
+The table is derived: it can be lost, or be behind, or hold an unfinished promotion; each
+call compares it with the release and writes the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.contract import Contract, SpaceName
+from pipeline.errors import ContractBroken
+from pipeline.lance import check_table, chunks, connect, open_table, rows_of, table_schema, with_ids
+from pipeline.records import Release
+from pipeline.releases import read_part
+from pipeline.store import Store
+
+STAMP = ["id", "content_digest", "row_digest", "run", "encoded_at"]
+"""The columns that differ whenever a row differs."""
+
+VERSIONS_BETWEEN_UPKEEP = 20
+
+
+def bring_to(
+    address: str, store: Store, name: SpaceName, contract: Contract, release: Release
+) -> int:
+    """Make the space's table equal the release; returns the table version that does.
+
+    Raises ContractBroken where the table belongs to another contract, or holds something else
+    than was written.
+    """
+    database = connect(address)
+    table = open_table(database, name.table)
+    if table is None:
+        reader = _reader(_parts(store, contract, release), contract)
+        table = database.create_table(name.table, data=reader, schema=table_schema(contract))
+        changed = [i for rows in _parts(store, contract, release) for i in rows["id"].to_pylist()]
+    else:
+        check_table(table, contract)
+        changed = _update(table, store, contract, release)
+    if table.version % VERSIONS_BETWEEN_UPKEEP == 0:
+        table.optimize()
+    _read_back(table, store, contract, release, set(changed))
+    return int(table.version)
+
+
+def differing(table: Any, store: Store, contract: Contract, release: Release) -> tuple[
+    list[set[str]], list[str]
+]:  # fmt: skip
+    """Ids that the table lacks or holds otherwise, part by part; and ids it holds in excess."""
+    there = table.search().select(STAMP).limit(max(table.count_rows(), 1)).to_arrow()
+    held = dict(zip(there["id"].to_pylist(), _stamps(there), strict=True))
+    stale: list[set[str]] = []
+    for part in release.parts:
+        rows = read_part(store, part, contract, STAMP)
+        ids = rows["id"].to_pylist()
+        pairs = zip(ids, _stamps(rows), strict=True)
+        stale.append({item for item, stamp in pairs if held.get(item) != stamp})
+        for item in ids:
+            held.pop(item, None)
+    return stale, list(held)
+
+
+def _update(table: Any, store: Store, contract: Contract, release: Release) -> list[str]:
+    ids = table.search().select(["id"]).limit(max(table.count_rows(), 1)).to_arrow()["id"]
+    counts = pc.value_counts(ids).to_pylist()
+    for some in chunks([entry["values"] for entry in counts if entry["counts"] > 1]):
+        table.delete(with_ids(some))
+    stale, excess = differing(table, store, contract, release)
+    if any(stale):
+        merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+        changed = (
+            read_part(store, part, contract).filter(_among(store, part, contract, ids))
+            for part, ids in zip(release.parts, stale, strict=True)
+            if ids
+        )
+        # An index on the key would hide rows that a concurrent merge inserted.
+        merge.use_index(False).execute(_reader(changed, contract))
+    for some in chunks(excess):
+        table.delete(with_ids(some))
+    return [item for ids in stale for item in ids]
+
+
+def _read_back(
+    table: Any, store: Store, contract: Contract, release: Release, changed: set[str]
+) -> None:
+    """LanceDB has been seen to report success for a write that cannot be read."""
+    table.checkout_latest()
+    problem = ""
+    if table.count_rows() != release.rows:
+        problem = f"{table.count_rows()} rows, the release has {release.rows}"
+    for rows in _parts(store, contract, release) if changed and not problem else ():
+        written = rows.filter(pc.is_in(rows["id"], value_set=pa.array(changed, pa.string())))
+        found = rows_of(table, written["id"].to_pylist(), [*STAMP, "vector"])
+        if not same_rows(written, found):
+            problem = "other rows than were written"
+            break
+    if problem:
+        raise ContractBroken(
+            f"reading back gave {problem}",
+            item=f"LanceDB table {table.name}",
+            retry=True,
+            do="The release was not promoted. Run again; the table is then mended or refilled.",
+        )
+
+
+def same_rows(one: pa.Table, other: pa.Table) -> bool:
+    """True where both hold the same ids with the same stamps and the same vectors, bit by bit."""
+    if one.num_rows != other.num_rows:
+        return False
+    if not one.num_rows:
+        return True
+    one, other = (t.select([*STAMP, "vector"]).sort_by("id") for t in (one, other))
+    vectors = [np.asarray(t["vector"].combine_chunks().flatten()) for t in (one, other)]
+    return _stamps(one) == _stamps(other) and np.array_equal(*vectors)
+
+
+def _stamps(rows: pa.Table) -> list[tuple[Any, ...]]:
+    stamp = rows.append_column("at", rows["encoded_at"].cast(pa.int64()))
+    columns = ["id", "content_digest", "row_digest", "run", "at"]
+    return list(zip(*(stamp[name].to_pylist() for name in columns), strict=True))
+
+
+def _among(store: Store, part: Any, contract: Contract, ids: set[str]) -> pa.Array:
+    held = read_part(store, part, contract, ["id"])["id"]
+    return pc.is_in(held, value_set=pa.array(ids, pa.string()))
+
+
+def _parts(store: Store, contract: Contract, release: Release) -> Iterator[pa.Table]:
+    return (read_part(store, part, contract) for part in release.parts)
+
+
+def _reader(tables: Iterator[pa.Table], contract: Contract) -> pa.RecordBatchReader:
+    schema = table_schema(contract)
+    batches = (batch for table in tables for batch in table.cast(schema).to_batches())
+    return pa.RecordBatchReader.from_batches(schema, batches)

@@ -1,0 +1,75 @@
+"""LanceDB as we use it: one table a space, opened with care, filtered without strings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+# Lance logs a warning whenever a table is created; a warning that is no news trains no one.
+os.environ.setdefault("LANCE_LOG", "error")
+
+import lancedb
+from lancedb import expr
+
+from pipeline.contract import Contract, check_schema
+
+PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
+IDS_AT_ONCE = 4096
+
+
+def connect(address: str) -> Any:
+    """The LanceDB database of a warehouse."""
+    return lancedb.connect(f"{address}/lancedb")
+
+
+def open_table(database: Any, name: str) -> Any | None:
+    """The table at its latest version, or None where there is none."""
+    try:
+        return database.open_table(name)
+    except (ValueError, RuntimeError) as error:
+        if "not found" in str(error).lower():
+            return None
+        raise
+
+
+def table_schema(contract: Contract) -> pa.Schema:
+    """The contract's schema with `id` declared as the key, which concurrent merges need."""
+    schema = contract.schema
+    return schema.set(0, schema.field(0).with_metadata(PRIMARY_KEY))
+
+
+def check_table(table: Any, contract: Contract) -> None:
+    """Refuse a table that belongs to another contract. Raises ContractBroken."""
+    check_schema(table.schema, contract, f"LanceDB table {table.name}")
+
+
+def with_ids(ids: Sequence[str]) -> Any:
+    """A filter for some ids; built as an expression, so no id can be read as SQL."""
+    return expr.col("id").isin(list(ids))
+
+
+def equals(where: dict[str, Any]) -> Any:
+    """A filter for rows whose columns equal the given values."""
+    filters = [expr.col(name) == expr.lit(value) for name, value in where.items()]
+    whole = filters[0]
+    for one in filters[1:]:
+        whole = whole & one
+    return whole
+
+
+def rows_of(table: Any, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of some ids, in no order."""
+    tables = []
+    for some in chunks(ids):
+        query = table.search().where(with_ids(some)).limit(len(some) * 2)
+        tables.append((query.select(list(columns)) if columns else query).to_arrow())
+    return pa.concat_tables(tables) if tables else table.schema.empty_table()
+
+
+def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Ids in lists that one filter can hold."""
+    for first in range(0, len(ids), IDS_AT_ONCE):
+        yield ids[first : first + IDS_AT_ONCE]

@@ -1,0 +1,203 @@
+"""Publish: an immutable, numbered release that shares every part it does not change.
+
+Parts are named by their content and manifests are put if absent, so this stage can be
+interrupted anywhere and run again: it finds what it wrote.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.collect import Collected
+from pipeline.contract import Contract, SpaceName
+from pipeline.errors import Conflict, ContractBroken
+from pipeline.parquet import table_bytes
+from pipeline.records import REJECTS_SCHEMA, Part, Release
+from pipeline.releases import create_release, load_release, numbers, read_part
+from pipeline.store import Store
+
+PART_ROWS = 16_384
+"""Rows a part aims for: small enough that a small change rewrites little, large enough that
+a release of millions of rows has hundreds of files, not tens of thousands."""
+
+Place = tuple[str | None, str]
+"""Where a row lives: its partition and its bucket."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a run does to a space: rows that come, and ids whose old rows go."""
+
+    rows: Collected
+    removed: pa.Array
+    """Ids that leave without a successor: deletes, and items that became rejects."""
+
+
+def bucket_of(item: str, bits: int) -> str:
+    """The bucket of an id: the first `bits` bits of its sha256, written in binary."""
+    head = int.from_bytes(hashlib.sha256(item.encode()).digest()[:4], "big")
+    return f"{head:032b}"[:bits]
+
+
+def bits_for(rows: int, before: int = 0) -> int:
+    """How many bits keep buckets near PART_ROWS; never fewer than before."""
+    bits = before
+    while rows > PART_ROWS * 2**bits:
+        bits += 1
+    return bits
+
+
+def write_parts(
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    parts: Sequence[Part],
+    published: pa.Table,
+    change: Change,
+) -> tuple[Part, ...]:
+    """Every part of the next release; only those that the change touches are written.
+
+    parts: those of the release that the run started from; published: its `id`, `partition`.
+    """
+    before = dict(zip(*(published[c].to_pylist() for c in ("id", "partition")), strict=True))
+    after = dict(zip(*(change.rows.rows[c].to_pylist() for c in ("id", "partition")), strict=True))
+    gone = {item for item in [*change.removed.to_pylist(), *after] if item in before}
+    bits = _bits(parts, before, after, gone)
+    coming: dict[Place, list[int]] = defaultdict(list)
+    for index, (item, partition) in enumerate(after.items()):
+        coming[partition, bucket_of(item, bits[partition])].append(index)
+    touched = set(coming) | {(before[i], bucket_of(i, bits[before[i]])) for i in gone}
+    for part in parts:  # a bucket that has grown too large is split, all of it
+        if len(part.bucket) < bits.get(part.partition, 0):
+            width = bits[part.partition] - len(part.bucket)
+            touched |= {(part.partition, f"{part.bucket}{n:0{width}b}") for n in range(2**width)}
+    kept = [p for p in parts if not any(_holds(p, place) for place in touched)]
+    for place in sorted(touched, key=lambda p: (p[0] or "", p[1])):
+        old = [part for part in parts if _holds(part, place)]
+        table = _bucket(store, contract, old, place, gone, change.rows.take(coming[place]))
+        if table.num_rows:
+            kept.append(_write(store, name, place, table))
+    return tuple(sorted(kept, key=lambda p: (p.partition or "", p.bucket)))
+
+
+def commit(store: Store, name: SpaceName, draft: Release) -> Release:
+    """Commit the draft as the next number, or adopt an equal candidate of the same parent.
+
+    Raises Conflict where other runs keep taking the numbers.
+    """
+    for _ in range(20):
+        taken = numbers(store, name)
+        for number in (n for n in reversed(taken) if n > draft.parent):
+            found = load_release(store, name, number)
+            if found.parent == draft.parent and found.state == draft.state:
+                return found
+        numbered = Release.from_json({**draft.to_json(), "number": max(taken, default=0) + 1})
+        if create_release(store, name, numbered):
+            return numbered
+    raise Conflict("other runs keep publishing", item=str(name))
+
+
+def write_rejects(
+    store: Store, name: SpaceName, rows: Sequence[dict[str, Any]], old: pa.Table
+) -> dict[str, Any] | None:
+    """The release's rejects as one file; a reject that was there before keeps its old row."""
+    if not rows:
+        return None
+    known = {_reject_key(row): row for row in old.to_pylist()}
+    stable = [known.get(_reject_key(row), row) for row in rows]
+    stable.sort(key=lambda row: tuple(str(value) for value in _reject_key(row)))
+    table = pa.Table.from_pylist(stable, REJECTS_SCHEMA)
+    data = table_bytes(table)
+    digest = hashlib.sha256(data).hexdigest()
+    key = name.key(f"rejects/{digest[:32]}.parquet")
+    store.create(key, data)
+    by_reason = pc.value_counts(table["reason"]).to_pylist()
+    return {
+        "key": key,
+        "sha256": digest,
+        "rows": table.num_rows,
+        "by_reason": {entry["values"]: entry["counts"] for entry in by_reason},
+    }
+
+
+def state_of(parts: Iterable[Part], rejects: dict[str, Any] | None) -> str:
+    """sha256 over the checksums of all that a release holds."""
+    held = [part.sha256 for part in parts] + [rejects["sha256"] if rejects else ""]
+    return hashlib.sha256("\n".join(held).encode()).hexdigest()
+
+
+def _bits(
+    parts: Sequence[Part],
+    before: dict[str, str | None],
+    after: dict[str, str | None],
+    gone: set[str],
+) -> dict[str | None, int]:
+    rows: dict[str | None, int] = defaultdict(int)
+    now: dict[str | None, int] = defaultdict(int)
+    for part in parts:
+        rows[part.partition] += part.rows
+        now[part.partition] = max(now[part.partition], len(part.bucket))
+    for item in gone:
+        rows[before[item]] -= 1
+    for partition in after.values():
+        rows[partition] += 1
+    return {partition: bits_for(count, now[partition]) for partition, count in rows.items()}
+
+
+def _holds(part: Part, place: Place) -> bool:
+    return part.partition == place[0] and place[1].startswith(part.bucket)
+
+
+def _bucket(
+    store: Store,
+    contract: Contract,
+    old: Sequence[Part],
+    place: Place,
+    gone: set[str],
+    coming: pa.Table,
+) -> pa.Table:
+    """The bucket's rows after the change, sorted by id."""
+    tables = [coming.select(contract.schema.names).cast(contract.schema)]
+    for part in old:
+        table = read_part(store, part, contract)
+        stays = [
+            item not in gone and bucket_of(item, len(place[1])) == place[1]
+            for item in table["id"].to_pylist()
+        ]
+        tables.append(table.filter(pa.array(stays, pa.bool_())).cast(contract.schema))
+    whole = pa.concat_tables(tables).sort_by("id")
+    if len(pc.unique(whole["id"])) != whole.num_rows:
+        raise ContractBroken("an id stands twice in a bucket", item=f"{contract.space} {place}")
+    return whole
+
+
+def _write(store: Store, name: SpaceName, place: Place, table: pa.Table) -> Part:
+    data = table_bytes(table)
+    digest = hashlib.sha256(data).hexdigest()
+    partition, bucket = place
+    # "." and ".." survive percent-encoding, so a partition's folder never starts with a dot.
+    folder = "all" if partition is None else f"p={quote(partition, safe='')}"
+    key = name.key(f"parts/{folder}/{bucket or 'all'}-{digest[:32]}.parquet")
+    store.create(key, data)
+    stored = store.read(key)
+    if stored is None or hashlib.sha256(stored).hexdigest() != digest:
+        raise ContractBroken("was not stored as it was written", item=key, retry=True)
+    return Part(key, partition, bucket, table.num_rows, len(data), digest)
+
+
+def _reject_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(
+        row[column]
+        for column in (
+            "id", "source_uri", "stage", "reason", "content_digest", "partition", "message",
+            "retryable", "space",
+        )
+    )  # fmt: skip

@@ -1,0 +1,54 @@
+"""Which items a release could not embed: known ones, carried ones and new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders.protocol import Failure
+from pipeline.records import Plan, Release, Scope, reject, space_key
+from pipeline.releases import release_rejects
+from pipeline.store import Store
+from pipeline.workspace import Work, pull_rejects, read_items
+
+
+def known_rejects(store: Store, base: Release | None, *, retry: bool) -> pa.Table:
+    """`id` and `content_digest` of failures that another attempt cannot help."""
+    rejects = release_rejects(store, base)
+    permanent = pc.and_(pc.invert(rejects["retryable"]), pc.equal(rejects["stage"], "encode"))
+    known = pc.and_(permanent, pc.and_(pc.is_valid(rejects["content_digest"]), not retry))
+    return rejects.filter(known).select(["id", "content_digest"])
+
+
+def release_reject_rows(
+    work: Work, plan: Plan, failures: Mapping[str, Failure], old: pa.Table
+) -> list[dict[str, Any]]:
+    """Every reject of the next release: carried, known, pulled and newly failed ones."""
+    scope, before = work.run.scope, old.to_pylist()
+    known = {(r["id"], r["digest"]) for r in plan.of("reject").select(["id", "digest"]).to_pylist()}
+    rows = [
+        row
+        for row in before
+        if not _inside(row, scope) or (row["id"], row["content_digest"]) in known
+    ]
+    rows += pull_rejects(work).to_pylist()
+    planned = plan.of("encode", "reuse").select(["id", "digest"]).to_pylist()
+    digests = {row["id"]: row["digest"] for row in planned if row["id"] in failures}
+    beside = read_items(work.run, ["id", "partition", "source_uri"])
+    for row in beside.filter(pc.is_in(beside["id"], pa.array(digests, pa.string()))).to_pylist():
+        rows.append(
+            reject(
+                failures[row["id"]], stage="encode", run=work.run.id,
+                content_digest=digests[row["id"]], space=space_key(work.space), **row,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _inside(row: Mapping[str, Any], scope: Scope) -> bool:
+    if scope.ids is not None:
+        return row["id"] in scope.ids
+    return scope.partition is None or row["partition"] == scope.partition

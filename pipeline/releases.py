@@ -1,0 +1,124 @@
+"""Releases as they lie in the store: numbered manifests, their parts, and the pointer."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from pipeline.contract import Contract, SpaceName, check_schema
+from pipeline.errors import ContractBroken, NotPublished
+from pipeline.parquet import read_table
+from pipeline.records import REJECTS_SCHEMA, Current, Part, Release
+from pipeline.store import Store
+
+_DAMAGED = "Restore the file from a copy, or roll back; `commonspace verify` lists the damage."
+
+
+def current(store: Store, name: SpaceName) -> Current | None:
+    """The promoted release, or None where nothing was promoted yet."""
+    data = store.read(name.key("CURRENT"))
+    if data is None:
+        return None
+    try:
+        return Current.from_bytes(data.to_pybytes())
+    except (ValueError, TypeError) as error:
+        raise ContractBroken(
+            "is no readable pointer", item=name.key("CURRENT"), do=_DAMAGED
+        ) from error
+
+
+def release_key(name: SpaceName, number: int) -> str:
+    """Where the manifest of a release lies."""
+    return name.key(f"releases/{number:06}.json")
+
+
+def numbers(store: Store, name: SpaceName) -> list[int]:
+    """Every release of the space, candidates included, ascending."""
+    found = (re.search(r"/([0-9]{6,})\.json$", key) for key in store.list(name.key("releases")))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def load_release(store: Store, name: SpaceName, number: int) -> Release:
+    """The manifest of one release. Raises NotPublished or ContractBroken."""
+    key = release_key(name, number)
+    data = store.read(key)
+    if data is None:
+        raise NotPublished(f"there is no release {number}", item=str(name))
+    try:
+        document = json.loads(data.to_pybytes())
+        digest = document.pop("sha256")
+        if manifest_digest(document) != digest:
+            raise ValueError("its checksum does not match")
+        return Release.from_json(document)
+    except (ValueError, TypeError, KeyError) as error:
+        raise ContractBroken(f"is damaged: {error}", item=key, do=_DAMAGED) from error
+
+
+def manifest_digest(document: dict[str, object]) -> str:
+    """sha256 of the manifest's canonical JSON, without the digest itself."""
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def create_release(store: Store, name: SpaceName, release: Release) -> bool:
+    """Commit a manifest under its number; False where another run took the number first."""
+    document = release.to_json()
+    document["sha256"] = manifest_digest(json.loads(json.dumps(document)))
+    data = (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+    return store.create(release_key(name, release.number), data)
+
+
+def read_part(
+    store: Store,
+    part: Part,
+    contract: Contract,
+    columns: Sequence[str] | None = None,
+    *,
+    deep: bool = False,
+) -> pa.Table:
+    """A part's rows, its contract and page checksums checked; `deep`: its sha256 too.
+
+    Raises ContractBroken.
+    """
+    data = store.read(part.key)
+    if data is None:
+        raise ContractBroken("is missing", item=part.key, do=_DAMAGED)
+    if len(data) != part.bytes or (deep and hashlib.sha256(data).hexdigest() != part.sha256):
+        raise ContractBroken("is not the file that was published", item=part.key, do=_DAMAGED)
+    table = read_table(data, part.key, columns)
+    if columns is None:
+        check_schema(table.schema, contract, part.key)
+    if table.num_rows != part.rows:
+        raise ContractBroken(
+            f"holds {table.num_rows} rows, the manifest says {part.rows}", item=part.key
+        )
+    return table
+
+
+def release_rows(
+    store: Store, release: Release, contract: Contract, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The rows of a release, part by part."""
+    for part in release.parts:
+        yield read_part(store, part, contract, columns)
+
+
+def whole(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
+    """All the tables as one; of the given schema where there is none."""
+    found = list(tables)
+    return pa.concat_tables(found) if found else schema.empty_table()
+
+
+def release_rejects(store: Store, release: Release | None) -> pa.Table:
+    """REJECTS_SCHEMA rows: what the release could not embed."""
+    if release is None or release.rejects is None:
+        return REJECTS_SCHEMA.empty_table()
+    key = str(release.rejects["key"])
+    data = store.read(key)
+    if data is None:
+        raise ContractBroken("is missing", item=key, do=_DAMAGED)
+    return read_table(data, key).cast(REJECTS_SCHEMA)

@@ -1,0 +1,105 @@
+"""What a run did to a space: the draft of its manifest, and its report for people."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pipeline.records import Part, Release
+from pipeline.releases import current, load_release
+from pipeline.validate import Verdict
+from pipeline.workspace import Work, encode_notes, peak_rss
+
+
+def draft_release(
+    work: Work, verdict: Verdict, parts: tuple[Part, ...], rejects: Any, state: str
+) -> Release:
+    """The next release of the space, yet without a number."""
+    collection = work.run.collection
+    encodes = [work.noted(file) for file in encode_notes(work)]
+    seconds = sum(e["seconds"] for e in encodes)
+    return Release(
+        number=0,
+        parent=work.base.number if work.base else 0,
+        state=state,
+        space=str(work.name),
+        fingerprint=work.spec.fingerprint,
+        spec=work.spec.to_json(),
+        encoder=collection.reference(work.space).to_json(),
+        owner=collection.collection.owner,
+        description=collection.collection.description,
+        run=work.run.id,
+        scope=str(work.run.scope),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=sum(part.rows for part in parts),
+        parts=parts,
+        rejects=rejects,
+        ledger=asdict(verdict.ledger),
+        gates=tuple(asdict(gate) for gate in verdict.gates),
+        items_per_second=sum(e["items"] for e in encodes) / seconds if seconds else None,
+        versions=_versions(),
+    )
+
+
+def report_stage(work: Work) -> dict[str, Any]:
+    """What the run did to the space, gathered from what its stages left behind."""
+    store, planned = work.run.store, work.noted("plan.json")
+    verdict, published = work.noted("verdict.json"), work.noted("publish.json")
+    promoted = store.read(work.path("promote.json"))
+    promotion = json.loads(promoted.to_pybytes()) if promoted is not None else {}
+    encodes = [work.noted(file) for file in encode_notes(work)]
+    seconds = sum(e["seconds"] for e in encodes)
+    release = load_release(store, work.name, published["release"])
+    pulled = work.run.noted()
+    report = {
+        "collection": work.run.collection.name,
+        "space": work.space.name,
+        "version": work.space.version,
+        "encoder": work.spec.label,
+        "trained": work.spec.trained,
+        "fingerprint": work.spec.fingerprint,
+        "run": work.run.id,
+        "release": release.number,
+        "rows": release.rows,
+        "promoted": bool(promotion.get("promoted", False)),
+        "state": _state(work, release.number, promotion),
+        "ledger": verdict["ledger"],
+        "rejects_by_reason": (release.rejects or {}).get("by_reason", {}),
+        "gates": verdict["gates"],
+        "items_per_second": sum(e["items"] for e in encodes) / seconds if seconds else None,
+        "seconds": {
+            "pull": pulled["seconds"],
+            "plan": planned["seconds"],
+            "encode": seconds,
+            "validate": verdict["seconds"],
+            "publish": published["seconds"],
+            "index": promotion.get("seconds"),
+        },
+        "shards": {"planned": len(planned["shards"]), "encoded": len(encodes)},
+        "device": encodes[0]["device"] if encodes else None,
+        "peak_rss_bytes": max([peak_rss(), *(e["peak_rss_bytes"] for e in encodes)]),
+    }
+    work.note("report.json", report)
+    return report
+
+
+def _state(work: Work, number: int, promotion: dict[str, Any]) -> str:
+    """`promoted` by this run, `unchanged` since an earlier one, or a `candidate` yet."""
+    if promotion.get("promoted"):
+        return "promoted"
+    pointer = current(work.run.store, work.name)
+    return "unchanged" if pointer and pointer.release == number else "candidate"
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("commonspace", "pyarrow", "lancedb", "torch", "sentence-transformers"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

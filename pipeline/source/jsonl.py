@@ -1,0 +1,54 @@
+"""JSON lines: one object a line, each line on its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from encoders.protocol import Failure, Reason
+from pipeline.records import Row, Scope, Unreadable
+from pipeline.source.files import Found, find
+from pipeline.source.lines import TextFiles
+
+
+class JsonlSource:
+    """Values are JSON values; a line that is no object is a reject."""
+
+    def __init__(self, uri: str, encoding: str) -> None:
+        self._uri = uri
+        self._files = TextFiles(encoding)
+
+    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
+        for found in find(self._uri, scope):
+            with self._files.open(found) as lines:
+                start = lines.offset
+                for line in lines:
+                    locator, undecodable = found.locator(start, lines.offset), lines.undecodable
+                    start, lines.undecodable = lines.offset, False
+                    if line.strip():
+                        yield self._record(found, line, locator, undecodable=undecodable)
+
+    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+        for found, locator, lines in self._files.at(locators):
+            if isinstance(lines, Failure):
+                yield Unreadable(locator, found.name, lines)
+            else:
+                line = "".join(lines)
+                yield self._record(found, line, locator, undecodable=lines.undecodable)
+
+    def _record(
+        self, found: Found, line: str, locator: str, *, undecodable: bool
+    ) -> Row | Unreadable:
+        fault, value = "", None
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            fault = f"is not valid JSON: {error}"
+        if undecodable:
+            fault = f"is not valid {self._files.encoding}"
+        elif not fault and not isinstance(value, dict):
+            fault = f"is no JSON object but {type(value).__name__}"
+        if fault or value is None:
+            failure = Failure(Reason.BAD_RECORD, fault)
+            return Unreadable(locator, found.name, failure, found.partition)
+        return Row(locator, found.name, value, found.partition, str(found.path.parent))

@@ -1,0 +1,24 @@
+"""What a source is: records in a stable order, and the way back to each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from pipeline.records import Row, Scope, Unreadable
+
+
+class Source(Protocol):
+    """A place that items are pulled from. Memory is bounded whatever the source's size."""
+
+    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
+        """Every record of the scope, in an order that only a changed source changes.
+
+        A record that cannot be read is a value; a source that is not there raises
+        SourceNotFound before the first record.
+        """
+        ...
+
+    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+        """The records at those locators again, in that order, one for each."""
+        ...

@@ -1,0 +1,232 @@
+"""The stages of a run, each from files to files, each safe to run again.
+
+`run` calls them one after the other; Airflow calls each in a process of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders import catalog
+from encoders.protocol import Encoder
+from pipeline.collect import collect
+from pipeline.contract import Contract, agree
+from pipeline.encode import encode_shard
+from pipeline.errors import Conflict, UserMistake
+from pipeline.index import bring_to
+from pipeline.parquet import table_bytes
+from pipeline.plan import make_plan
+from pipeline.publish import Change, commit, state_of, write_parts, write_rejects
+from pipeline.pull import pull
+from pipeline.records import Current, Gate, Ledger, Release
+from pipeline.rejects import known_rejects, release_reject_rows
+from pipeline.releases import current, load_release, release_rejects, release_rows, whole
+from pipeline.report import draft_release
+from pipeline.source import open_source
+from pipeline.store import LocalStore
+from pipeline.validate import Verdict, validate
+from pipeline.workspace import (
+    Run,
+    Work,
+    offered,
+    peak_rss,
+    pull_rejects,
+    read_items,
+    read_plan,
+    timer,
+)
+
+
+def pull_stage(run: Run) -> dict[str, Any]:
+    """Read the source's scope into the run's folder."""
+    source = open_source(run.collection)
+    with run.progress(f"{run.collection.name}: pull") as progress, timer() as seconds:
+        found = pull(
+            run.collection, source, run.store, run.folder, run.id, run.scope, progress
+        )  # fmt: skip
+    result = {
+        "run": run.id,
+        "records": found.records,
+        "items": found.items,
+        "rejected": found.rejected,
+        "seconds": seconds(),
+    }
+    run.note(result)
+    return result
+
+
+def plan_stage(work: Work) -> dict[str, Any]:
+    """Decide what the space is missing. Raises ContractBroken where its spec has changed."""
+    run, store = work.run, work.run.store
+    for stale in store.list(work.path("")):  # of an earlier try of the same run
+        store.delete(stale)
+    agree(store, work.name, work.contract)
+    with timer() as seconds:
+        pointer = current(store, work.name)
+        base = load_release(store, work.name, pointer.release) if pointer else None
+        published = _published(store, base, work.contract)
+        items, absent = offered(work)
+        plan = make_plan(
+            items.select(["id", "digest", "row_digest"]),
+            published,
+            known_rejects(store, base, retry=run.retry_rejects),
+            scope=run.scope,
+            shard_rows=run.collection.run.shard_rows,
+        )
+    rejected = pull_rejects(work).num_rows
+    if base is None and not plan.table.num_rows:
+        raise UserMistake(
+            f"the source offers no items for space {work.space.name!r} "
+            f"({rejected} rejected, {absent} without content)",
+            item=run.collection.source_uri,
+            do="Check the source's `uri` and the space's `fields` or `image`.",
+        )
+    store.replace(work.path("plan.parquet"), table_bytes(plan.table))
+    rate = base.items_per_second if base else None
+    result = {
+        "base": base.number if base else 0,
+        "fingerprint": work.spec.fingerprint,
+        "offered": items.num_rows + rejected,
+        "absent": absent,
+        "shards": plan.shards,
+        "rejected_by_pull": rejected,
+        **{a: plan.count(a) for a in ("encode", "reuse", "keep", "reject", "delete")},
+        "estimated_seconds": plan.count("encode") / rate if rate else None,
+        "seconds": seconds(),
+    }
+    work.note("plan.json", result)
+    return result
+
+
+def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = None) -> list[str]:
+    """Encode those of the plan's shards that no run has finished yet; returns their keys."""
+    run = work.run
+    todo = [key for key in shards if run.store.read(work.shard(key)) is None]
+    if not todo:
+        return []
+    encoder = encoder or catalog.load(run.collection.reference(work.space))
+    plan, source = read_plan(work), open_source(run.collection)
+    locators = read_items(run, ["id", "locator"])
+    total = sum(plan.shard(key).num_rows for key in todo)
+    with run.progress(f"{work.name}: encode", total) as progress:
+        for key in todo:
+            rows = plan.shard(key)
+            at = pc.index_in(rows["id"], value_set=locators["id"].combine_chunks())
+            rows = rows.append_column("locator", locators["locator"].take(at))
+            with timer() as seconds:
+                encode_shard(
+                    rows, work.shard(key), run.collection, work.space, source, encoder,
+                    run.store, run.id, progress,
+                )  # fmt: skip
+            note = {"items": rows.num_rows, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
+            note["device"] = str(getattr(encoder, "device", "cpu"))
+            work.note(f"encode-{key}.json", note)
+    return todo
+
+
+def validate_stage(work: Work) -> Verdict:
+    """Balance the ledger and hold the gates. Raises GateRefused; the verdict is kept either way."""
+    planned, store = work.noted("plan.json"), work.run.store
+    published = _published(store, work.base, work.contract)
+    partition = work.run.scope.partition
+    in_scope = published if partition is None else published.filter(
+        pc.equal(published["partition"], partition)
+    )  # fmt: skip
+    with timer() as seconds:
+        verdict = validate(
+            read_plan(work),
+            planned["offered"],
+            planned["absent"],
+            planned["rejected_by_pull"],
+            published["id"].combine_chunks(),
+            in_scope.num_rows,
+            [work.shard(key) for key in planned["shards"]],
+            work.spec,
+            work.run.collection.gates,
+            store,
+        )
+    gates = [gate.to_json() for gate in verdict.gates]
+    work.note(
+        "verdict.json",
+        {"ledger": verdict.ledger.to_json(), "gates": gates, "seconds": seconds()},
+    )
+    verdict.enforce(str(work.name))
+    return verdict
+
+
+def publish_stage(work: Work) -> Release:
+    """Write the next release, as a candidate; the base itself where nothing changed."""
+    verdict = _verdict(work)
+    verdict.enforce(str(work.name))
+    store, base, planned = work.run.store, work.base, work.noted("plan.json")
+    agree(store, work.name, work.contract)
+    with timer() as seconds:
+        plan = read_plan(work)
+        shards = [work.shard(key) for key in planned["shards"]]
+        items, _ = offered(work, every_column=True)
+        collected = collect(store, work.contract, plan, items, base, shards)
+        failed = pa.array(collected.failures, pa.string())
+        removed = pa.concat_arrays([plan.of("delete", "reject")["id"].combine_chunks(), failed])
+        published = _published(store, base, work.contract)
+        parts = write_parts(
+            store, work.name, work.contract, base.parts if base else (), published,
+            Change(collected, removed),
+        )  # fmt: skip
+        old = release_rejects(store, base)
+        rejects = write_rejects(
+            store, work.name, release_reject_rows(work, plan, collected.failures, old), old
+        )
+        state = state_of(parts, rejects)
+        release = base if base and base.state == state else None
+        if release is None:
+            store.create(work.name.key("spec.json"), work.contract.to_bytes())
+            agree(store, work.name, work.contract)
+            release = commit(store, work.name, draft_release(work, verdict, parts, rejects, state))
+    work.note("publish.json", {"release": release.number, "seconds": seconds()})
+    return release
+
+
+def promote_stage(work: Work, number: int) -> bool:
+    """Bring LanceDB to the release, then move CURRENT to it; True where readers see a change.
+
+    Raises Conflict where another run was promoted since the plan was made.
+    """
+    store = work.run.store
+    release = load_release(store, work.name, number)
+    key = work.name.key("CURRENT")
+    before = store.read(key)
+    old = before.to_pybytes() if before is not None else None
+    pointer = Current.from_bytes(old) if old is not None else None
+    if number != (pointer.release if pointer else 0) != release.parent:
+        raise Conflict(
+            f"release {number} follows release {release.parent}, but another run has promoted "
+            f"release {pointer.release if pointer else 0}",
+            item=str(work.name),
+        )
+    with timer() as seconds:
+        version = bring_to(str(store.root), store, work.name, work.contract, release)
+        moved = pointer is None or pointer.release != number
+        if pointer is None or moved or pointer.table_version != version:
+            moment = datetime.now(UTC).isoformat(timespec="seconds")
+            new = Current(number, work.name.table, version, moment, work.run.id)
+            if not store.swap(key, old, new.to_bytes()):
+                raise Conflict("another run was promoted meanwhile", item=str(work.name))
+    work.note("promote.json", {"release": number, "promoted": moved, "seconds": seconds()})
+    return moved
+
+
+def _published(store: LocalStore, base: Release | None, contract: Contract) -> pa.Table:
+    columns = ["id", "content_digest", "row_digest", "partition"]
+    schema = pa.schema([contract.schema.field(name) for name in columns])
+    rows = release_rows(store, base, contract, columns) if base else iter(())
+    return whole((table.select(columns).cast(schema) for table in rows), schema)
+
+
+def _verdict(work: Work) -> Verdict:
+    noted = work.noted("verdict.json")
+    return Verdict(Ledger(**noted["ledger"]), tuple(Gate(**gate) for gate in noted["gates"]))

@@ -1,0 +1,151 @@
+"""Where the warehouse keeps its bytes: keys to immutable objects, and one pointer that moves.
+
+Everything that must be decided once is decided by `create` (put if absent) or `swap`
+(compare and swap). All else may be written twice with the same outcome.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from pipeline.errors import StoreFailed, UserMistake
+
+
+class Store(Protocol):
+    """Keys are relative paths with `/`; every method raises StoreFailed on trouble."""
+
+    def read(self, key: str) -> pa.Buffer | None:
+        """The object's bytes, or None where there is none."""
+        ...
+
+    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
+        """Put if absent: True where this call wrote it, False where it was there already."""
+        ...
+
+    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
+        """Put, whole or not at all, whatever was there before."""
+        ...
+
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        """Put where the object still equals `expected` (None: is absent); else False."""
+        ...
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key below the folder `prefix`, sorted; unfinished writes are not among them."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is gone already is no error."""
+        ...
+
+
+class LocalStore:
+    """A folder. Files are written beside, flushed to disk, linked or renamed into place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def read(self, key: str) -> pa.Buffer | None:
+        with _told(self.root / key):
+            try:
+                with pa.memory_map(str(self.root / key)) as file:
+                    return file.read_buffer()
+            except FileNotFoundError:
+                return None
+
+    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
+        with _told(self.root / key), self._beside(key, data) as (beside, target):
+            try:
+                os.link(beside, target)
+            except FileExistsError:
+                return False
+            return True
+
+    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
+        with _told(self.root / key), self._beside(key, data) as (beside, target):
+            beside.rename(target)
+
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        path = self.root / key
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with (path.parent / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                found = path.read_bytes() if path.exists() else None
+                if found != expected:
+                    return False
+                self.replace(key, data)
+                return True
+
+    def list(self, prefix: str) -> list[str]:
+        folder = self.root / prefix
+        with _told(folder):
+            found = (path for path in folder.rglob("*") if path.is_file())
+            return sorted(
+                path.relative_to(self.root).as_posix()
+                for path in found
+                if not path.name.startswith(".")
+            )
+
+    def delete(self, key: str) -> None:
+        with _told(self.root / key):
+            (self.root / key).unlink(missing_ok=True)
+
+    @contextmanager
+    def _beside(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:
+        """A flushed temporary file in the target's folder; the folder is flushed afterwards."""
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        beside = target.parent / f".{secrets.token_hex(8)}.tmp"
+        try:
+            with beside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            yield beside, target
+            folder = os.open(target.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+def open_store(address: str) -> LocalStore:
+    """The store behind a warehouse address. Raises UserMistake for kinds we do not serve."""
+    if "://" in address:
+        raise UserMistake(
+            "buckets are not served yet: the warehouse must be a folder",
+            item=address,
+            do="Set COMMONSPACE_WAREHOUSE to a folder.",
+        )
+    return LocalStore(Path(address).expanduser().resolve())
+
+
+_ADVICE = {
+    errno.ENOSPC: (True, "The disk is full: free space, then run again; finished work is kept."),
+    errno.EDQUOT: (True, "The quota is used up: free space, then run again."),
+    errno.EACCES: (False, "Permission is missing: let this user write to the warehouse."),
+    errno.EPERM: (False, "Permission is missing: let this user write to the warehouse."),
+    errno.EROFS: (False, "The file system is read-only: set COMMONSPACE_WAREHOUSE elsewhere."),
+}
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        retry, do = _ADVICE.get(error.errno or 0, (True, "Look at the disk, then run again."))
+        what = f"the warehouse failed: {error.strerror or error}"
+        raise StoreFailed(what, item=str(path), retry=retry, do=do) from error

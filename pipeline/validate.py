@@ -1,0 +1,136 @@
+"""Validate: the ledger of a run and its gates, before anything is visible to a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders.spec import EncoderSpec
+from pipeline.config import GatesSection
+from pipeline.contract import bad_vectors
+from pipeline.errors import GateRefused
+from pipeline.records import Gate, Ledger, Plan
+from pipeline.shards import read_shard
+from pipeline.store import Store
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a run amounts to, and whether it may be published."""
+
+    ledger: Ledger
+    gates: tuple[Gate, ...]
+
+    def enforce(self, space: str) -> None:
+        """Raises GateRefused, naming every gate that did not hold."""
+        broken = [gate for gate in self.gates if not gate.ok]
+        if broken:
+            raise GateRefused(
+                "; ".join(f"gate {gate.name} refused: {gate.message}" for gate in broken),
+                item=space,
+                do="Nothing was published; the last release is still served. "
+                "`commonspace rejects` lists what could not be embedded; limits stand in "
+                "[gates] of the collection file.",
+            )
+
+
+def validate(
+    plan: Plan,
+    offered: int,
+    absent: int,
+    pull_rejects: int,
+    published_ids: pa.Array,
+    published_in_scope: int,
+    shards: Sequence[str],
+    spec: EncoderSpec,
+    limits: GatesSection,
+    store: Store,
+) -> Verdict:
+    """Count every item's state and hold the gates against it.
+
+    offered: what the source offered this space, counted by `pull`, rejects included.
+    pull_rejects: how many records `pull` rejected for this space.
+    published_ids: those of the release the plan was made from; published_in_scope: how many
+        of its rows the run may touch.
+    """
+    failed: list[pa.Array] = []
+    vectors = bad = 0
+    for key in shards:
+        shard = read_shard(store, key, spec)
+        ok = pc.is_null(shard["reason"])
+        failed.append(shard.filter(pc.invert(ok))["content_digest"].combine_chunks())
+        made = shard.filter(ok)["vector"].combine_chunks()
+        vectors += len(made)
+        bad += int(bad_vectors(_matrix(made, spec.dim), spec).sum())
+    lost = pc.is_in(plan.table["digest"], value_set=pa.concat_arrays(failed or [_NONE]))
+    lost = pc.and_(lost, pc.is_in(plan.table["action"], value_set=pa.array(["encode", "reuse"])))
+    counts = {
+        action: plan.table.filter(pc.and_(pc.equal(plan.table["action"], action), pc.invert(lost)))
+        for action in ("encode", "reuse", "keep", "reject", "delete")
+    }
+    gone = pa.concat_arrays(
+        [
+            _ids(plan.table.filter(lost)),
+            _ids(counts["reject"]),
+            _ids(counts["delete"]),
+        ]
+    )
+    ledger = Ledger(
+        offered=offered,
+        encoded=counts["encode"].num_rows,
+        reused=counts["reuse"].num_rows,
+        kept=counts["keep"].num_rows,
+        rejected=int(pc.sum(lost).as_py() or 0) + counts["reject"].num_rows + pull_rejects,
+        deleted=int(pc.sum(pc.is_in(pc.unique(gone), value_set=published_ids)).as_py() or 0),
+        absent=absent,
+    )
+    return Verdict(ledger, _gates(ledger, vectors, bad, published_in_scope, limits))
+
+
+def _gates(
+    ledger: Ledger, vectors: int, bad: int, published: int, limits: GatesSection
+) -> tuple[Gate, ...]:
+    states = ledger.encoded + ledger.reused + ledger.kept + ledger.rejected
+    rejected = ledger.rejected / ledger.offered if ledger.offered else 0.0
+    deleted = ledger.deleted / published if published else 0.0
+    return (
+        Gate(
+            "ledger",
+            ledger.balances,
+            states,
+            ledger.offered,
+            f"{ledger.offered} items were offered, {states} are accounted for",
+        ),
+        Gate("vectors", bad == 0, bad, 0, f"{bad} of {vectors} vectors are not finite unit ones"),
+        Gate(
+            "reject_share",
+            rejected <= limits.max_reject_share,
+            rejected,
+            limits.max_reject_share,
+            f"{ledger.rejected} of {ledger.offered} items were rejected "
+            f"({rejected:.1%}, max_reject_share is {limits.max_reject_share:.1%})",
+        ),
+        Gate(
+            "deleted_share",
+            deleted <= limits.max_deleted_share,
+            deleted,
+            limits.max_deleted_share,
+            f"{ledger.deleted} of {published} published rows would go "
+            f"({deleted:.1%}, max_deleted_share is {limits.max_deleted_share:.1%})",
+        ),
+    )
+
+
+_NONE = pa.array([], pa.string())
+
+
+def _ids(table: pa.Table) -> pa.Array:
+    return table["id"].combine_chunks()
+
+
+def _matrix(vectors: pa.Array, dim: int) -> np.ndarray:
+    return np.asarray(vectors.flatten()).reshape(-1, dim)

@@ -1,0 +1,123 @@
+"""Verify: is what readers are served still what was published?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.contract import Contract, SpaceName, bad_vectors, check_schema, stored_contract
+from pipeline.errors import CommonspaceError, NotPublished
+from pipeline.index import bring_to, same_rows
+from pipeline.lance import check_table, connect, open_table, rows_of
+from pipeline.read import open_space
+from pipeline.records import Current, Release
+from pipeline.releases import current, read_part
+from pipeline.store import LocalStore
+
+
+def verify_space(store: LocalStore, name: str, *, repair: bool = False) -> dict[str, Any]:
+    """Check the current release of a space against all that is known of it.
+
+    Manifest checksum, every part's checksum, schema, contract, row count, unique ids, vectors;
+    then LanceDB, row for row and bit for bit. `repair` rebuilds the table from Parquet where
+    only the table is wrong. Raises NotPublished.
+    """
+    space = open_space(name, warehouse=str(store.root))
+    full = SpaceName(*_split(space.name))
+    contract, pointer = stored_contract(store, full), current(store, full)
+    if contract is None or pointer is None:
+        raise NotPublished("nothing was promoted", item=name)
+    problems = _check_parts(store, space.release, contract) + _check_rejects(store, space.release)
+    table_problems = [] if problems else _check_table(store, full, contract, space.release, pointer)
+    repaired = False
+    if repair and table_problems:
+        pointer = _rebuild(store, full, contract, space.release)
+        table_problems = _check_table(store, full, contract, space.release, pointer)
+        repaired = not table_problems
+    return {
+        "space": space.name,
+        "release": space.release.number,
+        "rows": space.release.rows,
+        "parts": len(space.release.parts),
+        "table_version": pointer.table_version,
+        "problems": problems + table_problems,
+        "repaired": repaired,
+        "ok": not (problems or table_problems),
+    }
+
+
+def _check_parts(store: LocalStore, release: Release, contract: Contract) -> list[str]:
+    problems: list[str] = []
+    ids: Counter[str] = Counter()
+    for part in release.parts:
+        try:
+            table = read_part(store, part, contract, deep=True)
+        except CommonspaceError as error:
+            problems.append(f"{part.key}: {error.what}")
+            continue
+        ids.update(table["id"].to_pylist())
+        flat = np.asarray(table["vector"].combine_chunks().flatten())
+        bad = int(bad_vectors(flat.reshape(-1, contract.spec.dim), contract.spec).sum())
+        if bad:
+            problems.append(f"{part.key}: {bad} vectors are not finite unit ones")
+    doubled = [item for item, count in ids.items() if count > 1]
+    if doubled:
+        problems.append(f"{len(doubled)} ids stand twice, {doubled[0]!r} among them")
+    if not problems and ids.total() != release.rows:
+        problems.append(f"{ids.total()} rows, the manifest says {release.rows}")
+    return problems
+
+
+def _check_rejects(store: LocalStore, release: Release) -> list[str]:
+    if release.rejects is None:
+        return []
+    data = store.read(str(release.rejects["key"]))
+    if data is None or hashlib.sha256(data).hexdigest() != release.rejects["sha256"]:
+        return [f"{release.rejects['key']}: is missing or not the file that was published"]
+    return []
+
+
+def _check_table(
+    store: LocalStore, name: SpaceName, contract: Contract, release: Release, pointer: Current
+) -> list[str]:
+    table = open_table(connect(str(store.root)), name.table)
+    if table is None:
+        return ["the LanceDB table is gone"]
+    try:
+        check_table(table, contract)
+        check_schema(table.schema, contract, "the LanceDB table")
+        table.checkout(pointer.table_version)
+        if table.count_rows() != release.rows:
+            return [f"LanceDB holds {table.count_rows()} rows, the release {release.rows}"]
+        for part in release.parts:
+            rows = read_part(store, part, contract)
+            if not same_rows(rows, rows_of(table, rows["id"].to_pylist())):
+                return [f"LanceDB holds other rows than {part.key}"]
+    except CommonspaceError as error:
+        return [f"{error.item}: {error.what}"]
+    except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
+        return [f"the LanceDB table cannot be read: {str(error).splitlines()[0][:200]}"]
+    return []
+
+
+def _rebuild(store: LocalStore, name: SpaceName, contract: Contract, release: Release) -> Current:
+    """A fresh table from Parquet. Readers of the old version go on until they open anew."""
+    connect(str(store.root)).drop_table(name.table, ignore_missing=True)
+    version = bring_to(str(store.root), store, name, contract, release)
+    key = name.key("CURRENT")
+    before = store.read(key)
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    pointer = Current(release.number, name.table, version, moment, "repair")
+    if not store.swap(key, before.to_pybytes() if before else None, pointer.to_bytes()):
+        raise CommonspaceError("another run was promoted meanwhile", item=str(name), retry=True)
+    return pointer
+
+
+def _split(name: str) -> tuple[str, str, int]:
+    collection, space, version = name.split("/")
+    return collection, space, int(version[1:])

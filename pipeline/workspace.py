@@ -1,0 +1,179 @@
+"""A run's folder: what one stage leaves there for the next.
+
+.runs/<collection>/<run>/run.json  items/  pull-rejects.parquet
+.runs/<collection>/<run>/<space>-vN/plan.parquet  plan.json  encode-*.json  verdict.json …
+.runs/<collection>/shards/<space>-vN-<fingerprint>/<shard>.parquet
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders import catalog
+from encoders.spec import EncoderSpec
+from pipeline.config import Collection, SpaceSection
+from pipeline.contract import Contract, SpaceName
+from pipeline.errors import UserMistake
+from pipeline.parquet import read_table
+from pipeline.progress import Progress
+from pipeline.records import EVERYTHING, PLAN_SCHEMA, Plan, Release, Scope, space_key
+from pipeline.releases import load_release
+from pipeline.shards import shard_path
+from pipeline.store import LocalStore
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run over one collection: what it may touch, and where its files lie."""
+
+    id: str
+    collection: Collection
+    store: LocalStore
+    scope: Scope = EVERYTHING
+    retry_rejects: bool = False
+    quiet: bool = False
+
+    @property
+    def folder(self) -> str:
+        return f".runs/{self.collection.name}/{self.id}"
+
+    def note(self, pulled: Mapping[str, Any]) -> None:
+        """Keep what was pulled, and the scope, for the stages that follow."""
+        scope = {
+            "partition": self.scope.partition,
+            "ids": None if self.scope.ids is None else sorted(self.scope.ids),
+        }
+        value = {**pulled, "scope": scope, "retry_rejects": self.retry_rejects}
+        self.store.replace(f"{self.folder}/run.json", json.dumps(value).encode())
+
+    def noted(self) -> dict[str, Any]:
+        data = self.store.read(f"{self.folder}/run.json")
+        if data is None:
+            raise UserMistake("there is no such run, or its pull has not ended", item=self.id)
+        return dict(json.loads(data.to_pybytes()))
+
+    @property
+    def noted_scope(self) -> Scope:
+        scope = self.noted()["scope"]
+        ids = None if scope["ids"] is None else frozenset(scope["ids"])
+        return Scope(scope["partition"], ids)
+
+    def progress(self, label: str, total: int | None = None) -> Progress:
+        return Progress(label, total, quiet=self.quiet)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A run's work on one of its spaces."""
+
+    run: Run
+    space: SpaceSection
+
+    @cached_property
+    def name(self) -> SpaceName:
+        return SpaceName(self.run.collection.name, self.space.name, self.space.version)
+
+    @cached_property
+    def spec(self) -> EncoderSpec:
+        return catalog.describe(self.run.collection.reference(self.space))
+
+    @cached_property
+    def contract(self) -> Contract:
+        return Contract.of(self.name, self.spec, self.run.collection.source.metadata)
+
+    def path(self, file: str) -> str:
+        folder = f"{self.run.folder}/{self.space.name}-v{self.space.version}"
+        return f"{folder}/{file}" if file else folder
+
+    def shard(self, key: str) -> str:
+        return shard_path(self.name, self.spec.fingerprint, key)
+
+    def note(self, file: str, value: Mapping[str, Any]) -> None:
+        data = json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
+        self.run.store.replace(self.path(file), data)
+
+    def noted(self, file: str) -> dict[str, Any]:
+        data = self.run.store.read(self.path(file))
+        if data is None:
+            raise UserMistake(
+                f"the stage that writes {file} has not run", item=f"run {self.run.id}"
+            )
+        return dict(json.loads(data.to_pybytes()))
+
+    @cached_property
+    def base(self) -> Release | None:
+        """The release that the plan was made from."""
+        number = self.noted("plan.json")["base"]
+        return load_release(self.run.store, self.name, number) if number else None
+
+
+def read_items(run: Run, columns: list[str] | None = None) -> pa.Table:
+    """What the run has pulled."""
+    keys = run.store.list(f"{run.folder}/items")
+    tables = []
+    for key in keys:
+        data = run.store.read(key)
+        if data is not None:
+            tables.append(read_table(data, key, columns))
+    names = columns or ["id", "partition", "source_uri", "locator", "row_digest"]
+    return pa.concat_tables(tables) if tables else pa.table({n: pa.array([], "str") for n in names})
+
+
+def offered(work: Work, *, every_column: bool = False) -> tuple[pa.Table, int]:
+    """The items that carry content for the space, with `digest`; and how many carry none."""
+    digest = f"digest:{space_key(work.space)}"
+    items = read_items(work.run, None if every_column else ["id", "row_digest", digest])
+    if digest not in items.column_names:
+        items = items.append_column(digest, pa.nulls(items.num_rows, pa.string()))
+    items = items.rename_columns(["digest" if n == digest else n for n in items.column_names])
+    there = items.filter(pc.is_valid(items["digest"]))
+    refused = pull_rejects(work, own=True).num_rows
+    return there, items.num_rows - there.num_rows - refused
+
+
+def pull_rejects(work: Work, *, own: bool = False) -> pa.Table:
+    """What `pull` rejected for this space; `own`: only what it rejected for no other."""
+    key = f"{work.run.folder}/pull-rejects.parquet"
+    data = work.run.store.read(key)
+    if data is None:
+        raise UserMistake("the pull stage has not run", item=f"run {work.run.id}")
+    table = read_table(data, key)
+    mine = pc.fill_null(pc.equal(table["space"], space_key(work.space)), False)
+    return table.filter(mine if own else pc.or_(mine, pc.is_null(table["space"])))
+
+
+def read_plan(work: Work) -> Plan:
+    """The plan that the run has made for the space."""
+    key = work.path("plan.parquet")
+    data = work.run.store.read(key)
+    if data is None:
+        raise UserMistake("the plan stage has not run", item=f"run {work.run.id}")
+    return Plan(read_table(data, key).cast(PLAN_SCHEMA))
+
+
+def encode_notes(work: Work) -> list[str]:
+    """The notes of the shards that this run has encoded itself."""
+    names = (key.rpartition("/")[2] for key in work.run.store.list(work.path("")))
+    return [name for name in names if name.startswith("encode-")]
+
+
+@contextmanager
+def timer() -> Iterator[Callable[[], float]]:
+    """Yields a function that tells the seconds since the block began."""
+    began = time.perf_counter()
+    yield lambda: round(time.perf_counter() - began, 3)
+
+
+def peak_rss() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
