@@ -27,7 +27,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
 
 from encoders.image_signatures import ends_early, other_format
 from encoders.protocol import Fact, Failure, Reason
@@ -35,6 +47,14 @@ from encoders.protocol import Fact, Failure, Reason
 RULES_VERSION = 1
 """Raise it when a rule above changes the pixels of any file."""
 
+_PLUGINS = (
+    JpegImagePlugin,
+    PngImagePlugin,
+    GifImagePlugin,
+    WebPImagePlugin,
+    BmpImagePlugin,
+    TiffImagePlugin,
+)  # imported by name: asked for a format it has not loaded, Pillow loads all of its forty
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
 """A 50 MP photo takes 150 MB as RGB, a few times that while it is converted."""

