@@ -26,7 +26,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import (
     BmpImagePlugin,
     ExifTags,
@@ -42,6 +41,7 @@ from PIL import (
 )
 
 from encoders.image_signatures import ends_early, other_format
+from encoders.image_to_rgb import to_rgb
 from encoders.protocol import Fact, Failure, Reason
 
 RULES_VERSION = 1
@@ -77,7 +77,6 @@ _DECODING_ERRORS = (
     RuntimeError,
 )
 """What Pillow raises on hostile files: found on 2,134 of them, and by reading its plugins."""
-_GREY16 = ("I;16", "I;16B", "I;16L", "I;16N")
 _UNKNOWN_RANGE = ("I", "F")
 
 
@@ -133,12 +132,14 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
         raise _Refused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
     # Read before `load`, which turns a TIFF upright by itself and drops the tag.
     orientation = _orientation(image)
+    if image.format == "TIFF" and orientation >= 5:
+        width, height = height, width  # Pillow gives a TIFF's size as it is upright
     image.load()
     rules = ["exif-transpose"] if orientation != 1 else []
     frames = int(getattr(image, "n_frames", 1))
     if frames > 1:
         rules.append("first-frame")
-    pixels = _to_rgb(ImageOps.exif_transpose(image), rules)
+    pixels = to_rgb(ImageOps.exif_transpose(image), rules)
     facts: dict[str, Fact] = {
         "image_format": image.format or "",
         "image_mode": stored_mode,
@@ -167,24 +168,6 @@ def _require_size(width: int, height: int) -> None:
 def _orientation(image: Image.Image) -> int:
     tag = image.getexif().get(ExifTags.Base.Orientation, 1)
     return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
-
-
-def _to_rgb(image: Image.Image, rules: list[str]) -> Image.Image:
-    if image.mode in _GREY16:
-        rules.append("grey16-to-8")
-        wide = np.asarray(image).astype(np.uint32)
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        rules.append("alpha-on-white")
-        if image.mode == "La":
-            image = image.convert("LA")
-        colours = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(white, colours).convert("RGB")
-    if image.mode != "RGB":
-        rules.append(f"{image.mode.lower()}-to-rgb")
-        image = image.convert("RGB")
-    return image
 
 
 def _unidentified(content: bytes) -> Failure:

@@ -57,6 +57,7 @@ class TextEncoder:
         self._pad_left = tokenizer.padding_side == "left"
         self._inputs = frozenset(tokenizer.model_input_names)
         self._budget = CPU_BUDGET if device == "cpu" else CUDA_BUDGET
+        self._require_dim(folder)
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode texts, each with the prompt of `purpose` before it."""
@@ -125,6 +126,18 @@ class TextEncoder:
             output = torch.nn.functional.normalize(output, dim=1)
         array: NDArray[np.float32] = output.float().cpu().numpy()
         return array
+
+    def _require_dim(self, folder: Path) -> None:
+        """Encode one text: configurations can agree with each other and not with the weights."""
+        (probe,) = self._tokens(["probe"])
+        try:
+            made = self._forward(Batch([0], len(probe.ids), 1), [probe], "").shape[1]
+        except RuntimeError as error:
+            raise WeightsRefused("its modules do not fit together", item=str(folder)) from error
+        if made != self.spec.dim:
+            raise WeightsRefused(
+                f"makes {made} dimensions, its files say {self.spec.dim}", item=str(folder)
+            )
 
     def _to_device(self, array: NDArray[np.int64]) -> torch.Tensor:
         tensor = torch.from_numpy(array)

@@ -85,9 +85,9 @@ def minilm_folder(reference: Callable[[str], EncoderReference]) -> Path:
 def contents() -> dict[str, list[Content]]:
     """64 different contents of each modality, of lengths and sizes that differ."""
     rng = np.random.default_rng(0)
-    words = "river stone lamp quiet engine violet seven harbour bread winter signal moss".split()
+    words = "river stone lamp quiet engine violet seven harbour bread winter moss"
     texts = [
-        " ".join(rng.choice(words, size=int(n)))
+        " ".join(rng.choice(words.split(), size=int(n)))
         for n in np.clip(rng.lognormal(2.5, 1.0, size=64), 1, 400)
     ]
     images: list[Content] = []

@@ -14,7 +14,8 @@ from encoders.runtime import choose_device
 TORCH_FREE = [
     "catalog", "spec", "protocol", "errors", "reference", "hashed", "text_rules", "digest",
     "safetensors_file", "model_folder", "model_json", "module_list", "sentence_folder",
-    "image_rules", "image_signatures", "resnet_weights", "length_batches", "unit_rows", "ahead",
+    "image_rules", "image_to_rgb", "image_signatures", "resnet_weights", "length_batches",
+    "unit_rows", "ahead",
     "runtime",
 ]  # fmt: skip
 

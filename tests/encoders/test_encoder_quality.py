@@ -30,7 +30,6 @@ def test_stsb_spearman(minilm: Encoder, shared: Path) -> None:
     right = minilm.encode([row[1] for row in rows]).vectors
     truth = np.array([float(row[2]) for row in rows])
     spearman = np.corrcoef(_ranks((left * right).sum(axis=1)), _ranks(truth))[0, 1]
-    print("STSb", spearman)
     assert spearman == pytest.approx(0.8203, abs=5e-4)
 
 
@@ -52,7 +51,6 @@ def test_cranfield_ndcg(minilm: Encoder, shared: Path) -> None:
         for i, row in enumerate(scores, start=1)
         if any(relevant[i].values())
     ]
-    print("Cranfield", np.mean(values), len(values))
     assert np.mean(values) >= 0.399
 
 
@@ -90,5 +88,4 @@ def test_imagenette_neighbours(
     np.fill_diagonal(similarity, -2)
     nearest = np.argsort(-similarity, axis=1)[:, :10]
     precision = (labels[nearest] == labels[:, None]).mean()
-    print(name, precision)
     assert precision >= least
