@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
@@ -63,20 +64,18 @@ def metadata_of(row: Row, types: Mapping[str, str]) -> dict[str, Any] | Failure:
     for name, kind in types.items():
         try:
             values[name] = _CONVERT[kind](row.values.get(name))
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, OverflowError, RecursionError):
             return Failure(Reason.BAD_METADATA, f"column {name!r} cannot be read as {kind}")
     return values
 
 
 def _text(value: Any, field: str) -> str | Failure | None:
     if isinstance(value, Path):
+        found = _bytes_of(value)
         try:
-            return value.read_bytes().decode("utf-8-sig")
+            return found if isinstance(found, Failure) else found.decode("utf-8-sig")
         except UnicodeDecodeError:
             return Failure(Reason.INVALID_UNICODE, "the file is not valid UTF-8")
-        except OSError as error:
-            message = error.strerror or str(error)
-            return Failure(Reason.SOURCE_UNREADABLE, message, retryable=True)
     if isinstance(value, list):
         parts = [part for part in value if part is not None]
         if all(isinstance(part, str) for part in parts):
@@ -87,7 +86,10 @@ def _text(value: Any, field: str) -> str | Failure | None:
 
 
 def _image(row: Row, value: Any, image_root: str | None) -> bytes | Failure | None:
-    if value is None or isinstance(value, bytes):
+    """The image file's bytes; an empty path is no image, as a table's empty cell."""
+    if value is None or value == "":
+        return None
+    if isinstance(value, bytes):
         return value
     if isinstance(value, str):
         root = Path(image_root or row.folder).resolve()
@@ -97,10 +99,16 @@ def _image(row: Row, value: Any, image_root: str | None) -> bytes | Failure | No
         value = path
     if not isinstance(value, Path):
         return Failure(Reason.WRONG_TYPE, f"the image is {_kind(value)}, not bytes or a path")
+    return _bytes_of(value)
+
+
+def _bytes_of(path: Path) -> bytes | Failure:
     try:
-        return value.read_bytes()
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+            return Failure(Reason.MISSING_CONTENT, f"{path.name!r} is not a file", retryable=True)
+        return path.read_bytes()
     except FileNotFoundError:
-        return Failure(Reason.MISSING_CONTENT, f"there is no file {value.name!r}", retryable=True)
+        return Failure(Reason.MISSING_CONTENT, f"there is no file {path.name!r}", retryable=True)
     except OSError as error:
         return Failure(Reason.SOURCE_UNREADABLE, error.strerror or str(error), retryable=True)
 
@@ -119,29 +127,45 @@ def _kind(value: Any) -> str:
 
 
 def _string(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        (value or "").encode()  # a lone surrogate raises: Arrow could not hold it
-        return value
+    if value is None:
+        return None
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, date):
         return value.isoformat()
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    value.encode()  # a lone surrogate raises: Arrow could not hold it
+    return str(value)
 
 
 def _integer(value: Any) -> int | None:
     if value is None or value == "":
         return None
-    number = int(value)
-    if (isinstance(value, float) and value != number) or not -(2**63) <= number < 2**63:
+    number = int(_plain(value))
+    if (not isinstance(value, str) and value != number) or not -(2**63) <= number < 2**63:
         raise ValueError(value)
     return number
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None or value == "" else float(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    """The value, unless it is a number as only Python writes it: 1_000."""
+    if isinstance(value, str) and "_" in value:
+        raise ValueError(value)
+    return value
 
 
 def _boolean(value: Any) -> bool | None:
     if value is None or value == "" or isinstance(value, bool):
         return None if value == "" else value
-    return {"true": True, "false": False, "1": True, "0": False}[str(value).lower()]
+    known = {"true": True, "false": False, "1": True, "0": False}
+    if (found := known.get(str(value).lower())) is None:
+        raise ValueError(value)
+    return found
 
 
 def _timestamp(value: Any) -> datetime | None:
@@ -154,7 +178,7 @@ def _timestamp(value: Any) -> datetime | None:
 _CONVERT: Mapping[str, Any] = {
     "string": _string,
     "int64": _integer,
-    "float64": lambda value: None if value is None or value == "" else float(value),
+    "float64": _float,
     "bool": _boolean,
     "timestamp": _timestamp,
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -58,8 +58,8 @@ def pull(
 ) -> Pulled:
     """Scan the scope of the source into the run's folder.
 
-    Raises SourceNotFound or UserMistake, before anything is written, where the source is not
-    there or a configured field stands in no record.
+    Raises SourceNotFound or UserMistake where the source is not there or a configured field
+    stands in no record; `pull-rejects.parquet`, written last, is then missing.
     """
     for stale in store.list(f"{folder}/items"):  # of an earlier try of the same run
         store.delete(stale)
@@ -71,7 +71,8 @@ def pull(
     for number, chunk in enumerate(chunks):
         table = pa.Table.from_pylist(chunk, schema)
         store.replace(f"{folder}/items/{number:05}.parquet", table_bytes(table))
-    _check_fields(collection, pulled)
+    if scope.ids is None:  # a few ids may well be items without an optional field
+        _check_fields(collection, pulled)
     pulled.rejected = len(rejects)
     table = pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
     store.replace(f"{folder}/pull-rejects.parquet", table_bytes(table))
@@ -86,7 +87,7 @@ def _in_scope(
         if scope.ids is None:
             yield record
         elif isinstance(record, Row):
-            found = id_of(record.values.get(collection.source.id or "id"))
+            found = id_of(record.values.get(_id_column(collection)))
             if isinstance(found, str) and found in scope.ids:
                 yield record
         elif record.id in scope.ids:
@@ -152,24 +153,31 @@ def _item(record: Row, collection: Collection, pulled: Pulled) -> dict[str, Any]
 
 
 def _check_fields(collection: Collection, pulled: Pulled) -> None:
+    needed = {_id_column(collection): "the source's `id`"}
     for space in collection.space:
-        for name in [*space.fields, *([space.image] if space.image else [])]:
-            if pulled.fields and name not in pulled.fields:
-                raise UserMistake(
-                    f"no record has the field {name!r} that space {space.name!r} needs"
-                    + near(name, sorted(pulled.fields)),
-                    item=str(collection.path),
-                )
+        names = [*space.fields, *([space.image] if space.image else [])]
+        needed |= dict.fromkeys(names, f"space {space.name!r}")
+    for name, owner in needed.items():
+        if pulled.fields and name not in pulled.fields:
+            raise UserMistake(
+                f"no record has the field {name!r} that {owner} needs"
+                + near(name, sorted(map(_printable, pulled.fields))),
+                item=str(collection.path),
+            )
 
 
 def _rejected(
     record: Row | Unreadable, failure: Failure, run: str, item: str | None, space: str | None = None
 ) -> dict[str, Any]:
-    origin = record.origin.encode("utf-8", "backslashreplace").decode()
-    partition = record.partition
-    return reject(
-        failure, stage="pull", run=run, id=item, partition=partition, source_uri=origin, space=space
-    )
+    known = {"id": item, "partition": record.partition, "source_uri": record.origin, "space": space}
+    shown = {name: None if text is None else _printable(text) for name, text in known.items()}
+    failure = replace(failure, message=_printable(failure.message))
+    return reject(failure, stage="pull", run=run, **shown)
+
+
+def _printable(text: str) -> str:
+    """The text with escapes for what UTF-8 cannot write (file names may hold any byte)."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _id_column(collection: Collection) -> str:

@@ -43,10 +43,15 @@ class CsvSource:
             if key not in headers:
                 with self._files.open(found) as top:
                     headers[key] = self._columns or self._header(top, found)
-            yield next(self._records(found, lines, headers[key], locator))
+            gone = Failure(Reason.CHANGED_DURING_RUN, "the record is no longer there", True)
+            lost = Unreadable(locator, found.name, gone)
+            yield next(self._records(found, lines, headers[key], locator), lost)
 
     def _header(self, lines: Lines, found: Found) -> Sequence[str]:
-        header = next(csv.reader(lines, delimiter=self._delimiter), None)
+        try:
+            header = next(csv.reader(lines, delimiter=self._delimiter, strict=True), None)
+        except csv.Error:
+            header = None
         if not header or len(set(header)) < len(header) or lines.undecodable:
             raise SourceNotFound(
                 "has no usable header line (empty, repeated or undecodable names)",
@@ -58,6 +63,9 @@ class CsvSource:
     def _records(
         self, found: Found, lines: Lines, columns: Sequence[str], locator: str = ""
     ) -> Iterator[Row | Unreadable]:
+        """The records that follow. After a broken one, reading resumes at its second line: a
+        quote that nobody closed costs its own record, not all that stand behind it.
+        """
         reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
         while True:
             start, lines.undecodable = lines.offset, False
@@ -68,6 +76,8 @@ class CsvSource:
                 return
             except csv.Error as error:
                 values, fault = [], str(error)
+                lines.back_to(start)
+                next(lines)
             where = locator or found.locator(start, lines.offset)
             if lines.undecodable:
                 fault = f"is not valid {self._files.encoding}"

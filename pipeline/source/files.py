@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
@@ -40,18 +41,17 @@ def find(uri: str, scope: Scope) -> list[Found]:
 
     Raises SourceNotFound where that is nothing, UserMistake for a partition without a place.
     """
-    if scope.partition is not None and PLACEHOLDER not in uri:
-        raise UserMistake(
-            f"the source has no partitions, yet partition {scope.partition!r} was asked for",
-            item=uri,
-            do="Put {partition} into the source's `uri`, or run without a partition.",
-        )
+    _check_partition(uri, scope.partition)
     value = "*" if scope.partition is None else glob.escape(scope.partition)
-    base, expression = _fixed_part(uri), _expression(uri)
+    base, expression = fixed_part(uri), _expression(uri)
     found = []
-    for text in sorted(glob.glob(uri.replace(PLACEHOLDER, value), recursive=True)):
-        match = expression.fullmatch(text)
-        partition = match["partition"] if match and PLACEHOLDER in uri else None
+    for text in sorted(set(glob.glob(uri.replace(PLACEHOLDER, value), recursive=True))):
+        partition = None
+        if PLACEHOLDER in uri:
+            match = expression.fullmatch(text)
+            if match is None or scope.partition not in (None, match["partition"]):
+                continue  # `a-{partition}-{partition}` matches a-1-2, `{partition}*` more than one
+            partition = match["partition"]
         found.append(Found(Path(text), os.path.relpath(text, base), partition))
     if not found:
         where = f" for partition {scope.partition}" if scope.partition is not None else ""
@@ -81,15 +81,39 @@ def unreadable(error: OSError) -> Failure:
     return Failure(Reason.SOURCE_UNREADABLE, error.strerror or str(error), retryable=True)
 
 
-def _fixed_part(uri: str) -> str:
+def fixed_part(uri: str) -> str:
     """The folder above the first wildcard, or the folder that holds the one file."""
-    wild = re.search(r"[*?\[{]", uri)
-    return str(Path(uri[: wild.start()] + "x").parent) if wild else str(Path(uri).parent)
+    plain = re.sub(r"\[[*?\[]\]", "xxx", uri)  # an escaped wildcard is a name's part
+    wild = re.search(r"[*?\[]|\{partition\}", plain)
+    fixed = str(Path(uri[: wild.start()] + "x").parent) if wild else str(Path(uri).parent)
+    return re.sub(r"\[([*?\[])\]", r"\1", fixed)
+
+
+def has_wildcard(uri: str) -> bool:
+    """Whether `uri` may name more than one file or folder."""
+    return glob.has_magic(re.sub(r"\[[*?\[]\]", "", uri)) or PLACEHOLDER in uri
+
+
+def _check_partition(uri: str, partition: str | None) -> None:
+    """A partition is one visible name; others would reach into another partition, or none."""
+    if partition is None:
+        return
+    if PLACEHOLDER not in uri:
+        raise UserMistake(
+            f"the source has no partitions, yet partition {partition!r} was asked for",
+            item=uri,
+            do="Put {partition} into the source's `uri`, or run without a partition.",
+        )
+    if not partition or "/" in partition or "\0" in partition or partition.startswith("."):
+        raise UserMistake(
+            f"{partition!r} cannot be a partition: it is empty, starts with a dot or has a slash",
+            item=uri,
+        )
 
 
 def _expression(uri: str) -> re.Pattern[str]:
     """A regular expression for the paths that the glob matches, with the partition named."""
-    pieces = re.split(r"(\{partition\}|\*\*/|\*\*|\*|\?|\[[^\]]*\])", uri)
+    pieces = re.split(r"(\{partition\}|\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", uri)
     wild = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
     named, text = False, ""
     for piece in pieces:
@@ -97,7 +121,7 @@ def _expression(uri: str) -> re.Pattern[str]:
             text += "(?P=partition)" if named else "(?P<partition>[^/]*)"
             named = True
         elif piece.startswith("[") and piece.endswith("]"):
-            text += piece.replace("[!", "[^")
+            text += re.sub(r"\\[zZ]$", "", fnmatch.translate(piece))
         else:
             text += wild.get(piece, re.escape(piece))
     return re.compile(text, re.DOTALL)

@@ -9,13 +9,16 @@ from pathlib import Path, PurePosixPath
 from encoders.protocol import Failure, Reason
 from pipeline.errors import SourceNotFound
 from pipeline.records import Row, Scope, Unreadable
-from pipeline.source.files import Found, find
+from pipeline.source.files import Found, find, fixed_part, has_wildcard
 
 ANY = "*"
 
 
 class FolderSource:
     """Items are files, read recursively; hidden files and links to folders are left out.
+
+    The path starts below `uri`, or below its first wildcard or `{partition}`: files of two
+    folders that one `uri` names are two items.
 
     pair: True: the id is the path without its suffix, and a text and an image of one stem
         are one item; False: the id is the whole path, and every file is an item of its own.
@@ -33,17 +36,18 @@ class FolderSource:
         for found in find(self._uri, scope):
             if not found.path.is_dir():
                 raise SourceNotFound("is not a folder", item=str(found.path))
-            yield from self._folder(found)
+            root = Path(fixed_part(self._uri)) if has_wildcard(self._uri) else found.path
+            yield from self._folder(root, found)
 
     def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
         for locator in locators:
             root, *names = locator.split("\0")
             yield self._row(Path(root), names, None)
 
-    def _folder(self, found: Found) -> Iterator[Row | Unreadable]:
+    def _folder(self, root: Path, found: Found) -> Iterator[Row | Unreadable]:
         """One folder's items; `names` of one id are at most a text and an image."""
         items: dict[str, dict[str, str]] = {}
-        for name in _walk(found.path):
+        for name in _walk(found.path, root):
             kind = self._kind(name)
             if kind is None:
                 continue
@@ -56,7 +60,7 @@ class FolderSource:
             else:
                 items[item_id][kind] = name
         for names in items.values():
-            yield self._row(found.path, sorted(names.values()), found.partition)
+            yield self._row(root, sorted(names.values()), found.partition)
 
     def _row(self, root: Path, names: Sequence[str], partition: str | None) -> Row:
         kinds = {self._kind(name): root / name for name in names}
@@ -75,13 +79,13 @@ def _stem(name: str) -> str:
     return str(PurePosixPath(name).with_suffix(""))
 
 
-def _walk(root: Path) -> Iterator[str]:
-    """Every visible file below the root as a relative path with `/`, sorted."""
+def _walk(top: Path, root: Path) -> Iterator[str]:
+    """Every visible file below `top` as a path below `root`, sorted."""
 
     def refuse(error: OSError) -> None:
         raise SourceNotFound(f"cannot be listed: {error.strerror}", item=str(error.filename))
 
-    for folder, subfolders, files in os.walk(root, onerror=refuse):
+    for folder, subfolders, files in os.walk(top, onerror=refuse):
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(files):
             if not name.startswith("."):

@@ -19,7 +19,12 @@ class Lines(Iterator[str]):
     """Decoded lines; `offset` is the byte after the last one, `undecodable` says one was not."""
 
     def __init__(self, file: BinaryIO, encoding: str, offset: int = 0) -> None:
-        self._file, self._encoding = file, encoding
+        self._file, self._encoding, self._base = file, encoding, offset - file.tell()
+        self.offset, self.undecodable = offset, False
+
+    def back_to(self, offset: int) -> None:
+        """Continue at that byte, a line's first."""
+        self._file.seek(offset - self._base)
         self.offset, self.undecodable = offset, False
 
     def __next__(self) -> str:

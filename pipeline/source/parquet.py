@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from encoders.protocol import Failure, Reason
 from pipeline.config import near
 from pipeline.errors import SourceNotFound, UserMistake
 from pipeline.records import Row, Scope, Unreadable
 from pipeline.source.files import Found, find, readable, unreadable
 
 BATCH_ROWS = 256
+
+Values = dict[str, Any]
 
 
 class ParquetSource:
@@ -23,40 +30,32 @@ class ParquetSource:
 
     def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
         for found in find(self._uri, scope):
-            row = 0
-            with self._open(found) as file:
-                for batch in file.iter_batches(BATCH_ROWS, columns=self._columns):
-                    for values in batch.to_pylist():
-                        yield self._row(found, row, values)
-                        row += 1
+            with self._open(found) as file, _told(found):
+                for first, batch in _batches(file, 0, self._columns):
+                    for at, values in enumerate(_values(batch)):
+                        yield self._row(found, first + at, values)
 
     def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
-        """Rows of one row group are read together where the locators stand in file order."""
-        opened, file, group, bounds = "", None, -1, [0]
-        table = pa.table({})
+        """One pass over each row group where the locators stand in file order."""
+        window = _Window()
         for locator in locators:
             found, row, _ = Found.at(locator)
             try:
-                if file is None or opened != str(found.path):
-                    file, opened, group = self._open(found), str(found.path), -1
-                    bounds = _bounds(file)
-                wanted = next(i for i, end in enumerate(bounds[1:]) if row < end)
-                if wanted != group:
-                    table = file.read_row_group(wanted, columns=self._columns)
-                    group = wanted
-            except (OSError, SourceNotFound, StopIteration) as error:
+                if window.path != found.path:
+                    window = _Window(found.path, self._open(found))
+                with _told(found):
+                    values = window.row(row, self._columns)
+            except (OSError, UserMistake) as error:
                 reason = error if isinstance(error, OSError) else OSError(str(error))
                 yield Unreadable(locator, found.name, unreadable(reason))
+                window = _Window()
                 continue
-            yield self._row(found, row, table.slice(row - bounds[group], 1).to_pylist()[0])
+            yield self._row(found, row, values)
 
     def _open(self, found: Found) -> pq.ParquetFile:
-        try:
-            file = pq.ParquetFile(readable(found))
-        except (pa.ArrowInvalid, pa.ArrowException) as error:
-            raise SourceNotFound(
-                f"is not a readable Parquet file: {error}", item=str(found.path)
-            ) from error
+        path = readable(found)
+        with _told(found):
+            file = pq.ParquetFile(path, buffer_size=2**20, page_checksum_verification=True)
         for column in self._columns:
             if column not in file.schema_arrow.names:
                 raise UserMistake(
@@ -65,9 +64,73 @@ class ParquetSource:
                 )
         return file
 
-    def _row(self, found: Found, row: int, values: dict[str, object]) -> Row:
+    def _row(self, found: Found, row: int, values: Values | Failure) -> Row | Unreadable:
         locator = found.locator(row, row + 1)
+        if isinstance(values, Failure):
+            return Unreadable(locator, found.name, values, found.partition)
         return Row(locator, found.name, values, found.partition, str(found.path.parent))
+
+
+class _Window:
+    """The batch that was read last; moves forward in its file, or starts again to go back."""
+
+    def __init__(self, path: Path | None = None, file: pq.ParquetFile | None = None) -> None:
+        self.path, self._file = path, file
+        self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
+        self._bounds = _bounds(file) if file else [0]
+        self._group = -1
+        self._first, self._rows = 0, list[Values | Failure]()
+
+    def row(self, row: int, columns: Sequence[str]) -> Values | Failure:
+        """The values of one row. Raises SourceNotFound where the file has become shorter."""
+        group = bisect_right(self._bounds, row) - 1
+        if group != self._group or row < self._first:
+            self._batches = _batches(self._file, group, columns)
+            self._group, self._first, self._rows = group, self._bounds[group], []
+        while row >= self._first + len(self._rows):
+            self._first, batch = next(self._batches, (0, None))
+            if batch is None:
+                raise SourceNotFound("has fewer rows than before", item=str(self.path))
+            self._rows = _values(batch)
+        return self._rows[row - self._first]
+
+
+@contextmanager
+def _told(found: Found) -> Iterator[None]:
+    """What Arrow says of a broken file, as SourceNotFound."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise SourceNotFound(
+            f"is not a readable Parquet file: {error}", item=str(found.path)
+        ) from error
+
+
+def _batches(
+    file: pq.ParquetFile | None, group: int, columns: Sequence[str]
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Batches from the start of a row group to the file's end, each with its first row."""
+    if file is None or group >= file.num_row_groups:
+        return
+    groups, first = list(range(group, file.num_row_groups)), _bounds(file)[group]
+    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+        yield first, batch
+        first += batch.num_rows
+
+
+def _values(batch: pa.RecordBatch) -> list[Values | Failure]:
+    """Python values row by row; a row that Python cannot hold is a failure of its own."""
+    try:
+        return list(batch.to_pylist())
+    except (ValueError, OverflowError):  # bytes that are no UTF-8, the year 20000
+        return [_one(batch.slice(row, 1)) for row in range(batch.num_rows)]
+
+
+def _one(row: pa.RecordBatch) -> Values | Failure:
+    try:
+        return dict(row.to_pylist()[0])
+    except (ValueError, OverflowError) as error:
+        return Failure(Reason.BAD_RECORD, f"holds a value that cannot be read: {error}")
 
 
 def _bounds(file: pq.ParquetFile) -> list[int]:

@@ -90,14 +90,16 @@ def naughty_strings(shared: Path) -> list[str]:
 
 
 def _table(heading: str, values: Mapping[str, Any]) -> str:
-    lines = [f"{key} = {_value(value)}\n" for key, value in values.items() if value is not None]
+    lines = [
+        f"{_value(key)} = {_value(value)}\n" for key, value in values.items() if value is not None
+    ]
     return heading + "\n" + "".join(lines)
 
 
 def _value(value: Any) -> str:
     """A TOML value; JSON writes all but tables the same way."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(k)} = {_value(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_value(k)} = {_value(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)

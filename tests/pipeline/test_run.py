@@ -13,7 +13,7 @@ import pytest
 from encoders.hashed import HashedEncoder
 from pipeline.config import Collection
 from pipeline.contract import SpaceName
-from pipeline.errors import Conflict, ContractBroken, GateRefused, UserMistake
+from pipeline.errors import Conflict, ContractBroken, GateRefused, NotPublished, UserMistake
 from pipeline.lance import connect, open_table
 from pipeline.read import Space, open_space
 from pipeline.records import Scope
@@ -260,7 +260,7 @@ def test_a_candidate_waits_and_is_adopted(make_collection: Any, store: LocalStor
     collection = make_collection(rows(5))
     (report,) = go(collection, store, promote=False)
     assert report["state"] == "candidate"
-    with pytest.raises(Exception, match="no promoted release"):
+    with pytest.raises(NotPublished, match="no promoted release"):
         opened(store)
     (report,) = go(collection, store)
     assert report["state"] == "promoted"
@@ -393,5 +393,5 @@ def test_a_table_of_another_contract_is_refused(make_collection: Any, store: Loc
     connect(str(store.root)).create_table(NAME.table, alien)
     with pytest.raises(ContractBroken, match="carries no contract"):
         go(make_collection(rows(5)), store)
-    with pytest.raises(Exception, match="no promoted release"):
+    with pytest.raises(NotPublished, match="no promoted release"):
         opened(store)
