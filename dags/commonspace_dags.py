@@ -89,9 +89,12 @@ def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
             """Which items the space is missing; the answer numbers the shards to encode."""
             return list(range(stage("plan")["shards"]))
 
-        @task(multiple_outputs=False, map_index_template="shard {{ task.op_kwargs['shard'] }}")
+        @task(
+            multiple_outputs=False,
+            map_index_template="shard {{ task.op_kwargs['shard'] }}",
+            doc_md="Turn one shard of items into vectors; a finished shard is never made twice.",
+        )
         def encode(shard: int) -> dict[str, Any]:
-            """Turn one shard of items into vectors; a finished shard is never encoded twice."""
             return stage("encode", "--shard", str(shard))
 
         @task(multiple_outputs=False, trigger_rule="none_failed")

@@ -6,9 +6,11 @@ Loading is light (pydantic only), so that a scheduler can parse hundreds of file
 from __future__ import annotations
 
 import difflib
+import glob
 import os
 import re
 import tomllib
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -39,8 +41,15 @@ def _name(value: str) -> str:
 Name = Annotated[str, AfterValidator(_name)]
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
 RESERVED = frozenset(
-    {"id", "vector", "content_digest", "row_digest", "partition", "source_uri", "encoded_at", "run"}
+    {
+        *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
+        *("encoded_at", "run", "digest", "locator"),
+        *("tokens_used", "tokens_total", "truncated"),
+        *("image_format", "image_mode", "image_width", "image_height"),
+        *("image_orientation", "image_frames", "image_rules"),
+    }
 )
+"""Columns of our own, in a release or in a run's files."""
 
 
 class _Section(BaseModel):
@@ -60,7 +69,7 @@ class SourceSection(_Section):
     """Where items come from. `uri` is a path or glob; `{partition}` in it makes partitions."""
 
     kind: Literal["folder", "csv", "jsonl", "parquet"]
-    uri: str
+    uri: str = Field(min_length=1)
     id: str = ""
     metadata: dict[str, ColumnType] = {}
     encoding: str = "utf-8"
@@ -80,7 +89,49 @@ class SourceSection(_Section):
     @field_validator("metadata", mode="before")
     @classmethod
     def _typed(cls, value: Any) -> Any:
-        return dict.fromkeys(value, "string") if isinstance(value, list) else value
+        names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        return dict.fromkeys(value, "string") if names else value
+
+    @field_validator("metadata")
+    @classmethod
+    def _columns(cls, value: dict[str, ColumnType]) -> dict[str, ColumnType]:
+        if clash := sorted(RESERVED & value.keys()):
+            raise ValueError(f"these names are reserved: {', '.join(clash)}")
+        if odd := [
+            n for n in value if not n.isprintable() or n[:1] in {"", "_"} or set(n) & {*".`"}
+        ]:
+            raise ValueError(
+                f"a table cannot have these columns (empty, `_…`, `.` or ` in it): {odd}"
+            )
+        return value
+
+    @field_validator("uri", "image_root")
+    @classmethod
+    def _local(cls, value: str | None) -> str | None:
+        if value and "://" in value:
+            raise ValueError("addresses are not served yet: name a path")
+        return value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiting(cls, value: str) -> str:
+        if value in {'"', "\r", "\n"}:
+            raise ValueError("cannot be a quote or a line's end")
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(set(value)) < max(len(value), 1):
+            raise ValueError("must be distinct names, at least one")
+        return value
+
+    @field_validator("text_suffixes", "image_suffixes")
+    @classmethod
+    def _suffixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if odd := [s for s in value if not re.fullmatch(r"\*|\.[^./]+", s)]:
+            raise ValueError(f'a suffix is written ".txt" (one dot), or "*" for any: {odd}')
+        return value
 
     @model_validator(mode="after")
     def _coherent(self) -> SourceSection:
@@ -150,16 +201,24 @@ class Collection(_Section):
     def _tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
-    @model_validator(mode="after")
-    def _coherent(self) -> Collection:
-        if not self.space:
+    @field_validator("space")
+    @classmethod
+    def _distinct(cls, value: tuple[SpaceSection, ...]) -> tuple[SpaceSection, ...]:
+        if not value:
             raise ValueError("at least one [[space]] is needed")
-        names = [(space.name, space.version) for space in self.space]
-        if len(set(names)) < len(names):
+        if len({(space.name, space.version) for space in value}) < len(value):
             raise ValueError("two spaces share a name and a version")
-        if clash := RESERVED & self.source.metadata.keys():
-            raise ValueError(f"metadata columns with reserved names: {', '.join(sorted(clash))}")
-        return self
+        return value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _absolute(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """The file with its `image_root` resolved against its own folder."""
+        source, folder = document.get("source"), document["path"].parent
+        root = source.get("image_root") if isinstance(source, dict) else None
+        if not isinstance(root, str) or "://" in root:
+            return document
+        return {**document, "source": {**source, "image_root": _resolve(root, folder)}}
 
     @property
     def name(self) -> str:
@@ -168,7 +227,7 @@ class Collection(_Section):
     @cached_property
     def source_uri(self) -> str:
         """The source's path or glob, relative ones resolved against the file's folder."""
-        return _resolve(self.source.uri, self.path.parent)
+        return _resolve(self.source.uri, Path(glob.escape(str(self.path.parent))))
 
     def find_space(self, name: str, version: int | None = None) -> SpaceSection:
         """The space of that name; the highest version where none is asked for."""
@@ -197,16 +256,19 @@ def load_collection(path: Path) -> Collection:
     Raises UserMistake.
     """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserMistake(f"cannot be read: {error.strerror}", item=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserMistake(f"is not valid TOML: {error}", item=str(path)) from error
+    faults = [_unknown(["path"])] if "path" in document else []  # ours, not the file's
     try:
-        return Collection.model_validate({**document, "path": path.resolve()})
+        collection = Collection.model_validate({**document, "path": path.resolve()})
     except ValidationError as error:
-        faults = "\n  ".join(_explain(fault) for fault in error.errors())
-        raise UserMistake(f"has mistakes:\n  {faults}", item=str(path)) from error
+        faults += [_explain(fault) for fault in error.errors()]
+    if faults:
+        raise UserMistake("has mistakes:\n  " + "\n  ".join(faults), item=str(path))
+    return collection
 
 
 def collections_folder() -> Path:
@@ -257,14 +319,14 @@ def near(word: str, known: list[str]) -> str:
 
 def _declared_name(path: Path) -> str:
     try:
-        name = tomllib.loads(path.read_text(encoding="utf-8"))["collection"]["name"]
-    except (OSError, ValueError, KeyError, TypeError):
+        name = tomllib.loads(path.read_text(encoding="utf-8-sig"))["collection"]["name"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return path.stem
     return str(name)
 
 
 def _resolve(path: str, folder: Path) -> str:
-    expanded = Path(path).expanduser()
+    expanded = Path(os.path.expanduser(path))  # noqa: PTH111 - unlike Path's it never raises
     return os.path.normpath(expanded if expanded.is_absolute() else folder / expanded)
 
 
@@ -277,17 +339,29 @@ _MODELS: dict[str, type[BaseModel]] = {
 }
 
 
+_WANTED = {"tuple_type": "must be a list", "model_type": "must be a table of keys"}
+
+
+def _key(where: Sequence[str | int]) -> str:
+    return ".".join(f"[{p}]" if isinstance(p, int) else p for p in where).replace(".[", "[")
+
+
+def _unknown(where: Sequence[str | int]) -> str:
+    model = _MODELS.get(str(where[0]), Collection) if len(where) > 1 else Collection
+    known = [name for name in model.model_fields if name != "path"]
+    return f"{_key(where)}: unknown key" + near(str(where[-1]), known)
+
+
 def _explain(fault: Any) -> str:
-    where = [part for part in fault["loc"] if not str(part).startswith("function")]
-    key = ".".join(f"[{p}]" if isinstance(p, int) else str(p) for p in where).replace(".[", "[")
+    where, given = fault["loc"], fault["input"]
+    key = _key(where)
     if fault["type"] == "extra_forbidden":
-        model = _MODELS.get(str(where[0]), Collection) if len(where) > 1 else Collection
-        known = [name for name in model.model_fields if name != "path"]
-        return f"{key}: unknown key" + near(str(where[-1]), known)
+        return _unknown(where)
     if fault["type"] == "missing":
         return f"{key}: is required"
-    message = re.sub(r"^Value error, ", "", fault["msg"])
+    message = _WANTED.get(fault["type"], re.sub(r"^Value error, ", "", fault["msg"]))
+    if where == ("space",) and fault["type"] == "tuple_type":
+        message = "is written [[space]], once for each space"
     message = message[0].lower() + message[1:]
-    given = fault["input"]
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
     return f"{key or 'file'}: {message}{shown}"

@@ -77,12 +77,14 @@ class LocalStore:
     def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         path = self.root / key
         with _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             with (path.parent / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
                 found = path.read_bytes() if path.exists() else None
                 if found != expected:
                     return False
+                if expected is None:
+                    return self.create(key, data)
                 self.replace(key, data)
                 return True
 
@@ -104,7 +106,7 @@ class LocalStore:
     def _beside(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:
         """A flushed temporary file in the target's folder; the folder is flushed afterwards."""
         target = self.root / key
-        target.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(target.parent)
         beside = target.parent / f".{secrets.token_hex(8)}.tmp"
         try:
             with beside.open("xb") as file:
@@ -112,13 +114,25 @@ class LocalStore:
                 file.flush()
                 os.fsync(file.fileno())
             yield beside, target
-            folder = os.open(target.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _flush_folder(target.parent)
         finally:
             beside.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """The folder and all above it, each entered in its parent for good."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in missing:
+        _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def open_store(address: str) -> LocalStore:

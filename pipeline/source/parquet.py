@@ -18,6 +18,8 @@ from pipeline.records import Row, Scope, Unreadable
 from pipeline.source.files import Found, find, readable, unreadable
 
 BATCH_ROWS = 256
+BUFFER_BYTES = 2**16
+"""Pages are read through a buffer, so that a row group is never held whole."""
 
 Values = dict[str, Any]
 
@@ -31,7 +33,7 @@ class ParquetSource:
     def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
         for found in find(self._uri, scope):
             with self._open(found) as file, _told(found):
-                for first, batch in _batches(file, 0, self._columns):
+                for first, batch in _batches(file, 0, 0, self._columns):
                     for at, values in enumerate(_values(batch)):
                         yield self._row(found, first + at, values)
 
@@ -55,7 +57,12 @@ class ParquetSource:
     def _open(self, found: Found) -> pq.ParquetFile:
         path = readable(found)
         with _told(found):
-            file = pq.ParquetFile(path, buffer_size=2**20, page_checksum_verification=True)
+            file = pq.ParquetFile(
+                path,
+                pre_buffer=False,
+                buffer_size=BUFFER_BYTES,
+                page_checksum_verification=True,
+            )
         for column in self._columns:
             if column not in file.schema_arrow.names:
                 raise UserMistake(
@@ -76,21 +83,21 @@ class _Window:
 
     def __init__(self, path: Path | None = None, file: pq.ParquetFile | None = None) -> None:
         self.path, self._file = path, file
-        self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
         self._bounds = _bounds(file) if file else [0]
-        self._group = -1
+        self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
         self._first, self._rows = 0, list[Values | Failure]()
 
     def row(self, row: int, columns: Sequence[str]) -> Values | Failure:
         """The values of one row. Raises SourceNotFound where the file has become shorter."""
+        if row >= self._bounds[-1]:
+            raise SourceNotFound("has fewer rows than before", item=str(self.path))
         group = bisect_right(self._bounds, row) - 1
-        if group != self._group or row < self._first:
-            self._batches = _batches(self._file, group, columns)
-            self._group, self._first, self._rows = group, self._bounds[group], []
+        start, next_row = self._bounds[group], self._first + len(self._rows)
+        if row < self._first or start > next_row or not self._rows:
+            self._batches = _batches(self._file, group, start, columns)
+            self._first, self._rows = start, []
         while row >= self._first + len(self._rows):
-            self._first, batch = next(self._batches, (0, None))
-            if batch is None:
-                raise SourceNotFound("has fewer rows than before", item=str(self.path))
+            self._first, batch = next(self._batches)
             self._rows = _values(batch)
         return self._rows[row - self._first]
 
@@ -107,12 +114,10 @@ def _told(found: Found) -> Iterator[None]:
 
 
 def _batches(
-    file: pq.ParquetFile | None, group: int, columns: Sequence[str]
+    file: pq.ParquetFile, group: int, first: int, columns: Sequence[str]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Batches from the start of a row group to the file's end, each with its first row."""
-    if file is None or group >= file.num_row_groups:
-        return
-    groups, first = list(range(group, file.num_row_groups)), _bounds(file)[group]
+    """Batches from a row group to the file's end, each with its first row's number."""
+    groups = range(group, file.num_row_groups)
     for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
         yield first, batch
         first += batch.num_rows
@@ -120,10 +125,18 @@ def _batches(
 
 def _values(batch: pa.RecordBatch) -> list[Values | Failure]:
     """Python values row by row; a row that Python cannot hold is a failure of its own."""
+    batch = batch.cast(pa.schema([_in_microseconds(field) for field in batch.schema]), safe=False)
     try:
         return list(batch.to_pylist())
     except (ValueError, OverflowError):  # bytes that are no UTF-8, the year 20000
         return [_one(batch.slice(row, 1)) for row in range(batch.num_rows)]
+
+
+def _in_microseconds(field: pa.Field) -> pa.Field:
+    """Python's own times end there; for nanoseconds Arrow would ask for pandas."""
+    if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+        return field.with_type(pa.timestamp("us", field.type.tz))
+    return field
 
 
 def _one(row: pa.RecordBatch) -> Values | Failure:

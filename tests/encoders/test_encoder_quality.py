@@ -35,13 +35,13 @@ def test_stsb_spearman(minilm: Encoder, shared: Path) -> None:
 
 def test_cranfield_ndcg(minilm: Encoder, shared: Path) -> None:
     folder = shared / "data/texts/cranfield"
-    documents = _elements(folder / "cran.all.1400.xml", "doc", "docno", "text")
+    documents = _elements(folder / "cran.all.1400.xml", "doc", "docno", "title", "text")
     queries = [text for _, text in _elements(folder / "cran.qry.xml", "top", "num", "title")]
     relevant: defaultdict[int, dict[int, int]] = defaultdict(dict)
     for line in (folder / "cranqrel.trec.txt").read_text().split("\n"):
         if line.strip():
             query, _, document, grade = line.split()
-            relevant[int(query)][int(document)] = max(int(grade), 0)
+            relevant[int(query)][int(document)] = int(int(grade) > 0)
     encoded = minilm.encode([text for _, text in documents])
     assert len(encoded.failures) == 2
     numbers = np.array([documents[p][0] for p in encoded.positions])
@@ -54,11 +54,14 @@ def test_cranfield_ndcg(minilm: Encoder, shared: Path) -> None:
     assert np.mean(values) >= 0.399
 
 
-def _elements(path: Path, item: str, number: str, text: str) -> list[tuple[int, str]]:
+def _elements(path: Path, item: str, number: str, *parts: str) -> list[tuple[int, str]]:
     source = re.sub(r"<\?xml[^>]*\?>", "", path.read_text())
     root = ET.fromstring(f"<all>{source}</all>")
     return [
-        (int(found.findtext(number, "").strip()), found.findtext(text, "").strip())
+        (
+            int(found.findtext(number, "").strip()),
+            " ".join(found.findtext(part, "").strip() for part in parts),
+        )
         for found in root.iter(item)
     ]
 
