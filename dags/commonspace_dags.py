@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow.sdk import DAG, Asset, Metadata, Param, get_current_context, task, task_group
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
-from commonspace_tasks import run_id_of, run_stage
+from commonspace_tasks import Answer, run_id_of, run_stage
 
 from pipeline.config import Collection, SpaceSection, collection_files, load_collection
 from pipeline.errors import UserMistake
@@ -63,7 +63,7 @@ def collection_dag(collection: Collection) -> DAG:
     ) as dag:
 
         @task(multiple_outputs=False)
-        def pull() -> dict[str, Any]:
+        def pull() -> Answer:
             """Read the source once; give every item its content digests."""
             context = get_current_context()
             partition = context["params"].get("partition")
@@ -79,7 +79,7 @@ def collection_dag(collection: Collection) -> DAG:
 def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
     chosen = ["--space", f"{space.name}/v{space.version}"]
 
-    def stage(name: str, *options: str) -> dict[str, Any]:
+    def stage(name: str, *options: str) -> Answer:
         return run_stage(name, path, run_id_of(get_current_context()), *chosen, *options)
 
     @task_group(group_id=f"{space.name}-v{space.version}")
@@ -94,16 +94,16 @@ def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
             map_index_template="shard {{ task.op_kwargs['shard'] }}",
             doc_md="Turn one shard of items into vectors; a finished shard is never made twice.",
         )
-        def encode(shard: int) -> dict[str, Any]:
+        def encode(shard: int) -> Answer:
             return stage("encode", "--shard", str(shard))
 
         @task(multiple_outputs=False, trigger_rule="none_failed")
-        def validate() -> dict[str, Any]:
+        def validate() -> Answer:
             """Balance the ledger and hold the gates, before anything is visible."""
             return stage("validate")
 
         @task(multiple_outputs=False)
-        def publish() -> dict[str, Any]:
+        def publish() -> Answer:
             """Write the next release beside the current one."""
             return stage("publish")
 
@@ -116,7 +116,7 @@ def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
             yield Metadata(asset, extra=told)
 
         @task(multiple_outputs=False, trigger_rule="none_failed")
-        def report() -> dict[str, Any]:
+        def report() -> Answer:
             """The ledger, the gates, the rejects and the time it took."""
             return stage("report")
 

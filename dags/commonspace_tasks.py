@@ -19,6 +19,9 @@ from typing import IO, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 
+Answer = dict[str, Any]
+"""A stage's answer: counts and numbers."""
+
 log = logging.getLogger("commonspace")
 
 
@@ -33,7 +36,7 @@ def run_id_of(context: Mapping[str, Any]) -> str:
     return f"{dag_run.run_after:%Y%m%dT%H%M%S}-{digest[:6]}"
 
 
-def run_stage(stage: str, collection: str, run_id: str, *options: str) -> dict[str, Any]:
+def run_stage(stage: str, collection: str, run_id: str, *options: str) -> Answer:
     """Execute a stage and return its answer.
 
     Raises AirflowFailException where trying again cannot help, StageFailed where it can.
@@ -68,7 +71,7 @@ def _relay(stream: IO[str]) -> None:
         log.info(line.rstrip())
 
 
-def _last_document(text: str) -> dict[str, Any] | None:
+def _last_document(text: str) -> Answer | None:
     lines = text.strip().splitlines()
     try:
         value = json.loads(lines[-1]) if lines else None

@@ -154,7 +154,7 @@ def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.b
     NaN, infinite, zero, or of a norm other than 1 where the spec says unit.
     """
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    bad = ~np.isfinite(norms) | (norms == 0)
+    bad: NDArray[np.bool_] = ~np.isfinite(norms) | (norms == 0)
     if spec.normalised:
         bad |= np.abs(norms - 1) > NORM_TOLERANCE
     return bad

@@ -116,8 +116,8 @@ def same_rows(one: pa.Table, other: pa.Table) -> bool:
     if not one.num_rows:
         return True
     one, other = (t.select([*STAMP, "vector"]).sort_by("id") for t in (one, other))
-    vectors = [np.asarray(t["vector"].combine_chunks().flatten()) for t in (one, other)]
-    return _stamps(one) == _stamps(other) and np.array_equal(*vectors)
+    first, second = (np.asarray(t["vector"].combine_chunks().flatten()) for t in (one, other))
+    return _stamps(one) == _stamps(other) and np.array_equal(first, second)
 
 
 def _stamps(rows: pa.Table) -> list[tuple[Any, ...]]:

@@ -183,14 +183,14 @@ class Space:
                 )
             return np.asarray(row["vector"][0].as_py(), np.float32)
         if vector is not None:
-            given = np.asarray(vector, np.float32)
+            given: NDArray[np.float32] = np.asarray(vector, np.float32)
             if given.shape != (self.spec.dim,):
                 shape = f"{given.shape}, not ({self.spec.dim},)"
                 raise UserMistake(f"the query vector has shape {shape}", item=self.name)
             norm = float(np.linalg.norm(given))
             if not np.isfinite(norm) or norm == 0:
                 raise UserMistake("the query vector is zero or not finite", item=self.name)
-            return given / np.float32(norm)
+            return (given / norm).astype(np.float32)
         return self._encode(query if query is not None else image)
 
     def _encode(self, content: str | bytes | Path | None) -> NDArray[np.float32]:

@@ -218,7 +218,7 @@ class Plan:
 
     @property
     def changes_nothing(self) -> bool:
-        return self.table.num_rows == self.count("keep") + self.count("reject")
+        return bool(self.table.num_rows == self.count("keep") + self.count("reject"))
 
     def of(self, *actions: str) -> pa.Table:
         return self.table.filter(pc.is_in(self.table["action"], pa.array(actions)))

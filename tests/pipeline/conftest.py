@@ -7,8 +7,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from pipeline.config import Collection, load_collection
+
+# Our fixtures are folders and functions that every example may share; machines are shared too.
+settings.register_profile(
+    "commonspace", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+settings.load_profile("commonspace")
 
 TEXT_SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"]}
 

@@ -219,7 +219,8 @@ def test_metadata_is_converted(kind: str, value: Any, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("kind", "value"),
     [
-        ("string", "\ud800"), ("string", b"\xff"), ("string", ["\ud800"]), ("string", {"\ud800": 1}),
+        ("string", "\ud800"), ("string", b"\xff"), ("string", ["\ud800"]),
+        ("string", {"\ud800": 1}),
         ("int64", "1.5"), ("int64", 1.5), ("int64", "x"), ("int64", 2**63), ("int64", float("inf")),
         ("int64", float("nan")), ("int64", [1]), ("int64", "1_000"), ("int64", Decimal("1.5")),
         ("int64", date(2024, 1, 1)),

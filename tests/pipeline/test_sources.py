@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.protocol import Reason
@@ -99,11 +99,7 @@ def test_locators_are_distinct_text(case: Case) -> None:
     assert pa.array(locators, pa.string()).to_pylist() == locators
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_load_gives_what_was_scanned_in_the_order_asked(case: Case, data: st.DataObject) -> None:
     scanned = list(case.source.scan(EVERYTHING))
@@ -388,11 +384,7 @@ def test_csv_texts_beyond_the_limit_of_python(scan: Scan) -> None:
     ]  # fmt: skip
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=150)
 @given(rows=st.lists(st.tuples(
     st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1),
     st.text(st.characters(codec="utf-8")),
@@ -401,11 +393,7 @@ def test_whatever_a_csv_writer_writes_is_read(rows: list[Item], scan: Scan) -> N
     assert outcome(scan("csv", written("csv", rows)["data.csv"])) == [one(*row) for row in rows]
 
 
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
+@settings(max_examples=150)
 @given(body=st.lists(st.sampled_from(['"', ",", "\n", "\r\n", "a", "é", "\0", '""']), max_size=40))
 def test_no_line_of_a_broken_csv_vanishes(body: list[str], scan: Scan) -> None:
     """Good last lines come through whatever stands before them."""
