@@ -54,6 +54,7 @@ class HashedEncoder:
 
     def __init__(self, dim: int, modality: Modality) -> None:
         self.spec = hashed_spec(dim, modality)
+        self.device = "cpu"
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode `contents`; `purpose` changes nothing, as there are no prompts."""

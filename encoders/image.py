@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +18,7 @@ from encoders.errors import EncoderError
 from encoders.image_rules import read_image
 from encoders.protocol import Content, Encoded, Fact, Failure, Purpose
 from encoders.resnet_model import load_resnet
+from encoders.runtime import cores
 from encoders.spec import EncoderSpec
 from encoders.unit_rows import unit_failures
 
@@ -42,10 +42,11 @@ class ImageEncoder:
             WeightsRefused: as `resnet_model.load_resnet`.
         """
         self.spec = spec
+        self.device = device
         self._device = torch.device(device)
         self._model = load_resnet(spec.architecture, weights, device)
         self._batch = CPU_BATCH if device == "cpu" else CUDA_BATCH
-        self._decoders = min(_DECODERS, len(os.sched_getaffinity(0)))
+        self._decoders = min(_DECODERS, cores())
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode image files; `purpose` changes nothing, as there are no prompts."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ from PIL import (
 from encoders.image_signatures import ends_early, other_format
 from encoders.image_to_rgb import to_rgb
 from encoders.protocol import Fact, Failure, Reason
+
+# What Pillow warns of, the rules decide; a line for every odd tag of every file helps nobody.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 RULES_VERSION = 1
 """Raise it when a rule above changes the pixels of any file."""

@@ -89,6 +89,11 @@ class Encoder(Protocol):
     @property
     def spec(self) -> EncoderSpec: ...
 
+    @property
+    def device(self) -> str:
+        """Where it computes: `cpu`, `cuda` or `cuda:<number>`; no part of what a vector means."""
+        ...
+
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode `contents`; a bad content is a failure, never an exception for the others."""
         ...

@@ -30,8 +30,8 @@ def require_torch() -> None:
         # A CPU build of one beside a CUDA build of the other: `torchvision::nms does not exist`.
         raise EncoderError(
             "torch and torchvision are not builds of one pair",
-            do="Install both from the same index, in one command, for example: "
-            "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu",
+            do="Install both from the same index, in one command: a CPU build of one does not "
+            "load beside a CUDA build of the other.",
         ) from error
 
 
@@ -66,6 +66,13 @@ def choose_device() -> str:
             do="Unset it, or set it to cpu.",
         )
     return wanted
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _limit_threads() -> None:

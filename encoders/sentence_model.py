@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging
 
 from encoders.errors import WeightsRefused
 from encoders.module_list import read_modules
@@ -24,6 +25,7 @@ def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransfor
         WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, or the
             model's dim or longest input is not what the spec says.
     """
+    logging.disable_progress_bar()
     options = {"dtype": torch.float32, "use_safetensors": True}
     try:
         model = SentenceTransformer(

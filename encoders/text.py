@@ -46,6 +46,7 @@ class TextEncoder:
         # Threads of the tokenizer hang in a forked child; on a CPU they would gain 1 %.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device != "cpu" else "false")
         self.spec = spec
+        self.device = device
         self._device = torch.device(device)
         self._model = load_model(folder, spec, device)
         tokenizer: Any = self._model.tokenizer

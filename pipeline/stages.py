@@ -124,8 +124,7 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
                     run.store, run.id, progress,
                 )  # fmt: skip
             note = {"items": rows.num_rows, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
-            note["device"] = str(getattr(encoder, "device", "cpu"))
-            work.note(f"encode-{key}.json", note)
+            work.note(f"encode-{key}.json", {**note, "device": encoder.device})
     return todo
 
 
