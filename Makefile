@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-quality test-airflow crash check format lock clean
+.PHONY: help setup demo test test-quality test-airflow test-demo test-gpu crash check format lock clean
 
 help:
 	@echo "make demo          real texts and photos through Airflow into searchable tables"
@@ -13,6 +13,8 @@ help:
 	@echo "make check         lint, types, import directions"
 	@echo "make test-quality  real models on real data with known answers"
 	@echo "make test-airflow  whole DAG runs"
+	@echo "make test-demo     the demo, three times"
+	@echo "make test-gpu      the same vectors on a GPU"
 	@echo "make crash         real kills"
 	@echo "make setup         the environment only"
 
@@ -32,13 +34,19 @@ demo: $(READY)
 	@$(BIN)/commonspace demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not quality and not crash and not airflow and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -m "not (quality or crash or airflow or demo or gpu)" $(ARGS)
 
 test-quality: $(READY)
 	@$(BIN)/python -m pytest -m quality $(ARGS)
 
 test-airflow: $(READY)
 	@$(BIN)/python -m pytest -m airflow $(ARGS)
+
+test-demo: $(READY)
+	@$(BIN)/python -m pytest -m demo $(ARGS)
+
+test-gpu: $(READY)
+	@$(BIN)/python -m pytest -m gpu -rs $(ARGS)
 
 crash: $(READY)
 	@$(BIN)/python -m pytest -m crash $(ARGS)

@@ -25,7 +25,7 @@ def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransfor
         WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, or the
             model's dim or longest input is not what the spec says.
     """
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     options = {"dtype": torch.float32, "use_safetensors": True}
     try:
         model = SentenceTransformer(

@@ -213,7 +213,7 @@ def _farewell(folder: Path, photo_space: str) -> None:
         "   commonspace show\n"
         f"   commonspace verify photos/{photo_space}\n\n"
         "   Run `make demo` again: nothing is encoded. Change one line of samples/docs.jsonl,\n"
-        "   or add a photo, and one item is. With your own photos: make demo PHOTOS=/path/to/folder\n",
+        "   or add a photo, and one item is. Your own photos: make demo PHOTOS=/path/to/folder\n",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
 

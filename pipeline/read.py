@@ -212,7 +212,8 @@ class Space:
             raise UserMistake(f"the query cannot be encoded: {encoded.failures[0].message}")
         if bad_vectors(encoded.vectors, self.spec).any():
             raise ContractBroken("the encoder gave an unusable vector", item=self.name)
-        return encoded.vectors[0]
+        vector: NDArray[np.float32] = encoded.vectors[0]
+        return vector
 
 
 def load_encoder(release: Release, contract: Contract) -> Encoder:

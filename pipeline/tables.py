@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from encoders.protocol import FACTS
+
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 Answer = Mapping[str, Any]
@@ -72,7 +74,9 @@ def catalogue(values: Sequence[Answer]) -> None:
 def hits(value: Answer) -> None:
     """Search results, nearest first."""
     _heading(value)
-    _rows(value["hits"], first=["similarity", "id"])
+    truths = {name for facts in FACTS.values() for name in facts}
+    shown = [{n: v for n, v in hit.items() if n not in truths} for hit in value["hits"]]
+    _rows(shown, first=["similarity", "id"])
 
 
 def rows(value: Answer) -> None:

@@ -9,20 +9,13 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-MODULES = [
-    p for folder in ("encoders", "pipeline", "dags") for p in (REPOSITORY / folder).rglob("*.py")
-]
+PACKAGES = ("encoders", "pipeline", "dags")
+MODULES = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")]
+TORCH = {"torch", "torchvision", "sentence_transformers", "transformers"}
 
 MAY_NOT: dict[str, set[str]] = {
     "encoders": {"pipeline", "dags", "airflow", "lancedb", "pyarrow", "commonspace"},
-    "pipeline": {
-        "dags",
-        "airflow",
-        "torch",
-        "torchvision",
-        "sentence_transformers",
-        "transformers",
-    },
+    "pipeline": {"dags", "airflow", *TORCH},
     "dags": {"lancedb", "pyarrow", "encoders", *TORCH},
 }
 OF_ENCODERS = {"spec", "protocol", "errors", "reference", "catalog"}
