@@ -9,6 +9,7 @@ Parsing this file imports neither torch nor lancedb nor pyarrow.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from commonspace_tasks import Answer, run_id_of, run_stage
 
 from pipeline.config import Collection, SpaceSection, collection_files, load_collection
 from pipeline.errors import UserMistake
+
+FOLDER = Path(os.environ.get("COMMONSPACE_COLLECTIONS") or Path(__file__).parent / "collections")
 
 DOC = """
 ### {name}
@@ -159,7 +162,7 @@ def _doc(collection: Collection) -> str:
 
 def every_dag() -> Iterator[DAG]:
     """One DAG a collection file, whole or broken."""
-    for path in collection_files():
+    for path in collection_files(FOLDER):
         try:
             yield collection_dag(load_collection(path))
         except UserMistake as error:

@@ -10,7 +10,6 @@ import os
 import re
 import subprocess
 import sys
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +89,8 @@ def run_demo(folder: Path, photos: Path | None) -> None:
 
 
 def _prepare(folder: Path, photos: Path | None) -> str:
+    if photos is not None and not photos.is_dir():
+        raise UserMistake("there is no such folder of photos", item=str(photos))
     texts, crops = folder / "samples/docs.jsonl", folder / "samples/photos"
     if not texts.exists():
         _tell(f"{write_texts(texts):,} texts from installed packages -> {texts}")
@@ -139,19 +140,20 @@ def _environment(folder: Path) -> dict[str, str]:
 def _run_dag(folder: Path, environment: dict[str, str], collection: str) -> None:
     tables.console.print(f"   DAG {collection}")
     before = _reports(folder, collection)
-    _airflow(folder, environment, "dags", "test", collection)
+    told = _airflow(folder, environment, "dags", "test", collection)
     if _reports(folder, collection) == before:
+        failed = re.findall(r"(?:AirflowFailException|StageFailed): (.*)", told)
         raise CommonspaceError(
-            f"the DAG {collection} did not reach its report",
+            f"the DAG {collection} did not reach its report: {(failed or ['see its log'])[0]}",
             do=f"The whole log is {folder}/airflow/demo.log.",
         )
 
 
-def _airflow(folder: Path, environment: dict[str, str], *command: str) -> None:
+def _airflow(folder: Path, environment: dict[str, str], *command: str) -> str:
     """Run Airflow; its log goes to a file, the stages' own lines to the terminal."""
     (folder / "airflow").mkdir(parents=True, exist_ok=True)
     log = folder / "airflow/demo.log"
-    last: deque[str] = deque(maxlen=15)
+    said: list[str] = []
     with (
         log.open("a", encoding="utf-8") as file,
         subprocess.Popen(
@@ -161,17 +163,18 @@ def _airflow(folder: Path, environment: dict[str, str], *command: str) -> None:
     ):  # fmt: skip
         for line in child.stdout or ():
             file.write(line)
-            last.append(line)
+            said.append(line)
             found = re.search(r"commonspace \| (.*?)\s*(?:\[commonspace\].*)?$", line)
             if found:
                 _tell(found[1])
         code = child.wait()
     if code:
-        sys.stderr.write("".join(last))
+        sys.stderr.write("".join(said[-15:]))
         raise CommonspaceError(
             f"airflow {' '.join(command)} ended with exit code {code}",
             do=f"The whole log is {log}.",
         )
+    return "".join(said)
 
 
 def _reports(folder: Path, collection: str) -> list[Path]:

@@ -90,7 +90,7 @@ def forget_old_runs(run: Run) -> None:
     """Keep the folders of the latest runs only."""
     folder = f".runs/{run.collection.name}"
     runs = {key.split("/")[2] for key in run.store.list(folder)} - {"shards", run.id}
-    for old in sorted(runs)[: 1 - KEPT_RUNS or None]:
+    for old in sorted(runs)[: -(KEPT_RUNS - 1)]:
         _forget(run.store, f"{folder}/{old}")
 
 

@@ -201,15 +201,16 @@ def promote_stage(work: Work, number: int) -> bool:
     before = store.read(key)
     old = before.to_pybytes() if before is not None else None
     pointer = Current.from_bytes(old) if old is not None else None
-    if number != (pointer.release if pointer else 0) != release.parent:
+    served = pointer.release if pointer else 0
+    if served not in (number, release.parent):
         raise Conflict(
-            f"release {number} follows release {release.parent}, but another run has promoted "
-            f"release {pointer.release if pointer else 0}",
+            f"release {number} follows release {release.parent}, but release {served} has been "
+            "promoted meanwhile",
             item=str(work.name),
         )
     with timer() as seconds:
         version = bring_to(str(store.root), store, work.name, work.contract, release)
-        moved = pointer is None or pointer.release != number
+        moved = served != number
         if pointer is None or moved or pointer.table_version != version:
             moment = datetime.now(UTC).isoformat(timespec="seconds")
             new = Current(number, work.name.table, version, moment, work.run.id)

@@ -103,6 +103,13 @@ def test_inventory(airflow: dict[str, str], tmp_path: Path) -> None:
         assert not dag["docs"], "every task says what it does"
 
 
+def test_the_shipped_collections_are_whole(airflow: dict[str, str]) -> None:
+    del airflow["COMMONSPACE_COLLECTIONS"]
+    found = python(PARSE, airflow)
+    assert set(found["dags"]) == {path.stem for path in (DAGS / "collections").glob("*.toml")}
+    assert all("broken" not in dag["tags"] for dag in found["dags"].values())
+
+
 RUN = """
 import json, sys
 from airflow.utils.db import initdb
