@@ -215,7 +215,9 @@ class Collection(_Section):
     def _absolute(cls, document: dict[str, Any]) -> dict[str, Any]:
         """The file with its `image_root` resolved against its own folder."""
         source, folder = document.get("source"), document["path"].parent
-        root = source.get("image_root") if isinstance(source, dict) else None
+        if not isinstance(source, dict):
+            return document
+        root = source.get("image_root")
         if not isinstance(root, str) or "://" in root:
             return document
         return {**document, "source": {**source, "image_root": _resolve(root, folder)}}
