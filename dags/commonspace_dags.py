@@ -18,7 +18,8 @@ from airflow.sdk import DAG, Asset, Metadata, Param, get_current_context, task, 
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from commonspace_tasks import Answer, run_id_of, run_stage
 
-from pipeline.config import Collection, SpaceSection, collection_files, load_collection
+from pipeline.collection_files import collection_files, load_collection
+from pipeline.config import Collection, SpaceSection
 from pipeline.errors import UserMistake
 
 FOLDER = Path(os.environ.get("COMMONSPACE_COLLECTIONS") or Path(__file__).parent / "collections")

@@ -17,15 +17,14 @@ import typer
 
 from encoders.errors import CommonspaceError
 from pipeline import tables
-from pipeline.config import (
-    Collection,
-    SpaceSection,
+from pipeline.collection_files import (
     collection_files,
     collections_folder,
     find_collection,
     load_collection,
     warehouse_address,
 )
+from pipeline.config import Collection, SpaceSection
 from pipeline.errors import UserMistake
 from pipeline.records import EVERYTHING, Scope
 

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 from encoders.spec import EncoderSpec
-from pipeline.config import Collection, near
+from pipeline.config import Collection
 from pipeline.contract import SpaceName
-from pipeline.errors import NotPublished
+from pipeline.errors import NotPublished, near
 from pipeline.records import Release
 from pipeline.releases import current, load_release, numbers
 from pipeline.store import LocalStore

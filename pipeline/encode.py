@@ -67,14 +67,19 @@ def _load(
     ids, digests = work["id"].to_pylist(), work["digest"].to_pylist()
     records = source.load(work["locator"].to_pylist())
     for item, digest, record in zip(ids, digests, records, strict=True):
-        if isinstance(record, Unreadable):
-            yield item, digest, record.failure
-            continue
-        content = content_of(record, space, collection.source.image_root)
-        if content is None or (not isinstance(content, Failure) and digest_of(content) != digest):
+        content = (
+            record.failure
+            if isinstance(record, Unreadable)
+            else content_of(record, space, collection.source.image_root)
+        )
+        if (isinstance(content, str | bytes) and digest_of(content) == digest) or (
+            isinstance(content, Failure) and content.retryable
+        ):
+            yield item, digest, content
+        else:
+            # What pull could read and digest is no longer there: nothing is known of `digest`.
             message = "the source changed after it was pulled"
-            content = Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
-        yield item, digest, content
+            yield item, digest, Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
 
 
 def _windows(items: Iterator[Loaded]) -> Iterator[list[Loaded]]:

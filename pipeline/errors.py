@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 from encoders.errors import CommonspaceError
 
 __all__ = [
@@ -13,6 +16,7 @@ __all__ = [
     "SourceNotFound",
     "StoreFailed",
     "UserMistake",
+    "near",
 ]
 
 
@@ -49,3 +53,12 @@ class Conflict(CommonspaceError):
         super().__init__(
             what, item=item, retry=True, do="Run again: it plans from the new release."
         )
+
+
+def near(word: str, known: Iterable[str]) -> str:
+    """` (did you mean …?)`, or what there is to choose from."""
+    known = sorted(set(known))
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f" (did you mean {close[0]!r}?)"
+    return f" (known: {', '.join(known)})" if known else ""

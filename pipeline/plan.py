@@ -25,6 +25,7 @@ def make_plan(
     published: pa.Table,
     known_rejects: pa.Table,
     *,
+    spared: pa.Array,
     scope: Scope,
     shard_rows: int,
 ) -> Plan:
@@ -33,6 +34,7 @@ def make_plan(
     items: `id`, `digest`, `row_digest`, ids unique: what the source offers this space.
     published: `id`, `content_digest`, `row_digest`, `partition`: the current release.
     known_rejects: `id`, `content_digest` of failures that retrying cannot help.
+    spared: ids that are not offered only because something passing went wrong.
     """
     there = pc.index_in(items["id"], value_set=_one(published["id"]))
     same_content = _filled(pc.equal(items["digest"], _take(published["content_digest"], there)))
@@ -52,12 +54,13 @@ def make_plan(
         for position in todo[first:last]:
             shards[position] = key
     chosen = chosen.append_column("shard", pa.array(shards, pa.string()))
-    return Plan(pa.concat_tables([_cast(chosen), _deletes(items, published, scope)]))
+    return Plan(pa.concat_tables([_cast(chosen), _deletes(items, published, spared, scope)]))
 
 
-def _deletes(items: pa.Table, published: pa.Table, scope: Scope) -> pa.Table:
+def _deletes(items: pa.Table, published: pa.Table, spared: pa.Array, scope: Scope) -> pa.Table:
     """Published rows of the scope that are not offered; a list of ids deletes nothing."""
-    gone = pc.invert(pc.is_in(published["id"], value_set=_one(items["id"])))
+    stays = pa.concat_arrays([_one(items["id"]), spared])
+    gone = pc.invert(pc.is_in(published["id"], value_set=stays))
     if scope.ids is not None:
         gone = pc.and_(gone, pa.scalar(False))
     elif scope.partition is not None:

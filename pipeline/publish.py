@@ -37,8 +37,8 @@ class Change:
     """What a run does to a space: rows that come, and ids whose old rows go."""
 
     rows: Collected
-    removed: pa.Array
-    """Ids that leave without a successor: deletes, and items that became rejects."""
+    removed: Sequence[str]
+    """Ids that leave without a successor: deletes, and items that became rejects for good."""
 
 
 def bucket_of(item: str, bits: int) -> str:
@@ -69,7 +69,7 @@ def write_parts(
     """
     before = dict(zip(*(published[c].to_pylist() for c in ("id", "partition")), strict=True))
     after = dict(zip(*(change.rows.rows[c].to_pylist() for c in ("id", "partition")), strict=True))
-    gone = {item for item in [*change.removed.to_pylist(), *after] if item in before}
+    gone = {item for item in [*change.removed, *after] if item in before}
     bits = _bits(parts, before, after, gone)
     coming: dict[Place, list[int]] = defaultdict(list)
     for index, (item, partition) in enumerate(after.items()):

@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 
 from encoders.protocol import Failure, Reason
-from pipeline.config import Collection, near
+from pipeline.config import Collection
 from pipeline.content import content_of, id_of, metadata_of
-from pipeline.errors import UserMistake
+from pipeline.errors import UserMistake, near
 from pipeline.parquet import table_bytes
 from pipeline.progress import Progress
 from pipeline.records import (
+    EVERYTHING,
     REJECTS_SCHEMA,
     Row,
     Scope,
@@ -71,7 +72,7 @@ def pull(
     for number, chunk in enumerate(chunks):
         table = pa.Table.from_pylist(chunk, schema)
         store.replace(f"{folder}/items/{number:05}.parquet", table_bytes(table))
-    if scope.ids is None:  # a few ids may well be items without an optional field
+    if scope == EVERYTHING:  # a few ids or one day may well lack an optional field
         _check_fields(collection, pulled)
     pulled.rejected = len(rejects)
     table = pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
@@ -157,6 +158,7 @@ def _check_fields(collection: Collection, pulled: Pulled) -> None:
     for space in collection.space:
         names = [*space.fields, *([space.image] if space.image else [])]
         needed |= dict.fromkeys(names, f"space {space.name!r}")
+    needed |= dict.fromkeys(collection.source.metadata, "`metadata`")
     for name, owner in needed.items():
         if pulled.fields and name not in pulled.fields:
             raise UserMistake(

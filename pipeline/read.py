@@ -23,9 +23,9 @@ from encoders import catalog
 from encoders.protocol import Encoder
 from encoders.reference import EncoderReference
 from encoders.spec import EncoderSpec, differences
-from pipeline.config import near, warehouse_address
+from pipeline.collection_files import warehouse_address
 from pipeline.contract import Contract, SpaceName, bad_vectors, parse_name, stored_contract
-from pipeline.errors import ContractBroken, NotPublished, UserMistake
+from pipeline.errors import ContractBroken, NotPublished, UserMistake, near
 from pipeline.lance import check_table, connect, equals, open_table, rows_of
 from pipeline.records import Current, Release
 from pipeline.releases import current, load_release, read_part, release_rejects, whole

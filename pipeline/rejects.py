@@ -23,6 +23,11 @@ def known_rejects(store: Store, base: Release | None, *, retry: bool) -> pa.Tabl
     return rejects.filter(known).select(["id", "content_digest"])
 
 
+def spared(pull_rejects: pa.Table) -> pa.Array:
+    """Ids whose content could not be had for a passing reason: their old rows stay."""
+    return pull_rejects.filter(pull_rejects["retryable"])["id"].combine_chunks().drop_null()
+
+
 def release_reject_rows(
     work: Work, plan: Plan, failures: Mapping[str, Failure], old: pa.Table
 ) -> list[dict[str, Any]]:

@@ -24,9 +24,10 @@ from pipeline.plan import make_plan
 from pipeline.publish import Change, commit, state_of, write_parts, write_rejects
 from pipeline.pull import pull
 from pipeline.records import Current, Gate, Ledger, Release
-from pipeline.rejects import known_rejects, release_reject_rows
+from pipeline.rejects import known_rejects, release_reject_rows, spared
 from pipeline.releases import current, load_release, release_rejects, release_rows, whole
 from pipeline.report import draft_release
+from pipeline.shards import is_finished
 from pipeline.source import open_source
 from pipeline.store import LocalStore
 from pipeline.validate import Verdict, validate
@@ -75,6 +76,7 @@ def plan_stage(work: Work) -> dict[str, Any]:
             items.select(["id", "digest", "row_digest"]),
             published,
             known_rejects(store, base, retry=run.retry_rejects),
+            spared=spared(pull_rejects(work)),
             scope=run.scope,
             shard_rows=run.collection.run.shard_rows,
         )
@@ -106,7 +108,8 @@ def plan_stage(work: Work) -> dict[str, Any]:
 def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = None) -> list[str]:
     """Encode those of the plan's shards that no run has finished yet; returns their keys."""
     run = work.run
-    todo = [key for key in shards if run.store.read(work.shard(key)) is None]
+    spec = work.spec
+    todo = [k for k in shards if not is_finished(run.store, work.shard(k), spec, run.id)]
     if not todo:
         return []
     encoder = encoder or catalog.load(run.collection.reference(work.space))
@@ -115,6 +118,7 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     total = sum(plan.shard(key).num_rows for key in todo)
     with run.progress(f"{work.name}: encode", total) as progress:
         for key in todo:
+            run.store.delete(work.shard(key))
             rows = plan.shard(key)
             at = pc.index_in(rows["id"], value_set=locators["id"].combine_chunks())
             rows = rows.append_column("locator", locators["locator"].take(at))
@@ -169,8 +173,8 @@ def publish_stage(work: Work) -> Release:
         shards = [work.shard(key) for key in planned["shards"]]
         items, _ = offered(work, every_column=True)
         collected = collect(store, work.contract, plan, items, base, shards)
-        failed = pa.array(collected.failures, pa.string())
-        removed = pa.concat_arrays([plan.of("delete", "reject")["id"].combine_chunks(), failed])
+        lasting = [item for item, why in collected.failures.items() if not why.retryable]
+        removed = [*plan.of("delete", "reject")["id"].to_pylist(), *lasting]
         published = _published(store, base, work.contract)
         parts = write_parts(
             store, work.name, work.contract, base.parts if base else (), published,

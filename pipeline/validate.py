@@ -57,24 +57,29 @@ def validate(
     published_ids: those of the release the plan was made from; published_in_scope: how many
         of its rows the run may touch.
     """
-    failed: list[pa.Array] = []
+    failed, lasting = [_NONE], [_NONE]
     vectors = bad = 0
     for key in shards:
         shard = read_shard(store, key, spec)
         ok = pc.is_null(shard["reason"])
-        failed.append(shard.filter(pc.invert(ok))["content_digest"].combine_chunks())
+        broken = shard.filter(pc.invert(ok))
+        failed.append(broken["content_digest"].combine_chunks())
+        for_good = broken.filter(pc.invert(broken["retryable"]))
+        lasting.append(for_good["content_digest"].combine_chunks())
         made = shard.filter(ok)["vector"].combine_chunks()
         vectors += len(made)
         bad += int(bad_vectors(_matrix(made, spec.dim), spec).sum())
-    lost = pc.is_in(plan.table["digest"], value_set=pa.concat_arrays(failed or [_NONE]))
-    lost = pc.and_(lost, pc.is_in(plan.table["action"], value_set=pa.array(["encode", "reuse"])))
+    wanted = pc.is_in(plan.table["action"], value_set=pa.array(["encode", "reuse"]))
+    digests = plan.table["digest"]
+    lost = pc.and_(wanted, pc.is_in(digests, value_set=pa.concat_arrays(failed)))
+    lost_for_good = pc.and_(wanted, pc.is_in(digests, value_set=pa.concat_arrays(lasting)))
     counts = {
         action: plan.table.filter(pc.and_(pc.equal(plan.table["action"], action), pc.invert(lost)))
         for action in ("encode", "reuse", "keep", "reject", "delete")
     }
     gone = pa.concat_arrays(
         [
-            _ids(plan.table.filter(lost)),
+            _ids(plan.table.filter(lost_for_good)),
             _ids(counts["reject"]),
             _ids(counts["delete"]),
         ]

@@ -12,7 +12,7 @@ import duckdb
 import lancedb
 import pytest
 
-from pipeline.config import load_collection
+from pipeline.collection_files import load_collection
 from pipeline.run import new_run_id, run_collection
 from pipeline.store import LocalStore
 from pipeline.workspace import Run

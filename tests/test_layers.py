@@ -31,6 +31,7 @@ LEVELS = [
     {"releases", "shards", "source"},
     {"contract", "parquet", "progress", "content"},
     {"records", "store"},
+    {"collection_files"},
     {"config"},
     {"errors"},
 ]

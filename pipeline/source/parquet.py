@@ -12,8 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.protocol import Failure, Reason
-from pipeline.config import near
-from pipeline.errors import SourceNotFound, UserMistake
+from pipeline.errors import SourceNotFound, UserMistake, near
 from pipeline.records import Row, Scope, Unreadable
 from pipeline.source.files import Found, find, readable, unreadable
 

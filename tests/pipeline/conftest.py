@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pipeline.config import Collection, load_collection
+from pipeline.collection_files import load_collection
+from pipeline.config import Collection
 
 # Our fixtures are folders and functions that every example may share; machines are shared too.
 settings.register_profile(

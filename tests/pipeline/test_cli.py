@@ -1,4 +1,4 @@
-"""The command line as a person and a script meet it: real processes, real exit codes."""
+"""The command line as a person and a script meet it: its entry point, its exit codes."""
 
 from __future__ import annotations
 
@@ -7,28 +7,40 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-Answer = subprocess.CompletedProcess[str]
+from pipeline.__main__ import main
+
+
+@dataclass(frozen=True)
+class Answer:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 @pytest.fixture
-def commonspace(tmp_path: Path) -> Callable[..., Answer]:
-    """Runs the command in the folder of the test's collections and warehouse."""
+def commonspace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Runs the command's entry point in the folder of the test's collections and warehouse."""
+    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
 
-    def run(*arguments: str, **environment: str) -> Answer:
-        ours = {
-            "COMMONSPACE_COLLECTIONS": str(tmp_path),
-            "COMMONSPACE_WAREHOUSE": str(tmp_path / "warehouse"),
-        }
-        return subprocess.run(
-            [sys.executable, "-m", "pipeline", *arguments],
-            env={**os.environ, **ours, **environment},
-            capture_output=True, text=True, check=False, cwd=tmp_path,
-        )  # fmt: skip
+    def run(*arguments: str, warehouse: Path = tmp_path / "warehouse") -> Answer:
+        monkeypatch.setenv("COMMONSPACE_WAREHOUSE", str(warehouse))
+        monkeypatch.setattr(sys, "argv", ["commonspace", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Answer(code, *capsys.readouterr())
 
     return run
 
@@ -141,7 +153,7 @@ def test_no_permission_is_said_plainly(tmp_path: Path, commonspace: Callable[...
     # A path below a file and one below /proc: closed to everybody, root included.
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file" / "warehouse", Path("/proc/warehouse")):
-        answer = commonspace("run", "things", COMMONSPACE_WAREHOUSE=str(place))
+        answer = commonspace("run", "things", warehouse=place)
         assert answer.returncode == 1, answer.stderr
         assert "warehouse" in answer.stderr
         assert "Traceback" not in answer.stderr
@@ -180,6 +192,14 @@ def test_a_full_disk_is_said_plainly_and_the_next_run_finishes(
     assert "Traceback" not in answer.stderr
     assert commonspace("run", "things").returncode == 0
     assert commonspace("verify", "things/text").returncode == 0
+
+
+def test_the_installed_command_is_the_entry_point(tmp_path: Path) -> None:
+    command = [str(Path(sys.executable).with_name("commonspace")), "run", "nothing.toml"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert answer.returncode == 2
+    assert "nothing.toml: cannot be read" in answer.stderr
+    assert "Traceback" not in answer.stderr
 
 
 def test_an_unknown_name_says_what_there_is(

@@ -13,17 +13,15 @@ from typing import Any
 import pytest
 
 from encoders.protocol import FACTS
-from pipeline.config import (
-    RESERVED,
-    Collection,
+from pipeline.collection_files import (
     collection_files,
     collections_folder,
     find_collection,
     load_collection,
-    near,
     warehouse_address,
 )
-from pipeline.errors import UserMistake
+from pipeline.config import RESERVED, Collection
+from pipeline.errors import UserMistake, near
 from pipeline.records import items_schema
 
 GOOD = """
@@ -411,7 +409,8 @@ def test_loading_a_collection_is_light(tmp_path: Path) -> None:
     """A scheduler reads every file every few seconds: no Arrow, no NumPy, no torch."""
     (tmp_path / "books.toml").write_text(GOOD, encoding="utf-8")
     script = (
-        "import sys; from pathlib import Path; from pipeline.config import load_collection; "
+        "import sys; from pathlib import Path; "
+        "from pipeline.collection_files import load_collection; "
         "load_collection(Path(sys.argv[1])); "
         "print([n for n in ('numpy', 'pyarrow', 'torch', 'lancedb') if n in sys.modules])"
     )

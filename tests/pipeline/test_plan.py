@@ -80,7 +80,8 @@ def planned(
     rejects = pa.table(
         {"id": strings(i for i, _ in failed), "content_digest": strings(d for _, d in failed)}
     )
-    return make_plan(offered, current, rejects, scope=scope, shard_rows=shard_rows)
+    spared = pa.array([], pa.string())
+    return make_plan(offered, current, rejects, spared=spared, scope=scope, shard_rows=shard_rows)
 
 
 def actions(plan: Plan) -> dict[str, str]:

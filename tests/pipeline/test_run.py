@@ -395,3 +395,55 @@ def test_a_table_of_another_contract_is_refused(make_collection: Any, store: Loc
         go(make_collection(rows(5)), store)
     with pytest.raises(NotPublished, match="no promoted release"):
         opened(store)
+
+
+def stages_until_validate(work: Work, meddle: Any = lambda: None) -> None:
+    pull_stage(work.run)
+    shards = plan_stage(work)["shards"]
+    meddle()
+    encode_stage(work, shards)
+    validate_stage(work)
+
+
+@pytest.mark.parametrize("damage", ["other text", "no longer JSON"])
+def test_a_source_that_changes_during_a_run_is_tried_again(
+    make_collection: Any, store: LocalStore, tmp_path: Path, damage: str
+) -> None:
+    collection = make_collection(rows(20))
+    data = tmp_path / "things.jsonl"
+    whole = data.read_text()
+    broken = whole.replace("of item 3", "of iTem 3") if damage == "other text" else (
+        whole.replace('{"id": "i0003"', '["id"; "i0003"'))  # fmt: skip
+    work = Work(Run("first", collection, store, quiet=True), collection.space[0])
+    with pytest.raises(GateRefused, match="reject_share"):
+        stages_until_validate(work, lambda: data.write_text(broken))
+    data.write_text(whole)
+    (report,) = go(collection, store)
+    assert report["ledger"]["encoded"] == 20
+    assert report["rejects_by_reason"] == {}
+
+
+def test_a_passing_failure_leaves_the_published_row(
+    make_collection: Any, store: LocalStore, tmp_path: Path
+) -> None:
+    spaces = [{"name": "text", "encoder": "hashed/64", "image": "image"}]
+    data = [{"id": f"i{n}", "image": f"{n}.bin"} for n in range(10)]
+    files = {f"{n}.bin": f"bytes {n}".encode() for n in range(10)}
+    gates = {"max_reject_share": 0.5, "max_deleted_share": 0.0}
+    collection = make_collection(data, spaces=spaces, files=files, gates=gates)
+    go(collection, store)
+    (tmp_path / "3.bin").unlink()
+    (report,) = go(collection, store)
+    assert report["ledger"]["rejected"] == 1
+    assert report["ledger"]["deleted"] == 0
+    assert opened(store).get(["i3"])["found"].to_pylist() == [True]
+    assert opened(store).rejects["retryable"].to_pylist() == [True]
+    (tmp_path / "3.bin").write_bytes(b"bytes 3")
+    (report,) = go(collection, store)
+    assert report["ledger"]["kept"] == 10
+    assert len(opened(store).rejects) == 0
+
+
+def test_a_misspelt_metadata_column_is_a_mistake(make_collection: Any, store: LocalStore) -> None:
+    with pytest.raises(UserMistake, match="did you mean 'tag'"):
+        go(make_collection(rows(3, tag="a"), source={"metadata": ["tagg"]}), store)

@@ -651,7 +651,7 @@ def test_parquet_needs_no_pandas_for_nanoseconds(make_collection: Make, tmp_path
         "        if name == 'pandas': raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, NoPandas())\n"
         "from pathlib import Path\n"
-        "from pipeline.config import load_collection\n"
+        "from pipeline.collection_files import load_collection\n"
         "from pipeline.records import EVERYTHING\n"
         "from pipeline.source import open_source\n"
         f"source = open_source(load_collection(Path({str(collection.path)!r})))\n"
