@@ -72,14 +72,15 @@ def _load(
             if isinstance(record, Unreadable)
             else content_of(record, space, collection.source.image_root)
         )
-        if (isinstance(content, str | bytes) and digest_of(content) == digest) or (
-            isinstance(content, Failure) and content.retryable
-        ):
-            yield item, digest, content
-        else:
-            # What pull could read and digest is no longer there: nothing is known of `digest`.
+        if content is None or not _as_planned(content, digest):
             message = "the source changed after it was pulled"
-            yield item, digest, Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
+            content = Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
+        yield item, digest, content
+
+
+def _as_planned(content: Content | Failure, digest: str) -> bool:
+    """False for other content, and for a lasting failure where `pull` read a content."""
+    return content.retryable if isinstance(content, Failure) else digest_of(content) == digest
 
 
 def _windows(items: Iterator[Loaded]) -> Iterator[list[Loaded]]:
