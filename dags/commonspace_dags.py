@@ -10,6 +10,7 @@ Parsing this file imports neither torch nor lancedb nor pyarrow.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ from pipeline.config import Collection, SpaceSection
 from pipeline.errors import UserMistake
 
 FOLDER = Path(os.environ.get("COMMONSPACE_COLLECTIONS") or Path(__file__).parent / "collections")
+
+MOST_ENCODE_TASKS = 500
+"""Below Airflow's `max_map_length` of 1024; beyond it, a task encodes several shards."""
 
 DOC = """
 ### {name}
@@ -89,17 +93,19 @@ def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
     @task_group(group_id=f"{space.name}-v{space.version}")
     def group() -> None:
         @task
-        def plan() -> list[int]:
+        def plan() -> list[list[int]]:
             """Which items the space is missing; the answer numbers the shards to encode."""
-            return list(range(stage("plan")["shards"]))
+            count = stage("plan")["shards"]
+            groups = min(count, MOST_ENCODE_TASKS)
+            return [list(range(first, count, groups)) for first in range(groups)]
 
         @task(
             multiple_outputs=False,
-            map_index_template="shard {{ task.op_kwargs['shard'] }}",
-            doc_md="Turn one shard of items into vectors; a finished shard is never made twice.",
+            map_index_template="shards {{ task.op_kwargs['shards'] | join(', ') }}",
+            doc_md="Turn shards of items into vectors; a finished shard is never made twice.",
         )
-        def encode(shard: int) -> Answer:
-            return stage("encode", "--shard", str(shard))
+        def encode(shards: list[int]) -> Answer:
+            return stage("encode", *(o for n in shards for o in ("--shard", str(n))))
 
         @task(multiple_outputs=False, trigger_rule="none_failed")
         def validate() -> Answer:
@@ -124,7 +130,7 @@ def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
             """The ledger, the gates, the rejects and the time it took."""
             return stage("report")
 
-        encoded = encode.expand(shard=plan())
+        encoded = encode.expand(shards=plan())
         encoded >> validate() >> publish() >> promote() >> report()
 
     return group()
@@ -132,8 +138,9 @@ def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
 
 def broken_dag(path: Path, error: UserMistake) -> DAG:
     """A DAG that says what is wrong with its collection file; the other files stay served."""
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)
     with DAG(
-        dag_id=path.stem, schedule=None, tags=["commonspace", "broken"], doc_md=f"```\n{error}\n```"
+        dag_id=name, schedule=None, tags=["commonspace", "broken"], doc_md=f"```\n{error}\n```"
     ) as dag:
 
         @task(retries=0)
@@ -163,9 +170,14 @@ def _doc(collection: Collection) -> str:
 
 def every_dag() -> Iterator[DAG]:
     """One DAG a collection file, whole or broken."""
+    seen: set[str] = set()
     for path in collection_files(FOLDER):
         try:
-            yield collection_dag(load_collection(path))
+            collection = load_collection(path)
+            if collection.name in seen:
+                raise UserMistake(f"another file declares the collection {collection.name!r} too")
+            seen.add(collection.name)
+            yield collection_dag(collection)
         except UserMistake as error:
             yield broken_dag(path, error)
 

@@ -130,9 +130,11 @@ def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
 def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
     from encoders.model_folder import find_folder
     from encoders.runtime import choose_device
+
+    device = choose_device()  # says in words where torch is missing, before anything needs it
     from encoders.text import TextEncoder
 
-    return TextEncoder(find_folder(reference), spec, choose_device())
+    return TextEncoder(find_folder(reference), spec, device)
 
 
 def _describe_resnet(reference: EncoderReference) -> EncoderSpec:
@@ -142,11 +144,13 @@ def _describe_resnet(reference: EncoderReference) -> EncoderSpec:
 
 
 def _load_resnet(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.image import ImageEncoder
     from encoders.resnet_weights import weights_file
     from encoders.runtime import choose_device
 
-    return ImageEncoder(spec, weights_file(reference), choose_device())
+    device = choose_device()
+    from encoders.image import ImageEncoder
+
+    return ImageEncoder(spec, weights_file(reference), device)
 
 
 _HASHED = _Family(("text", "image"), frozenset(), _describe_hashed, _load_hashed)

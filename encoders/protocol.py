@@ -52,6 +52,7 @@ class Reason(StrEnum):
     BAD_ID = "bad_id"
     BAD_METADATA = "bad_metadata"
     DUPLICATE_ID = "duplicate_id"
+    TOO_LARGE = "too_large"
     MISSING_CONTENT = "missing_content"
     WRONG_TYPE = "wrong_type"
     SOURCE_UNREADABLE = "source_unreadable"

@@ -7,6 +7,7 @@ go to standard error. Exit code 0: done; 1: a gate or a contract refused, or som
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -24,7 +25,7 @@ from pipeline.collection_files import (
     load_collection,
     warehouse_address,
 )
-from pipeline.config import Collection, SpaceSection
+from pipeline.config import Collection
 from pipeline.errors import UserMistake
 from pipeline.records import EVERYTHING, Scope
 
@@ -50,12 +51,12 @@ def plan(
     partition: PartitionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a run would do and cost; writes nothing."""
+    """What a run would do and cost; leaves nothing behind."""
     from pipeline.run import plan_collection
 
-    found = find_collection(collection)
+    found = _only(find_collection(collection), space)
     run = _run(found, Scope(partition=partition))
-    plans = plan_collection(run, _spaces(found, space))
+    plans = plan_collection(run, list(found.space))
     _answer(plans, as_json, tables.plans)
 
 
@@ -73,21 +74,30 @@ def run(
     """Pull, plan, encode, validate, publish and promote: the straight line."""
     from pipeline.run import plan_collection, rejected_ids, run_collection
 
-    found = find_collection(collection)
-    spaces = _spaces(found, space)
+    if sum([partition is not None, ids is not None, only_rejects]) > 1:
+        raise UserMistake("--partition, --ids and --only-rejects exclude each other")
+    found = _only(find_collection(collection), space)
+    spaces = list(found.space)
     scope = Scope(partition=partition)
     if ids:
         scope = Scope(ids=_read_ids(ids))
     if only_rejects:
         scope = rejected_ids(_store(), found, spaces)
-    if sum([partition is not None, ids is not None, only_rejects]) > 1:
-        raise UserMistake("--partition, --ids and --only-rejects exclude each other")
+        if not scope.ids:
+            _tell("there are no rejects with an id: nothing to try again")
+            _answer([], as_json, tables.reports)
+            return
     work = _run(found, scope, retry_rejects=only_rejects)
     if dry_run:
         _answer(plan_collection(work, spaces), as_json, tables.plans)
         return
     reports = run_collection(work, spaces, promote=promote, tell=_tell)
     _answer(reports, as_json, tables.reports)
+    refused = [report for report in reports if "error" in report]
+    for report in refused:
+        sys.stderr.write(f"commonspace: {report['what']}\n  {report['do']}\n")
+    if refused:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -98,8 +108,7 @@ def show(
     """Collections, spaces and releases: what exists, whose it is, how fresh and how whole."""
     from pipeline.catalogue import catalogue
 
-    collections = [load_collection(path) for path in collection_files()] if _has_files() else []
-    _answer(catalogue(_store(), collections, name), as_json, tables.catalogue)
+    _answer(catalogue(_store(), _whole_files(), name), as_json, tables.catalogue)
 
 
 @app.command()
@@ -194,6 +203,9 @@ def stage(
 
 def main() -> None:
     """Entry point: our own errors become one message and an exit code, never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot write, it escapes
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except CommonspaceError as error:
@@ -235,10 +247,12 @@ def _run(collection: Collection, scope: Scope = EVERYTHING, *, retry_rejects: bo
     return Run(new_run_id(), collection, _store(), scope, retry_rejects)
 
 
-def _spaces(collection: Collection, names: list[str] | None) -> list[SpaceSection]:
+def _only(collection: Collection, names: list[str] | None) -> Collection:
+    """The collection with only the named spaces: the others are not even read for."""
     if not names:
-        return list(collection.space)
-    return [collection.find_space(*_versioned(name)) for name in names]
+        return collection
+    chosen = tuple(collection.find_space(*_versioned(name)) for name in names)
+    return collection.model_copy(update={"space": chosen})
 
 
 def _versioned(name: str) -> tuple[str, int | None]:
@@ -248,14 +262,21 @@ def _versioned(name: str) -> tuple[str, int | None]:
 
 def _read_ids(path: Path) -> frozenset[str]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise UserMistake(f"the file of ids cannot be read: {error}", item=str(path)) from error
-    return frozenset(line for line in lines if line)
+    return frozenset(line.removesuffix("\r") for line in lines if line.strip())
 
 
-def _has_files() -> bool:
-    return collections_folder().is_dir()
+def _whole_files() -> list[Collection]:
+    """The collection files that can be read; what is wrong with the others is said."""
+    found = []
+    for path in collection_files() if collections_folder().is_dir() else ():
+        try:
+            found.append(load_collection(path))
+        except UserMistake as error:
+            _tell(str(error))
+    return found
 
 
 def _head(space: Any) -> dict[str, Any]:

@@ -6,9 +6,11 @@ release may hold more of them than memory does.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,7 @@ from pipeline.errors import ContractBroken
 from pipeline.records import Plan, Release, fact_fields
 from pipeline.releases import read_part
 from pipeline.shards import read_shard
-from pipeline.store import Store
+from pipeline.store import LocalStore, told
 
 
 @dataclass(frozen=True)
@@ -46,10 +48,10 @@ class Collected:
 class Slots:
     """One vector and its truth columns for each distinct content, in the order found."""
 
-    def __init__(self, wanted: set[str], contract: Contract) -> None:
+    def __init__(self, wanted: set[str], contract: Contract, folder: Path) -> None:
         self.wanted, self.at = wanted, dict[str, int]()
         self._dim = contract.spec.dim
-        self._vectors = _on_disk(len(wanted), self._dim)
+        self._vectors = _on_disk(folder, len(wanted), self._dim)
         names = {*(f.name for f in fact_fields(contract.spec)), "encoded_at", "run"}
         self._schema = pa.schema([f for f in contract.schema if f.name in names])
         self._truths = [self._schema.empty_table()]
@@ -80,7 +82,7 @@ class Slots:
 
 
 def collect(
-    store: Store,
+    store: LocalStore,
     contract: Contract,
     plan: Plan,
     items: pa.Table,
@@ -94,7 +96,7 @@ def collect(
     is gone.
     """
     chosen = plan.of("encode", "reuse")
-    slots = Slots(set(chosen["digest"].to_pylist()), contract)
+    slots = Slots(set(chosen["digest"].to_pylist()), contract, store.root)
     failed: dict[str, Failure] = {}
     for key in shards:
         shard = read_shard(store, key, contract.spec)
@@ -134,9 +136,14 @@ def _rows(
     return Collected(rows, at, slots, failures)
 
 
-def _on_disk(rows: int, dim: int) -> NDArray[np.float32]:
-    """A (rows, dim) float32 array in a file that vanishes with its last reader."""
+def _on_disk(folder: Path, rows: int, dim: int) -> NDArray[np.float32]:
+    """A (rows, dim) float32 array in a file that vanishes with its last reader.
+
+    Its space is reserved: a disk that fills up later would end the process without a word.
+    """
     if not rows:
         return np.zeros((0, dim), np.float32)
-    with tempfile.TemporaryFile(prefix="commonspace-") as file:
+    with told(folder), tempfile.TemporaryFile(prefix=".collect-", dir=folder) as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, rows * dim * 4)
         return np.memmap(file, np.float32, "w+", shape=(rows, dim))

@@ -69,19 +69,24 @@ def find_collection(name: str, folder: Path | None = None) -> Collection:
     """The collection of that name, or the file at that path. Raises UserMistake."""
     if name.endswith(".toml"):
         return load_collection(Path(name))
-    names = []
-    for path in collection_files(folder):
-        declared = _declared_name(path)
-        if declared == name:
-            return load_collection(path)
-        names.append(declared)
+    declared = [(declared_name(path), path) for path in collection_files(folder)]
+    found = [path for known, path in declared if known == name]
+    if len(found) > 1:
+        raise UserMistake(
+            f"two files declare the collection {name!r}: {', '.join(map(str, found))}",
+            do="Rename one: each would delete what the other publishes.",
+        )
+    if found:
+        return load_collection(found[0])
+    names = [known for known, _ in declared]
     raise UserMistake(
         f"there is no collection {name!r} in {folder or collections_folder()}" + near(name, names),
         do="`commonspace show` lists what there is.",
     )
 
 
-def _declared_name(path: Path) -> str:
+def declared_name(path: Path) -> str:
+    """The name a file gives its collection, or the file's own where it gives none."""
     try:
         name = tomllib.loads(path.read_text(encoding="utf-8-sig"))["collection"]["name"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

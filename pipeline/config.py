@@ -39,7 +39,7 @@ ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
 RESERVED = frozenset(
     {
         *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
-        *("encoded_at", "run", "digest", "locator"),
+        *("encoded_at", "run", "digest", "locator", "similarity", "found"),
         *("tokens_used", "tokens_total", "truncated"),
         *("image_format", "image_mode", "image_width", "image_height"),
         *("image_orientation", "image_frames", "image_rules"),

@@ -15,6 +15,8 @@ from pipeline.config import SpaceSection
 from pipeline.records import Row
 
 MAX_ID_BYTES = 4096
+MAX_FILE_BYTES = 256 * 2**20
+"""A photo has a hundredth of it; a file beyond it was not meant, and would fill the memory."""
 
 
 def id_of(value: Any) -> str | Failure:
@@ -106,6 +108,10 @@ def _bytes_of(path: Path) -> bytes | Failure:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
             return Failure(Reason.MISSING_CONTENT, f"{path.name!r} is not a file", retryable=True)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            return Failure(
+                Reason.TOO_LARGE, f"{path.name!r} is larger than {MAX_FILE_BYTES:,} bytes"
+            )
         return path.read_bytes()
     except FileNotFoundError:
         return Failure(Reason.MISSING_CONTENT, f"there is no file {path.name!r}", retryable=True)

@@ -99,7 +99,14 @@ class Contract:
 def stored_contract(store: Store, name: SpaceName) -> Contract | None:
     """The contract a space was first published under, or None where it never was."""
     data = store.read(name.key("spec.json"))
-    return None if data is None else Contract.from_json(json.loads(data.to_pybytes()))
+    if data is None:
+        return None
+    try:
+        return Contract.from_json(json.loads(data.to_pybytes()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise ContractBroken(
+            "is damaged", item=name.key("spec.json"), do="Restore the file from a copy."
+        ) from error
 
 
 def agree(store: Store, name: SpaceName, contract: Contract) -> None:

@@ -45,19 +45,23 @@ fields = ["text"]
 PHOTO_COLLECTION = """\
 # Written by `commonspace demo`: photographs and their crops.
 [collection]
-name = "photos"
+name = "{name}"
 owner = "you"
-description = "Photographs, whole and in overlapping crops."
+description = "Photographs."
 
 [source]
 kind = "folder"
 uri = {uri}
+id = "path"
 
 [[space]]
 name = "{space}"
 encoder = "torchvision/resnet18"
 weights = "{weights}"
 image = "image"
+
+[gates]
+max_reject_share = 0.5
 """
 
 QUERIES = (
@@ -75,20 +79,21 @@ def run_demo(folder: Path, photos: Path | None) -> None:
     if not (DAGS / "commonspace_dags.py").exists():
         raise UserMistake("the demo runs from a clone of the repository, which holds the DAGs")
     _say("1. Samples")
-    photo_space = _prepare(folder, photos)
+    photo_name = "photos" if photos is None else "my-photos"
+    photo_space = f"{photo_name}/{_prepare(folder, photos, photo_name)}"
     environment = _environment(folder)
     _say("2. Airflow: one DAG a collection (SQLite, no server)")
     _airflow(folder, environment, "db", "migrate")
-    for collection in ("docs", "photos"):
+    for collection in ("docs", photo_name):
         _run_dag(folder, environment, collection)
     _say("3. The ledgers: every item offered is accounted for")
-    tables.reports([_latest_report(folder, c) for c in ("docs", "photos")])
+    tables.reports([_latest_report(folder, c) for c in ("docs", photo_name)])
     _say("4. Searching")
     _search(folder, photo_space)
     _farewell(folder, photo_space)
 
 
-def _prepare(folder: Path, photos: Path | None) -> str:
+def _prepare(folder: Path, photos: Path | None, name: str) -> str:
     if photos is not None and not photos.is_dir():
         raise UserMistake("there is no such folder of photos", item=str(photos))
     texts, crops = folder / "samples/docs.jsonl", folder / "samples/photos"
@@ -102,8 +107,8 @@ def _prepare(folder: Path, photos: Path | None) -> str:
     files.mkdir(parents=True, exist_ok=True)
     (files / "docs.toml").write_text(TEXT_COLLECTION, encoding="utf-8")
     uri = json.dumps(str(source))
-    document = PHOTO_COLLECTION.format(uri=uri, space=space, weights=weights)
-    (files / "photos.toml").write_text(document, encoding="utf-8")
+    document = PHOTO_COLLECTION.format(name=name, uri=uri, space=space, weights=weights)
+    (files / f"{name}.toml").write_text(document, encoding="utf-8")
     _tell(f"collection files -> {files}")
     return space
 
@@ -190,10 +195,10 @@ def _search(folder: Path, photo_space: str) -> None:
     for query in QUERIES:
         tables.console.print(f'\n   commonspace search docs/text "{query}" -k 3')
         _hits(docs, query=query)
-    photos = open_space(f"photos/{photo_space}", warehouse=str(folder / "warehouse"))
+    photos = open_space(photo_space, warehouse=str(folder / "warehouse"))
     ids = photos.to_arrow(["id"])["id"].to_pylist()
-    item = "coffee/crop-0-1" if "coffee/crop-0-1" in ids else ids[0]
-    tables.console.print(f"\n   commonspace search photos/{photo_space} --id {item} -k 3")
+    item = next((item for item in ids if item.startswith("coffee/crop-0-1")), ids[0])
+    tables.console.print(f"\n   commonspace search {photo_space} --id {item} -k 3")
     _hits(photos, id=item)
 
 
@@ -214,7 +219,7 @@ def _farewell(folder: Path, photo_space: str) -> None:
         f"   export COMMONSPACE_COLLECTIONS={folder}/collections\n"
         f"   export COMMONSPACE_WAREHOUSE={folder}/warehouse\n"
         "   commonspace show\n"
-        f"   commonspace verify photos/{photo_space}\n\n"
+        f"   commonspace verify {photo_space}\n\n"
         "   Run `make demo` again: nothing is encoded. Change one line of samples/docs.jsonl,\n"
         "   or add a photo, and one item is. Your own photos: make demo PHOTOS=/path/to/folder\n",
         highlight=False, soft_wrap=True,

@@ -20,11 +20,9 @@ from pipeline.config import Collection, SpaceSection
 from pipeline.content import content_of
 from pipeline.contract import bad_vectors
 from pipeline.errors import ContractBroken
-from pipeline.parquet import table_bytes
 from pipeline.progress import Progress
 from pipeline.records import Unreadable, digest_of, shard_schema
 from pipeline.source import Source
-from pipeline.store import Store
 
 WINDOW_ITEMS = 1024
 WINDOW_BYTES = 64 * 2**20
@@ -35,16 +33,14 @@ Loaded = tuple[str, str, Content | Failure]
 
 def encode_shard(
     work: pa.Table,
-    key: str,
     collection: Collection,
     space: SpaceSection,
     source: Source,
     encoder: Encoder,
-    store: Store,
     run: str,
     progress: Progress,
-) -> None:
-    """Encode `work` (`id`, `digest`, `locator`) into the shard file `key`.
+) -> pa.Table:
+    """Encode `work` (`id`, `digest`, `locator`) into the rows of one shard.
 
     The next window is loaded while this one is encoded; memory holds two windows and the
     shard's vectors. Raises ContractBroken where the encoder breaks its protocol.
@@ -57,7 +53,7 @@ def encode_shard(
             waiting = ahead.submit(next, windows, None)
             tables.append(_encode_window(window, encoder, run))
             progress.advance(len(window))
-    store.create(key, table_bytes(pa.concat_tables(tables)))
+    return pa.concat_tables(tables)
 
 
 def _load(

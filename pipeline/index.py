@@ -15,7 +15,16 @@ import pyarrow.compute as pc
 
 from pipeline.contract import Contract, SpaceName
 from pipeline.errors import ContractBroken
-from pipeline.lance import check_table, chunks, connect, open_table, rows_of, table_schema, with_ids
+from pipeline.lance import (
+    check_table,
+    chunks,
+    connect,
+    open_table,
+    readable,
+    rows_of,
+    table_schema,
+    with_ids,
+)
 from pipeline.records import Release
 from pipeline.releases import read_part
 from pipeline.store import Store
@@ -34,6 +43,13 @@ def bring_to(
     Raises ContractBroken where the table belongs to another contract, or holds something else
     than was written.
     """
+    with readable(str(name)):
+        return _bring(address, store, name, contract, release)
+
+
+def _bring(
+    address: str, store: Store, name: SpaceName, contract: Contract, release: Release
+) -> int:
     database = connect(address)
     table = open_table(database, name.table)
     if table is None:
@@ -43,10 +59,18 @@ def bring_to(
     else:
         check_table(table, contract)
         changed = _update(table, store, contract, release)
-    if table.version % VERSIONS_BETWEEN_UPKEEP == 0:
-        table.optimize()
     _read_back(table, store, contract, release, set(changed))
     return int(table.version)
+
+
+def upkeep(address: str, name: SpaceName) -> None:
+    """Now and then, compact the table; versions of the last seven days stay for their readers.
+
+    Called right after `CURRENT` has moved, so that the version it names is among them.
+    """
+    table = open_table(connect(address), name.table)
+    if table is not None and table.version % VERSIONS_BETWEEN_UPKEEP == 0:
+        table.optimize()
 
 
 def differing(table: Any, store: Store, contract: Contract, release: Release) -> tuple[

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.contract import Contract, check_schema
+from pipeline.errors import ContractBroken
 
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 IDS_AT_ONCE = 4096
+
+
+@contextmanager
+def readable(space: str) -> Iterator[None]:
+    """Turns LanceDB's own errors into one that says how the table is mended."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:
+        first = (str(error).splitlines() or [""])[0][:200]
+        raise ContractBroken(
+            f"the LanceDB table cannot be read or written: {first}",
+            item=space,
+            retry=True,
+            do=f"`commonspace verify {space} --repair` rebuilds it from Parquet.",
+        ) from error
 
 
 def connect(address: str) -> Any:

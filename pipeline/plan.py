@@ -26,6 +26,7 @@ def make_plan(
     known_rejects: pa.Table,
     *,
     spared: pa.Array,
+    lost: pa.Array,
     scope: Scope,
     shard_rows: int,
 ) -> Plan:
@@ -35,6 +36,7 @@ def make_plan(
     published: `id`, `content_digest`, `row_digest`, `partition`: the current release.
     known_rejects: `id`, `content_digest` of failures that retrying cannot help.
     spared: ids that are not offered only because something passing went wrong.
+    lost: ids that are offered, but as records nobody can read.
     """
     there = pc.index_in(items["id"], value_set=_one(published["id"]))
     same_content = _filled(pc.equal(items["digest"], _take(published["content_digest"], there)))
@@ -54,15 +56,17 @@ def make_plan(
         for position in todo[first:last]:
             shards[position] = key
     chosen = chosen.append_column("shard", pa.array(shards, pa.string()))
-    return Plan(pa.concat_tables([_cast(chosen), _deletes(items, published, spared, scope)]))
+    return Plan(pa.concat_tables([_cast(chosen), _deletes(items, published, spared, lost, scope)]))
 
 
-def _deletes(items: pa.Table, published: pa.Table, spared: pa.Array, scope: Scope) -> pa.Table:
-    """Published rows of the scope that are not offered; a list of ids deletes nothing."""
+def _deletes(
+    items: pa.Table, published: pa.Table, spared: pa.Array, lost: pa.Array, scope: Scope
+) -> pa.Table:
+    """Published rows of the scope that are not offered; of a list of ids, only the lost ones."""
     stays = pa.concat_arrays([_one(items["id"]), spared])
     gone = pc.invert(pc.is_in(published["id"], value_set=stays))
     if scope.ids is not None:
-        gone = pc.and_(gone, pa.scalar(False))
+        gone = pc.and_(gone, pc.is_in(published["id"], value_set=lost))
     elif scope.partition is not None:
         gone = pc.and_(gone, _filled(pc.equal(published["partition"], scope.partition)))
     ids = published.filter(gone)["id"]

@@ -7,8 +7,9 @@ interrupted anywhere and run again: it finds what it wrote.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -128,9 +129,12 @@ def write_rejects(
     }
 
 
-def state_of(parts: Iterable[Part], rejects: dict[str, Any] | None) -> str:
-    """sha256 over the checksums of all that a release holds."""
+def state_of(
+    parts: Iterable[Part], rejects: dict[str, Any] | None, about: Mapping[str, Any]
+) -> str:
+    """sha256 over the checksums of all that a release holds, and what it says about itself."""
     held = [part.sha256 for part in parts] + [rejects["sha256"] if rejects else ""]
+    held.append(json.dumps(about, sort_keys=True))
     return hashlib.sha256("\n".join(held).encode()).hexdigest()
 
 
@@ -183,8 +187,8 @@ def _write(store: Store, name: SpaceName, place: Place, table: pa.Table) -> Part
     data = table_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
     partition, bucket = place
-    # "." and ".." survive percent-encoding, so a partition's folder never starts with a dot.
-    folder = "all" if partition is None else f"p={quote(partition, safe='')}"
+    # Not `key=value`, which engines would read as a column; never only dots.
+    folder = "all" if partition is None else f"in-{quote(partition, safe='')}"
     key = name.key(f"parts/{folder}/{bucket or 'all'}-{digest[:32]}.parquet")
     store.create(key, data)
     stored = store.read(key)

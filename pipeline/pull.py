@@ -137,10 +137,10 @@ def _item(record: Row, collection: Collection, pulled: Pulled) -> dict[str, Any]
     short = hashlib.blake2b(found.encode(), digest_size=16).digest()
     if short in pulled.seen:
         return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
-    pulled.seen.add(short)
     metadata = metadata_of(record, collection.source.metadata)
     if isinstance(metadata, Failure):
         return metadata
+    pulled.seen.add(short)
     beside = [record.partition, record.origin, metadata]
     canonical = json.dumps(beside, sort_keys=True, ensure_ascii=False, default=str)
     return {

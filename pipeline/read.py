@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from encoders.spec import EncoderSpec, differences
 from pipeline.collection_files import warehouse_address
 from pipeline.contract import Contract, SpaceName, bad_vectors, parse_name, stored_contract
 from pipeline.errors import ContractBroken, NotPublished, UserMistake, near
-from pipeline.lance import check_table, connect, equals, open_table, rows_of
+from pipeline.lance import check_table, connect, equals, open_table, readable, rows_of
 from pipeline.records import Current, Release
 from pipeline.releases import current, load_release, read_part, release_rejects, whole
 from pipeline.store import LocalStore, open_store
@@ -94,7 +95,9 @@ class Space:
 
     def get(self, ids: Sequence[str]) -> pa.Table:
         """The rows of these ids, in this order; all columns null where one is not published."""
-        found = rows_of(self._table, list(dict.fromkeys(ids))).select(self._contract.schema.names)
+        with readable(self.name):
+            found = rows_of(self._table, list(dict.fromkeys(ids)))
+        found = found.select(self._contract.schema.names)
         at = pc.index_in(pa.array(ids, pa.string()), value_set=found["id"].combine_chunks())
         rows = found.combine_chunks().take(at)
         return rows.set_column(0, "id", pa.array(ids, pa.string())).append_column(
@@ -103,6 +106,10 @@ class Space:
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Every row of the release, from Parquet, sorted by partition, bucket and id."""
+        known = self._contract.schema.names
+        for column in columns or ():
+            if column not in known:
+                raise UserMistake(f"{self.name} has no column {column!r}" + near(column, known))
         parts = (
             read_part(self._store, part, self._contract, columns) for part in self.release.parts
         )
@@ -153,15 +160,16 @@ class Space:
             return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
         # Vectors are unit, so the inner product is the cosine, indexed or not.
         query = self._table.search(vector).distance_type("dot").limit(k + (without is not None))
+        if isinstance(where, Mapping) and None in where.values():
+            raise UserMistake("`where` compares with a null: write it as SQL, 'column IS NULL'")
         if where:
             condition = where if isinstance(where, str) else equals(dict(where))
             query = query.where(condition, prefilter=True)
         try:
-            found = query.select([*chosen, "_distance"]).to_arrow()
+            with readable(self.name) if not isinstance(where, str) else nullcontext():
+                found = query.select([*chosen, "_distance"]).to_arrow()
         except (ValueError, RuntimeError) as error:
-            if isinstance(where, str):
-                raise UserMistake(f"the condition {where!r} was refused: {error}") from error
-            raise
+            raise UserMistake(f"the condition {where!r} was refused: {error}") from error
         similarity = pc.subtract(pa.scalar(1.0, pa.float32()), found["_distance"])
         found = found.drop(["_distance"]).append_column("similarity", similarity)
         if without is not None:

@@ -216,10 +216,6 @@ class Plan:
         """The keys of the shards to encode, in order."""
         return list(dict.fromkeys(k for k in self.table["shard"].to_pylist() if k))
 
-    @property
-    def changes_nothing(self) -> bool:
-        return bool(self.table.num_rows == self.count("keep") + self.count("reject"))
-
     def of(self, *actions: str) -> pa.Table:
         return self.table.filter(pc.is_in(self.table["action"], pa.array(actions)))
 

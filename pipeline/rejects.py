@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.protocol import Failure
+from encoders.protocol import Failure, Reason
 from pipeline.records import Plan, Release, Scope, reject, space_key
 from pipeline.releases import release_rejects
 from pipeline.store import Store
@@ -28,16 +28,35 @@ def spared(pull_rejects: pa.Table) -> pa.Array:
     return pull_rejects.filter(pull_rejects["retryable"])["id"].combine_chunks().drop_null()
 
 
+def lost_for_good(pull_rejects: pa.Table) -> pa.Array:
+    """Ids of items that could not be read and will not be: their old rows go.
+
+    A later record of an id that is already used says nothing about the first.
+    """
+    told_apart = pc.not_equal(pull_rejects["reason"], str(Reason.DUPLICATE_ID))
+    lasting = pc.and_(pc.invert(pull_rejects["retryable"]), told_apart)
+    return pull_rejects.filter(lasting)["id"].combine_chunks().drop_null()
+
+
+def carried_rejects(store: Store, base: Release | None, scope: Scope) -> int:
+    """How many rejects of the base release the scope does not touch."""
+    rows = release_rejects(store, base).to_pylist()
+    return sum(not _inside(row, scope) for row in rows)
+
+
 def release_reject_rows(
     work: Work, plan: Plan, failures: Mapping[str, Failure], old: pa.Table
 ) -> list[dict[str, Any]]:
     """Every reject of the next release: carried, known, pulled and newly failed ones."""
     scope, before = work.run.scope, old.to_pylist()
     known = {(r["id"], r["digest"]) for r in plan.of("reject").select(["id", "digest"]).to_pylist()}
+    there = plan.of("encode", "reuse", "keep")["id"].to_pylist()
+    healed = set(there) - failures.keys()
     rows = [
         row
         for row in before
-        if not _inside(row, scope) or (row["id"], row["content_digest"]) in known
+        if (not _inside(row, scope) and row["id"] not in healed)
+        or (row["id"], row["content_digest"]) in known
     ]
     rows += pull_rejects(work).to_pylist()
     planned = plan.of("encode", "reuse").select(["id", "digest"]).to_pylist()

@@ -15,11 +15,20 @@ from pipeline.validate import Verdict
 from pipeline.workspace import Work, encode_notes, peak_rss
 
 
+def about(work: Work) -> dict[str, Any]:
+    """What a manifest says beside its rows: where the encoder is, whose the space is."""
+    collection = work.run.collection
+    return {
+        "encoder": collection.reference(work.space).to_json(),
+        "owner": collection.collection.owner,
+        "description": collection.collection.description,
+    }
+
+
 def draft_release(
     work: Work, verdict: Verdict, parts: tuple[Part, ...], rejects: Any, state: str
 ) -> Release:
     """The next release of the space, yet without a number."""
-    collection = work.run.collection
     encodes = [work.noted(file) for file in encode_notes(work)]
     seconds = sum(e["seconds"] for e in encodes)
     return Release(
@@ -29,9 +38,7 @@ def draft_release(
         space=str(work.name),
         fingerprint=work.spec.fingerprint,
         spec=work.spec.to_json(),
-        encoder=collection.reference(work.space).to_json(),
-        owner=collection.collection.owner,
-        description=collection.collection.description,
+        **about(work),
         run=work.run.id,
         scope=str(work.run.scope),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -6,19 +6,21 @@ pull -> for each space: plan -> encode -> validate -> publish -> promote
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.config import Collection, SpaceSection
 from pipeline.contract import SpaceName
 from pipeline.errors import CommonspaceError, Conflict
-from pipeline.records import Scope
+from pipeline.records import Release, Scope
 from pipeline.releases import current, load_release, release_rejects
 from pipeline.report import report_stage
 from pipeline.stages import (
     encode_stage,
+    is_stale,
     plan_stage,
     promote_stage,
     publish_stage,
@@ -26,10 +28,14 @@ from pipeline.stages import (
     validate_stage,
 )
 from pipeline.store import LocalStore
+from pipeline.validate import Verdict
 from pipeline.workspace import Run, Work
 
 ATTEMPTS = 5
-KEPT_RUNS = 20
+RUNS_KEPT = 20
+DAYS_KEPT = 7
+
+Answer = TypeVar("Answer")
 
 
 def new_run_id() -> str:
@@ -42,15 +48,17 @@ def run_collection(
 ) -> list[dict[str, Any]]:
     """Bring every given space to what the source offers; one report each.
 
-    A run that is interrupted anywhere and started again finishes what is missing and does
-    nothing twice. Raises CommonspaceError; what was served before is then served still.
+    A space that is refused has `error` in its report, and the others go on. A run that is
+    interrupted anywhere and started again finishes what is missing and does nothing twice.
+    Raises CommonspaceError for what concerns all spaces.
     """
+    works = [Work(run, space) for space in spaces]
     with _nothing_left_behind(run):
         pulled = pull_stage(run)
-        for work in (Work(run, space) for space in spaces):
+        for work in works:
             plan_stage(work)
     tell(f"{run.collection.name}: {pulled['items']:,} items, {pulled['rejected']:,} rejected")
-    reports = [_run_space(Work(run, space), promote, tell) for space in spaces]
+    reports = [_report(work, promote, tell) for work in works]
     forget_old_runs(run)
     return reports
 
@@ -65,7 +73,7 @@ def plan_collection(run: Run, spaces: list[SpaceSection]) -> list[dict[str, Any]
             for s in spaces
         ]
     finally:
-        _forget(run.store, run.folder)
+        run.store.forget(run.folder)
 
 
 def rejected_ids(store: LocalStore, collection: Collection, spaces: list[SpaceSection]) -> Scope:
@@ -80,38 +88,89 @@ def rejected_ids(store: LocalStore, collection: Collection, spaces: list[SpaceSe
     return Scope(ids=frozenset(found))
 
 
-def finish(work: Work) -> None:
-    """Drop the shards that a promoted release now holds."""
-    for key in work.noted("plan.json")["shards"]:
+def planning_again(
+    work: Work, act: Callable[[Work], Answer], tell: Callable[[str], None]
+) -> Answer:
+    """`act`, and again from a new plan whenever another run has published meanwhile."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return act(work)
+        except Conflict as conflict:
+            tell(f"{work.name}: {conflict.what}; planning again")
+            work = Work(work.run, work.space)
+            plan_stage(work)
+    return act(work)
+
+
+def validated(work: Work) -> Verdict:
+    """Encode what of the plan no run has finished yet, then hold the gates.
+
+    Raises Conflict where the plan is out of date: encoding for it would be in vain.
+    """
+    if is_stale(work):
+        raise Conflict("another run was promoted since the plan was made", item=str(work.name))
+    encode_stage(work, work.noted("plan.json")["shards"])
+    return validate_stage(work)
+
+
+def published(work: Work) -> Release:
+    """The plan's release, made where it is missing."""
+    if not work.has("verdict.json"):
+        validated(work)
+    return publish_stage(work)
+
+
+def promoted(work: Work) -> bool:
+    """Whether readers see a change now that the plan's release is promoted."""
+    number = work.noted("publish.json")["release"] if work.has("publish.json") else None
+    moved = promote_stage(work, number or published(work).number)
+    for key in work.noted("plan.json")["shards"]:  # the release holds them now
         work.run.store.delete(work.shard(key))
+    return moved
 
 
 def forget_old_runs(run: Run) -> None:
-    """Keep the folders of the latest runs only."""
-    folder = f".runs/{run.collection.name}"
-    runs = {key.split("/")[2] for key in run.store.list(folder)} - {"shards", run.id}
-    for old in sorted(runs)[: -(KEPT_RUNS - 1)]:
-        _forget(run.store, f"{folder}/{old}")
+    """Drop the folders of runs that ended, but for the latest, and what nobody has touched
+    for a week: runs that died, and shards that no plan asks for any more."""
+    store, folder = run.store, f".runs/{run.collection.name}"
+    keys = store.list(folder)
+    stale = time.time() - DAYS_KEPT * 86_400
+    for key in keys:
+        if key.startswith(f"{folder}/shards/") and store.modified(key) < stale:
+            store.delete(key)
+    runs: dict[str, list[str]] = {}
+    for key in keys:
+        runs.setdefault(key.split("/")[2], []).append(key)
+    others = sorted(runs.keys() - {"shards", run.id})
+    ended = [name for name in others if _ended(runs[name])]
+    dead = [name for name in others if max(map(store.modified, runs[name])) < stale]
+    for name in {*ended[: -(RUNS_KEPT - 1)], *dead}:
+        store.forget(f"{folder}/{name}")
 
 
-def _run_space(work: Work, promote: bool, tell: Callable[[str], None]) -> dict[str, Any]:
-    for attempt in range(ATTEMPTS):
-        try:
-            planned = work.noted("plan.json") if attempt == 0 else plan_stage(work)
-            tell(_sentence(work, planned))
-            encode_stage(work, planned["shards"])
-            validate_stage(work)
-            release = publish_stage(work)
-            if promote:
-                promote_stage(work, release.number)
-                finish(work)
-            return report_stage(work)
-        except Conflict as conflict:
-            if attempt == ATTEMPTS - 1:
-                raise
-            tell(f"{work.name}: {conflict.what}; planning again")
-            work = Work(work.run, work.space)
-    raise AssertionError("unreachable")
+def _ended(keys: list[str]) -> bool:
+    """Every space that was planned has its report."""
+    ends = {end: {k.rpartition("/")[0] for k in keys if k.endswith(f"/{end}")}
+            for end in ("plan.json", "report.json")}  # fmt: skip
+    return bool(ends["plan.json"]) and ends["plan.json"] <= ends["report.json"]
+
+
+def _report(work: Work, promote: bool, tell: Callable[[str], None]) -> dict[str, Any]:
+    def act(work: Work) -> dict[str, Any]:
+        tell(_sentence(work, work.noted("plan.json")))
+        validated(work)
+        publish_stage(work)
+        if promote:
+            promoted(work)
+        return report_stage(work)
+
+    try:
+        return planning_again(work, act, tell)
+    except CommonspaceError as error:
+        name = {"collection": work.run.collection.name, "space": work.space.name}
+        about = {**name, "version": work.space.version, "run": work.run.id}
+        what = error.what if not error.item else f"{error.item}: {error.what}"
+        return {**about, **error.to_json(), "what": what}
 
 
 def _sentence(work: Work, planned: dict[str, Any]) -> str:
@@ -133,9 +192,4 @@ class _nothing_left_behind:  # noqa: N801  (reads as a clause of the `with` stat
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             with suppress(CommonspaceError):
-                _forget(self._run.store, self._run.folder)
-
-
-def _forget(store: LocalStore, folder: str) -> None:
-    for key in store.list(folder):
-        store.delete(key)
+                self._run.store.forget(self._run.folder)

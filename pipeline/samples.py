@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,10 +44,12 @@ def write_texts(path: Path) -> int:
     texts = {name: (library, text) for library in LIBRARIES for name, text in _documented(library)}
     chosen = sorted(sorted(texts, key=lambda n: hashlib.sha256(n.encode()).digest())[:TEXTS])
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file:
+    beside = path.with_suffix(".part")
+    with beside.open("w", encoding="utf-8") as file:
         for name in chosen:
             library, text = texts[name]
             file.write(json.dumps({"id": name, "library": library, "text": text}) + "\n")
+    beside.rename(path)
     return len(chosen)
 
 
@@ -55,17 +58,20 @@ def write_photos(folder: Path) -> int:
     from PIL import Image
 
     count = 0
+    beside = folder.with_suffix(".part")
+    shutil.rmtree(beside, ignore_errors=True)
     for place, names in PHOTOS.items():
         for name in names:
             with Image.open(_installed(place) / name) as opened:
                 photo = opened.convert("RGB")
-            target = folder / Path(name).stem
+            target = beside / Path(name).stem
             target.mkdir(parents=True, exist_ok=True)
             for label, box in _boxes(*photo.size):
                 crop = photo.crop(box)
                 crop.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
                 crop.save(target / f"{label}.jpg", quality=90)
                 count += 1
+    beside.rename(folder)
     return count
 
 

@@ -7,14 +7,18 @@ import pyarrow.compute as pc
 
 from encoders.spec import EncoderSpec
 from pipeline.contract import SpaceName
-from pipeline.errors import Conflict
+from pipeline.errors import Conflict, ContractBroken
 from pipeline.parquet import read_table
 from pipeline.records import shard_schema
 from pipeline.store import Store
 
 
 def shard_path(name: SpaceName, fingerprint: str, shard: str) -> str:
-    """Where a shard of a space lies; every run of the same fingerprint looks there."""
+    """Where a shard of a space lies; every run of the same fingerprint looks there.
+
+    Only what would come out the same again lies there. A shard with failures that may pass
+    lies in the folder of the run that met them, and the next run tries them again.
+    """
     space = f"{name.space}-v{name.version}-{fingerprint[:16]}"
     return f".runs/{name.collection}/shards/{space}/{shard}.parquet"
 
@@ -27,14 +31,14 @@ def read_shard(store: Store, key: str, spec: EncoderSpec) -> pa.Table:
     return read_table(data, key).cast(shard_schema(spec))
 
 
-def is_finished(store: Store, key: str, spec: EncoderSpec, run: str) -> bool:
-    """Whether the shard needs no more work.
-
-    One that holds failures which trying again may help is finished only for the run that
-    made it: the next run tries them again.
-    """
-    if store.read(key) is None:
+def is_whole(store: Store, key: str, spec: EncoderSpec) -> bool:
+    """Whether the shard is there and can be read; a damaged one is worth nothing."""
+    try:
+        return store.read(key) is not None and read_shard(store, key, spec).num_rows > 0
+    except (ContractBroken, pa.ArrowException, ValueError):
         return False
-    shard = read_shard(store, key, spec)
-    passing = pc.any(pc.fill_null(shard["retryable"], False)).as_py()
-    return not passing or shard["run"][0].as_py() == run
+
+
+def has_passing_failures(shard: pa.Table) -> bool:
+    """Whether it holds failures that trying again may help."""
+    return bool(pc.any(pc.fill_null(shard["retryable"], False)).as_py())

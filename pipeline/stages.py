@@ -18,16 +18,22 @@ from pipeline.collect import collect
 from pipeline.contract import Contract, agree
 from pipeline.encode import encode_shard
 from pipeline.errors import Conflict, UserMistake
-from pipeline.index import bring_to
+from pipeline.index import bring_to, upkeep
 from pipeline.parquet import table_bytes
 from pipeline.plan import make_plan
 from pipeline.publish import Change, commit, state_of, write_parts, write_rejects
 from pipeline.pull import pull
-from pipeline.records import Current, Gate, Ledger, Release
-from pipeline.rejects import known_rejects, release_reject_rows, spared
+from pipeline.records import Current, Gate, Ledger, Plan, Release, Scope
+from pipeline.rejects import (
+    carried_rejects,
+    known_rejects,
+    lost_for_good,
+    release_reject_rows,
+    spared,
+)
 from pipeline.releases import current, load_release, release_rejects, release_rows, whole
-from pipeline.report import draft_release
-from pipeline.shards import is_finished
+from pipeline.report import about, draft_release
+from pipeline.shards import has_passing_failures
 from pipeline.source import open_source
 from pipeline.store import LocalStore
 from pipeline.validate import Verdict, validate
@@ -77,6 +83,7 @@ def plan_stage(work: Work) -> dict[str, Any]:
             published,
             known_rejects(store, base, retry=run.retry_rejects),
             spared=spared(pull_rejects(work)),
+            lost=lost_for_good(pull_rejects(work)),
             scope=run.scope,
             shard_rows=run.collection.run.shard_rows,
         )
@@ -105,41 +112,53 @@ def plan_stage(work: Work) -> dict[str, Any]:
     return result
 
 
+def is_stale(work: Work) -> bool:
+    """Whether another release has been promoted since the plan was made."""
+    pointer = current(work.run.store, work.name)
+    return (pointer.release if pointer else 0) != work.noted("plan.json")["base"]
+
+
 def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = None) -> list[str]:
     """Encode those of the plan's shards that no run has finished yet; returns their keys."""
     run = work.run
-    spec = work.spec
-    todo = [k for k in shards if not is_finished(run.store, work.shard(k), spec, run.id)]
+    todo = [key for key in shards if work.finished_shard(key) is None]
     if not todo:
         return []
     encoder = encoder or catalog.load(run.collection.reference(work.space))
     plan, source = read_plan(work), open_source(run.collection)
+    planned = plan.table.filter(pc.is_in(plan.table["shard"], value_set=pa.array(todo)))
     locators = read_items(run, ["id", "locator"])
-    total = sum(plan.shard(key).num_rows for key in todo)
-    with run.progress(f"{work.name}: encode", total) as progress:
+    at = pc.index_in(planned["id"], value_set=locators["id"].combine_chunks())
+    planned = planned.append_column("locator", locators["locator"].take(at))
+    with run.progress(f"{work.name}: encode", planned.num_rows) as progress:
         for key in todo:
-            run.store.delete(work.shard(key))
-            rows = plan.shard(key)
-            at = pc.index_in(rows["id"], value_set=locators["id"].combine_chunks())
-            rows = rows.append_column("locator", locators["locator"].take(at))
+            rows = planned.filter(pc.equal(planned["shard"], key))
             with timer() as seconds:
-                encode_shard(
-                    rows, work.shard(key), run.collection, work.space, source, encoder,
-                    run.store, run.id, progress,
-                )  # fmt: skip
+                made = encode_shard(
+                    rows, run.collection, work.space, source, encoder, run.id, progress
+                )
+                _keep_shard(work, key, made)
             note = {"items": rows.num_rows, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
             work.note(f"encode-{key}.json", {**note, "device": encoder.device})
     return todo
+
+
+def _keep_shard(work: Work, key: str, made: pa.Table) -> None:
+    """What would come out the same again is kept for every run, the rest for this one."""
+    store, data = work.run.store, table_bytes(made)
+    if has_passing_failures(made):
+        store.replace(work.own_shard(key), data)
+    elif not store.create(work.shard(key), data) and work.finished_shard(key) is None:
+        store.replace(work.shard(key), data)  # what stands there is damaged
 
 
 def validate_stage(work: Work) -> Verdict:
     """Balance the ledger and hold the gates. Raises GateRefused; the verdict is kept either way."""
     planned, store = work.noted("plan.json"), work.run.store
     published = _published(store, work.base, work.contract)
-    partition = work.run.scope.partition
-    in_scope = published if partition is None else published.filter(
-        pc.equal(published["partition"], partition)
-    )  # fmt: skip
+    scope = work.run.scope
+    touched = published.filter(_in_scope(published, scope)).num_rows
+    carried = carried_rejects(store, work.base, scope)
     with timer() as seconds:
         verdict = validate(
             read_plan(work),
@@ -147,16 +166,23 @@ def validate_stage(work: Work) -> Verdict:
             planned["absent"],
             planned["rejected_by_pull"],
             published["id"].combine_chunks(),
-            in_scope.num_rows,
-            [work.shard(key) for key in planned["shards"]],
+            published.num_rows if scope.ids is not None else touched,
+            work.shard_files,
             work.spec,
             work.run.collection.gates,
             store,
+            untouched=published.num_rows - touched + carried,
+            carried=carried,
         )
     gates = [gate.to_json() for gate in verdict.gates]
     work.note(
         "verdict.json",
-        {"ledger": verdict.ledger.to_json(), "gates": gates, "seconds": seconds()},
+        {
+            "ledger": verdict.ledger.to_json(),
+            "gates": gates,
+            "reasons": verdict.reasons,
+            "seconds": seconds(),
+        },
     )
     verdict.enforce(str(work.name))
     return verdict
@@ -166,13 +192,13 @@ def publish_stage(work: Work) -> Release:
     """Write the next release, as a candidate; the base itself where nothing changed."""
     verdict = _verdict(work)
     verdict.enforce(str(work.name))
-    store, base, planned = work.run.store, work.base, work.noted("plan.json")
+    store, base = work.run.store, work.base
     agree(store, work.name, work.contract)
     with timer() as seconds:
         plan = read_plan(work)
-        shards = [work.shard(key) for key in planned["shards"]]
         items, _ = offered(work, every_column=True)
-        collected = collect(store, work.contract, plan, items, base, shards)
+        collected = collect(store, work.contract, plan, items, base, work.shard_files)
+        _check_verdict(work, verdict, plan, len(collected.failures))
         lasting = [item for item, why in collected.failures.items() if not why.retryable]
         removed = [*plan.of("delete", "reject")["id"].to_pylist(), *lasting]
         published = _published(store, base, work.contract)
@@ -184,7 +210,7 @@ def publish_stage(work: Work) -> Release:
         rejects = write_rejects(
             store, work.name, release_reject_rows(work, plan, collected.failures, old), old
         )
-        state = state_of(parts, rejects)
+        state = state_of(parts, rejects, about(work))
         release = base if base and base.state == state else None
         if release is None:
             store.create(work.name.key("spec.json"), work.contract.to_bytes())
@@ -202,6 +228,12 @@ def promote_stage(work: Work, number: int) -> bool:
     store = work.run.store
     release = load_release(store, work.name, number)
     key = work.name.key("CURRENT")
+    with store.hold(work.name.key(".promotion")):
+        return _promote(work, release, key)
+
+
+def _promote(work: Work, release: Release, key: str) -> bool:
+    store, number = work.run.store, release.number
     before = store.read(key)
     old = before.to_pybytes() if before is not None else None
     pointer = Current.from_bytes(old) if old is not None else None
@@ -214,14 +246,25 @@ def promote_stage(work: Work, number: int) -> bool:
         )
     with timer() as seconds:
         version = bring_to(str(store.root), store, work.name, work.contract, release)
-        moved = served != number
-        if pointer is None or moved or pointer.table_version != version:
+        store.flush(f"lancedb/{work.name.table}.lance")  # LanceDB itself calls no fsync
+        # A retry after the pointer moved has promoted all the same.
+        moved = served != number or (pointer is not None and pointer.run == work.run.id)
+        if pointer is None or served != number or pointer.table_version != version:
             moment = datetime.now(UTC).isoformat(timespec="seconds")
             new = Current(number, work.name.table, version, moment, work.run.id)
             if not store.swap(key, old, new.to_bytes()):
                 raise Conflict("another run was promoted meanwhile", item=str(work.name))
+            upkeep(str(store.root), work.name)
     work.note("promote.json", {"release": number, "promoted": moved, "seconds": seconds()})
     return moved
+
+
+def _in_scope(published: pa.Table, scope: Scope) -> pa.Array:
+    if scope.ids is not None:
+        return pc.is_in(published["id"], value_set=pa.array(scope.ids, pa.string()))
+    if scope.partition is not None:
+        return pc.fill_null(pc.equal(published["partition"], scope.partition), False)
+    return pa.array([True] * published.num_rows, pa.bool_())
 
 
 def _published(store: LocalStore, base: Release | None, contract: Contract) -> pa.Table:
@@ -231,6 +274,14 @@ def _published(store: LocalStore, base: Release | None, contract: Contract) -> p
     return whole((table.select(columns).cast(schema) for table in rows), schema)
 
 
+def _check_verdict(work: Work, verdict: Verdict, plan: Plan, failed: int) -> None:
+    """What is about to be published must be what the gates have seen."""
+    rejected = failed + plan.count("reject") + work.noted("plan.json")["rejected_by_pull"]
+    if rejected != verdict.ledger.rejected:
+        raise Conflict(f"{verdict.ledger.rejected} rejects were validated, {rejected} are there")
+
+
 def _verdict(work: Work) -> Verdict:
     noted = work.noted("verdict.json")
-    return Verdict(Ledger(**noted["ledger"]), tuple(Gate(**gate) for gate in noted["gates"]))
+    gates = tuple(Gate(**gate) for gate in noted["gates"])
+    return Verdict(Ledger(**noted["ledger"]), gates, noted["reasons"])

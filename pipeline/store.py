@@ -10,6 +10,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,7 +56,7 @@ class LocalStore:
         self.root = root
 
     def read(self, key: str) -> pa.Buffer | None:
-        with _told(self.root / key):
+        with told(self.root / key):
             try:
                 with pa.memory_map(str(self.root / key)) as file:
                     return file.read_buffer()
@@ -63,7 +64,7 @@ class LocalStore:
                 return None
 
     def create(self, key: str, data: bytes | pa.Buffer) -> bool:
-        with _told(self.root / key), self._beside(key, data) as (beside, target):
+        with told(self.root / key), self._beside(key, data) as (beside, target):
             try:
                 os.link(beside, target)
             except FileExistsError:
@@ -71,12 +72,12 @@ class LocalStore:
             return True
 
     def replace(self, key: str, data: bytes | pa.Buffer) -> None:
-        with _told(self.root / key), self._beside(key, data) as (beside, target):
+        with told(self.root / key), self._beside(key, data) as (beside, target):
             beside.rename(target)
 
     def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         path = self.root / key
-        with _told(path):
+        with told(path):
             _make_folder(path.parent)
             with (path.parent / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -90,7 +91,7 @@ class LocalStore:
 
     def list(self, prefix: str) -> list[str]:
         folder = self.root / prefix
-        with _told(folder):
+        with told(folder):
             found = (path for path in folder.rglob("*") if path.is_file())
             return sorted(
                 path.relative_to(self.root).as_posix()
@@ -99,8 +100,37 @@ class LocalStore:
             )
 
     def delete(self, key: str) -> None:
-        with _told(self.root / key):
+        with told(self.root / key):
             (self.root / key).unlink(missing_ok=True)
+
+    @contextmanager
+    def hold(self, key: str) -> Iterator[None]:
+        """Keep every other holder of the key waiting, on this machine or a shared disk."""
+        path = self.root / key
+        with told(path):
+            _make_folder(path.parent)
+            with path.open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                yield
+
+    def modified(self, key: str) -> float:
+        """When the object was last written, in seconds since 1970; 0 where it is gone."""
+        try:
+            return (self.root / key).stat().st_mtime
+        except OSError:
+            return 0.0
+
+    def flush(self, prefix: str) -> None:
+        """Bring every file below the folder to the disk: for writers that do not do it."""
+        with told(self.root / prefix):
+            for folder, _, files in os.walk(self.root / prefix):
+                for path in (*(Path(folder) / name for name in files), Path(folder)):
+                    _flush(path)
+
+    def forget(self, prefix: str) -> None:
+        """Remove the folder with all that is in it."""
+        with told(self.root / prefix):
+            shutil.rmtree(self.root / prefix, ignore_errors=True)
 
     @contextmanager
     def _beside(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:
@@ -114,7 +144,7 @@ class LocalStore:
                 file.flush()
                 os.fsync(file.fileno())
             yield beside, target
-            _flush_folder(target.parent)
+            _flush(target.parent)
         finally:
             beside.unlink(missing_ok=True)
 
@@ -124,11 +154,11 @@ def _make_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        _flush_folder(path.parent)
+        _flush(path.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -156,7 +186,8 @@ _ADVICE = {
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
+    """Turns an OSError into a StoreFailed that says what to do."""
     try:
         yield
     except OSError as error:

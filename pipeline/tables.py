@@ -34,7 +34,8 @@ def plans(values: Sequence[Answer]) -> None:
 def reports(values: Sequence[Answer]) -> None:
     """The ledger of a run, a line a space; then what was rejected and how long it took."""
     table = _table("space", "release", *LEDGER, "seconds", "items/s")
-    for report in values:
+    done = [report for report in values if "error" not in report]
+    for report in done:
         ledger, rate = report["ledger"], report["items_per_second"]
         counts = [f"{ledger[state]:,}" for state in LEDGER]
         seconds = sum(s for s in report["seconds"].values() if s)
@@ -42,8 +43,9 @@ def reports(values: Sequence[Answer]) -> None:
             _name(report), f"{report['release']} {report['state']}", *counts,
             f"{seconds:.1f}", f"{rate:,.0f}" if rate else "",
         )  # fmt: skip
-    console.print(table)
-    for report in values:
+    if done:
+        console.print(table)
+    for report in done:
         _warn_untrained(report)
         reasons = ", ".join(f"{n} {reason}" for reason, n in report["rejects_by_reason"].items())
         if reasons:
@@ -57,7 +59,7 @@ def catalogue(values: Sequence[Answer]) -> None:
     for space in values:
         table.add_row(
             space["space"],
-            space["owner"],
+            _cell(space["owner"]),
             f"{space['rows']:,}" if space["rows"] is not None else "not published",
             str(space["dim"] or ""),
             _encoder(space),

@@ -6,6 +6,7 @@ it stands in the run's folder.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,14 +14,12 @@ from pipeline.config import Collection
 from pipeline.errors import UserMistake
 from pipeline.records import Scope
 from pipeline.report import report_stage
-from pipeline.run import finish, forget_old_runs
+from pipeline.run import forget_old_runs, planning_again, promoted, published, validated
 from pipeline.stages import (
     encode_stage,
+    is_stale,
     plan_stage,
-    promote_stage,
-    publish_stage,
     pull_stage,
-    validate_stage,
 )
 from pipeline.store import LocalStore
 from pipeline.workspace import Run, Work
@@ -37,7 +36,11 @@ def run_stage(
     partition: str | None,
     shards: Sequence[int],
 ) -> dict[str, Any]:
-    """Execute one of STAGES; safe to repeat. Raises CommonspaceError."""
+    """Execute one of STAGES; safe to repeat, alone or beside a twin. Raises CommonspaceError.
+
+    Where another run has published meanwhile, the stage plans again and does what comes
+    before it anew; finished shards are found, not encoded again.
+    """
     run = Run(run_id, collection, store, Scope(partition=partition))
     if stage == "pull":
         forget_old_runs(run)
@@ -56,22 +59,27 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
             plan = plan_stage(work)
             return {**plan, "shards": len(plan["shards"])}
         case "encode":
+            if is_stale(work):  # `validate` will plan again
+                return {"encoded": 0}
             keys = work.noted("plan.json")["shards"]
             return {"encoded": len(encode_stage(work, [keys[n] for n in shards]))}
         case "validate":
-            return validate_stage(work).ledger.to_json()
+            return planning_again(work, validated, _tell).ledger.to_json()
         case "publish":
-            return {"release": publish_stage(work).number}
+            return {"release": planning_again(work, published, _tell).number}
         case "promote":
-            number = work.noted("publish.json")["release"]
-            promoted = promote_stage(work, number)
-            finish(work)
-            return _announcement(work, number, promoted=promoted)
+            moved = planning_again(work, promoted, _tell)
+            return _announcement(work, promoted=moved)
     return report_stage(work)
 
 
-def _announcement(work: Work, number: int, *, promoted: bool) -> dict[str, Any]:
+def _tell(message: str) -> None:
+    sys.stderr.write(f"commonspace | {message}\n")
+
+
+def _announcement(work: Work, *, promoted: bool) -> dict[str, Any]:
     """What the consumers of a space are told about its new release."""
+    number = work.noted("publish.json")["release"]
     verdict = work.noted("verdict.json")
     return {
         "space": str(work.name),

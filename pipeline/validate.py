@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ class Verdict:
 
     ledger: Ledger
     gates: tuple[Gate, ...]
+    reasons: Mapping[str, int]
+    """What this run's encoder rejected, by reason."""
 
     def enforce(self, space: str) -> None:
         """Raises GateRefused, naming every gate that did not hold."""
@@ -32,10 +35,13 @@ class Verdict:
             raise GateRefused(
                 "; ".join(f"gate {gate.name} refused: {gate.message}" for gate in broken),
                 item=space,
-                do="Nothing was published; the last release is still served. "
-                "`commonspace rejects` lists what could not be embedded; limits stand in "
-                "[gates] of the collection file.",
+                do=f"{self._told()}Nothing was published; the last release is still served. "
+                "Limits stand in [gates] of the collection file.",
             )
+
+    def _told(self) -> str:
+        listed = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
+        return f"Rejected: {listed}. " if listed else ""
 
 
 def validate(
@@ -49,21 +55,26 @@ def validate(
     spec: EncoderSpec,
     limits: GatesSection,
     store: Store,
+    *,
+    untouched: int,
+    carried: int,
 ) -> Verdict:
     """Count every item's state and hold the gates against it.
 
     offered: what the source offered this space, counted by `pull`, rejects included.
     pull_rejects: how many records `pull` rejected for this space.
+    untouched: items of that release outside the run's scope, `carried` rejects among them.
     published_ids: those of the release the plan was made from; published_in_scope: how many
-        of its rows the run may touch.
+        of its rows the run may delete.
     """
-    failed, lasting = [_NONE], [_NONE]
+    failed, lasting, reasons = [_NONE], [_NONE], Counter[str]()
     vectors = bad = 0
     for key in shards:
         shard = read_shard(store, key, spec)
         ok = pc.is_null(shard["reason"])
         broken = shard.filter(pc.invert(ok))
         failed.append(broken["content_digest"].combine_chunks())
+        reasons.update(broken["reason"].to_pylist())
         for_good = broken.filter(pc.invert(broken["retryable"]))
         lasting.append(for_good["content_digest"].combine_chunks())
         made = shard.filter(ok)["vector"].combine_chunks()
@@ -93,14 +104,25 @@ def validate(
         deleted=int(pc.sum(pc.is_in(pc.unique(gone), value_set=published_ids)).as_py() or 0),
         absent=absent,
     )
-    return Verdict(ledger, _gates(ledger, vectors, bad, published_in_scope, limits))
+    gates = _gates(ledger, vectors, bad, published_in_scope, untouched, carried, limits)
+    return Verdict(ledger, gates, dict(reasons))
 
 
 def _gates(
-    ledger: Ledger, vectors: int, bad: int, published: int, limits: GatesSection
+    ledger: Ledger,
+    vectors: int,
+    bad: int,
+    published: int,
+    untouched: int,
+    carried: int,
+    limits: GatesSection,
 ) -> tuple[Gate, ...]:
+    """The share of rejects is that of the whole space after the run: a run over a few items
+    that were bad before must be allowed to heal some of them."""
     states = ledger.encoded + ledger.reused + ledger.kept + ledger.rejected
-    rejected = ledger.rejected / ledger.offered if ledger.offered else 0.0
+    items = ledger.offered + untouched
+    rejects = ledger.rejected + carried
+    rejected = rejects / items if items else 0.0
     deleted = ledger.deleted / published if published else 0.0
     return (
         Gate(
@@ -116,7 +138,7 @@ def _gates(
             rejected <= limits.max_reject_share,
             rejected,
             limits.max_reject_share,
-            f"{ledger.rejected} of {ledger.offered} items were rejected "
+            f"{rejects} of {items} items are rejects "
             f"({rejected:.1%}, max_reject_share is {limits.max_reject_share:.1%})",
         ),
         Gate(

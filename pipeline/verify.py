@@ -107,6 +107,13 @@ def _check_table(
 
 def _rebuild(store: LocalStore, name: SpaceName, contract: Contract, release: Release) -> Current:
     """A fresh table from Parquet. Readers of the old version go on until they open anew."""
+    with store.hold(name.key(".promotion")):
+        return _rebuild_held(store, name, contract, release)
+
+
+def _rebuild_held(
+    store: LocalStore, name: SpaceName, contract: Contract, release: Release
+) -> Current:
     connect(str(store.root)).drop_table(name.table, ignore_missing=True)
     version = bring_to(str(store.root), store, name, contract, release)
     key = name.key("CURRENT")

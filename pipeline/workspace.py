@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,12 +24,12 @@ from encoders import catalog
 from encoders.spec import EncoderSpec
 from pipeline.config import Collection, SpaceSection
 from pipeline.contract import Contract, SpaceName
-from pipeline.errors import UserMistake
+from pipeline.errors import Conflict, UserMistake
 from pipeline.parquet import read_table
 from pipeline.progress import Progress
-from pipeline.records import EVERYTHING, PLAN_SCHEMA, Plan, Release, Scope, space_key
+from pipeline.records import EVERYTHING, PLAN_SCHEMA, Plan, Release, Scope, items_schema, space_key
 from pipeline.releases import load_release
-from pipeline.shards import shard_path
+from pipeline.shards import is_whole, shard_path
 from pipeline.store import LocalStore
 
 
@@ -95,8 +96,28 @@ class Work:
         folder = f"{self.run.folder}/{self.space.name}-v{self.space.version}"
         return f"{folder}/{file}" if file else folder
 
+    def has(self, file: str) -> bool:
+        return self.run.store.read(self.path(file)) is not None
+
     def shard(self, key: str) -> str:
         return shard_path(self.name, self.spec.fingerprint, key)
+
+    def own_shard(self, key: str) -> str:
+        return self.path(f"shards/{key}.parquet")
+
+    def finished_shard(self, key: str) -> str | None:
+        """The file that holds the shard's outcome, or None where there is no whole one."""
+        places = (self.own_shard(key), self.shard(key))
+        return next((p for p in places if is_whole(self.run.store, p, self.spec)), None)
+
+    @property
+    def shard_files(self) -> list[str]:
+        """The plan's finished shards. Raises Conflict where another run has used one up."""
+        found = {key: self.finished_shard(key) for key in self.noted("plan.json")["shards"]}
+        gone = [key for key, place in found.items() if place is None]
+        if gone:
+            raise Conflict(f"{len(gone)} finished shards are gone: another run has published them")
+        return [place for place in found.values() if place]
 
     def note(self, file: str, value: Mapping[str, Any]) -> None:
         data = json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
@@ -125,16 +146,17 @@ def read_items(run: Run, columns: list[str] | None = None) -> pa.Table:
         data = run.store.read(key)
         if data is not None:
             tables.append(read_table(data, key, columns))
-    names = columns or ["id", "partition", "source_uri", "locator", "row_digest"]
-    return pa.concat_tables(tables) if tables else pa.table({n: pa.array([], "str") for n in names})
+    if tables:
+        return pa.concat_tables(tables)
+    spaces = [space_key(space) for space in run.collection.space]
+    empty = items_schema(spaces, run.collection.source.metadata).empty_table()
+    return empty.select(columns) if columns else empty
 
 
 def offered(work: Work, *, every_column: bool = False) -> tuple[pa.Table, int]:
     """The items that carry content for the space, with `digest`; and how many carry none."""
     digest = f"digest:{space_key(work.space)}"
     items = read_items(work.run, None if every_column else ["id", "row_digest", digest])
-    if digest not in items.column_names:
-        items = items.append_column(digest, pa.nulls(items.num_rows, pa.string()))
     items = items.rename_columns(["digest" if n == digest else n for n in items.column_names])
     there = items.filter(pc.is_valid(items["digest"]))
     refused = pull_rejects(work, own=True).num_rows
@@ -176,4 +198,5 @@ def timer() -> Iterator[Callable[[], float]]:
 
 def peak_rss() -> int:
     """The largest resident size of this process so far, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -9,7 +9,7 @@ from pipeline.records import Row, Scope, Unreadable
 
 
 class Source(Protocol):
-    """A place that items are pulled from. Memory is bounded whatever the source's size."""
+    """A place that items are pulled from; records are read one after the other."""
 
     def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
         """Every record of the scope, in an order that only a changed source changes.

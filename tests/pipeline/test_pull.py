@@ -128,9 +128,9 @@ def _first_of_each_id(rows: Sequence[Any]) -> dict[str, str | None]:
             continue
         if row["id"] in {"", "\ud800"} or str(row["id"]) in seen:
             continue
-        seen.add(str(row["id"]))
         if row["year"] in BAD_METADATA:
             continue
+        seen.add(str(row["id"]))
         text = row["text"]
         text = {"é\u0301": "\u00e9\u0301", 7: None, "\ud800": None}.get(text, text)
         items[str(row["id"])] = None if text is None else digest_of(text)
