@@ -115,7 +115,7 @@ def plan_stage(work: Work) -> dict[str, Any]:
 def is_stale(work: Work) -> bool:
     """Whether another release has been promoted since the plan was made."""
     pointer = current(work.run.store, work.name)
-    return (pointer.release if pointer else 0) != work.noted("plan.json")["base"]
+    return bool((pointer.release if pointer else 0) != work.noted("plan.json")["base"])
 
 
 def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = None) -> list[str]:
