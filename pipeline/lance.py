@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.contract import Contract, check_schema
-from pipeline.errors import ContractBroken
+from pipeline.errors import ContractBroken, StoreFailed
 
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
 IDS_AT_ONCE = 4096
@@ -22,9 +24,16 @@ def readable(space: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        first = (str(error).splitlines() or [""])[0][:200]
+        said = re.sub(r",? \S+\.rs:[0-9:]+.*", "", (str(error).splitlines() or [""])[0])[:200]
+        if os.strerror(errno.ENOSPC) in said:
+            raise StoreFailed(
+                f"LanceDB could not write: {said}",
+                item=space,
+                retry=True,
+                do="The disk is full: free space, then run again; finished work is kept.",
+            ) from error
         raise ContractBroken(
-            f"the LanceDB table cannot be read or written: {first}",
+            f"the LanceDB table cannot be read or written: {said}",
             item=space,
             retry=True,
             do=f"`commonspace verify {space} --repair` rebuilds it from Parquet.",
