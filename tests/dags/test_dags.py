@@ -136,7 +136,7 @@ print(json.dumps({"runs": answers, "largest_xcom": max(sizes), "events": events}
 
 
 @pytest.mark.airflow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_dag_and_the_command_give_the_same_release(
     airflow: dict[str, str], tmp_path: Path
 ) -> None:
@@ -179,7 +179,7 @@ print(json.dumps({"state": str(run.state), "tasks": states}))
 
 
 @pytest.mark.airflow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_gate_turns_the_run_red_and_is_not_retried(
     airflow: dict[str, str], tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from encoders.protocol import Encoder
 
-pytestmark = pytest.mark.quality
+pytestmark = [pytest.mark.quality, pytest.mark.timeout(1200)]
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

