@@ -102,13 +102,19 @@ def run(
 
 @app.command()
 def show(
-    name: Annotated[str | None, typer.Argument(help="collection[/space[/vN]]")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="collection, collection/space or …/vN.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Collections, spaces and releases: what exists, whose it is, how fresh and how whole."""
     from pipeline.catalogue import catalogue
 
-    _answer(catalogue(_store(), _whole_files(), name), as_json, tables.catalogue)
+    found = catalogue(_store(), _whole_files(), name)
+    _answer(found, as_json, tables.catalogue)
+    if not found:
+        _tell(f"no collection files in {collections_folder()}, no releases in {_store().root}")
+        _tell("COMMONSPACE_COLLECTIONS and COMMONSPACE_WAREHOUSE say where to look")
 
 
 @app.command()
@@ -125,6 +131,8 @@ def search(
     from pipeline.read import open_space
 
     space = open_space(name)
+    if item is None:
+        _tell(f"loading {space.spec.label} to encode what is searched for")
     found = space.search(text, image=image, id=item, k=k, where=where)
     answer = {**_head(space), "hits": found.to_pylist()}
     _answer(answer, as_json, tables.hits)
@@ -214,7 +222,7 @@ def main() -> None:
         sys.stderr.write(f"commonspace: {error}\n")
         if error.retry:
             sys.stderr.write("  Trying again may help.\n")
-        sys.exit(error.exit_code)
+        sys.exit(1 if error.retry else error.exit_code)  # what may pass is nobody's mistake
     except KeyboardInterrupt:
         sys.stderr.write("commonspace: interrupted; finished shards are kept for the next run\n")
         sys.exit(130)

@@ -56,7 +56,7 @@ def _entry(store: LocalStore, space: str, owner: str) -> dict[str, Any]:
         "modality": spec.modality if spec else None,
         "metric": spec.metric if spec else None,
         "encoder": spec.label if spec else "",
-        "trained": spec.trained if spec else True,
+        "trained": spec.trained if spec else None,
         "fingerprint": release.fingerprint if release else None,
         "rejects": release.rejects["rows"] if release and release.rejects else 0,
         "ledger": dict(release.ledger) if release else None,

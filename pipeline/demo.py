@@ -203,7 +203,7 @@ def _search(folder: Path, photo_space: str) -> None:
 
 
 def _hits(space: Space, **near: str) -> None:
-    found = space.search(**near, k=3)  # type: ignore[arg-type]
+    found = space.search(**near, k=3)
     shown = [n for n in ("similarity", "id", "text") if n in found.column_names]
     head = {"space": space.name, "release": space.release.number,
             "encoder": space.spec.label, "trained": space.spec.trained}  # fmt: skip

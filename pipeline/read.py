@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Space:
         self,
         query: str | None = None,
         *,
-        image: bytes | Path | None = None,
+        image: bytes | str | Path | None = None,
         vector: ArrayLike | None = None,
         id: str | None = None,  # noqa: A002
         k: int = 10,
@@ -79,8 +80,8 @@ class Space:
     ) -> pa.Table:
         """The k nearest rows, nearest first, with `similarity`: the cosine, in [-1, 1].
 
-        Exactly one of `query` (text), `image`, `vector` (dim,) and `id` says near what; an item
-        is not its own neighbour. `where` keeps rows whose columns equal the given values, or
+        Exactly one of `query` (text), `image` (a file's path or bytes), `vector` (dim,) and `id`
+        says near what; an item is not its own neighbour. `where` keeps rows whose columns equal the given values, or
         that a SQL condition holds for. Exact: every row is compared.
 
         Raises UserMistake, NotPublished or ContractBroken.
@@ -95,6 +96,8 @@ class Space:
 
     def get(self, ids: Sequence[str]) -> pa.Table:
         """The rows of these ids, in this order; all columns null where one is not published."""
+        if isinstance(ids, str):
+            raise UserMistake(f"get takes a list of ids: [{ids!r}]", item=self.name)
         with readable(self.name):
             found = rows_of(self._table, list(dict.fromkeys(ids)))
         found = found.select(self._contract.schema.names)
@@ -160,8 +163,11 @@ class Space:
             return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
         # Vectors are unit, so the inner product is the cosine, indexed or not.
         query = self._table.search(vector).distance_type("dot").limit(k + (without is not None))
-        if isinstance(where, Mapping) and None in where.values():
-            raise UserMistake("`where` compares with a null: write it as SQL, 'column IS NULL'")
+        if isinstance(where, Mapping):
+            for column, value in where.items():
+                if not isinstance(value, str | int | float | bool | datetime):
+                    said = f"`where` compares {column!r} with {value!r}, which is no single value"
+                    raise UserMistake(said, do="Write it as SQL: \"genre IN ('a', 'b')\".")
         if where:
             condition = where if isinstance(where, str) else equals(dict(where))
             query = query.where(condition, prefilter=True)
@@ -179,7 +185,7 @@ class Space:
     def _query_vector(
         self,
         query: str | None,
-        image: bytes | Path | None,
+        image: bytes | str | Path | None,
         vector: ArrayLike | None,
         item: str | None,
     ) -> NDArray[np.float32]:
@@ -199,29 +205,36 @@ class Space:
             if not np.isfinite(norm) or norm == 0:
                 raise UserMistake("the query vector is zero or not finite", item=self.name)
             return (given / norm).astype(np.float32)
-        return self._encode(query if query is not None else image)
+        self._require_modality("text" if query is not None else "image")
+        return self._encode(query if query is not None else _image_bytes(image))
 
-    def _encode(self, content: str | bytes | Path | None) -> NDArray[np.float32]:
-        wanted = "text" if isinstance(content, str) else "image"
+    def _require_modality(self, wanted: str) -> None:
         if self.spec.modality != wanted:
             raise UserMistake(
                 f"this is a space of {self.spec.modality}s: it cannot be searched by {wanted}",
                 item=self.name,
             )
-        if isinstance(content, Path):
-            try:
-                content = content.read_bytes()
-            except OSError as error:
-                raise UserMistake(f"cannot be read: {error.strerror}", item=str(content)) from error
+
+    def _encode(self, content: str | bytes) -> NDArray[np.float32]:
         if self._encoder is None:
             self._encoder = load_encoder(self.release, self._contract)
-        encoded = self._encoder.encode([content or ""], purpose="query")
+        encoded = self._encoder.encode([content], purpose="query")
         if encoded.failures:
             raise UserMistake(f"the query cannot be encoded: {encoded.failures[0].message}")
         if bad_vectors(encoded.vectors, self.spec).any():
             raise ContractBroken("the encoder gave an unusable vector", item=self.name)
         vector: NDArray[np.float32] = encoded.vectors[0]
         return vector
+
+
+def _image_bytes(image: bytes | str | Path | None) -> bytes:
+    """The bytes of an image file, or those given."""
+    if not isinstance(image, str | Path):
+        return image or b""
+    try:
+        return Path(image).read_bytes()
+    except OSError as error:
+        raise UserMistake(f"cannot be read: {error.strerror}", item=str(image)) from error
 
 
 def load_encoder(release: Release, contract: Contract) -> Encoder:

@@ -15,7 +15,7 @@ from pipeline.parquet import read_table
 from pipeline.records import REJECTS_SCHEMA, Current, Part, Release
 from pipeline.store import Store
 
-_DAMAGED = "Restore the file from a copy, or roll back; `commonspace verify` lists the damage."
+_DAMAGED = "Restore the file from a copy; `commonspace verify` lists the damage."
 
 
 def current(store: Store, name: SpaceName) -> Current | None:

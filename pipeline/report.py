@@ -47,9 +47,14 @@ def draft_release(
         rejects=rejects,
         ledger=asdict(verdict.ledger),
         gates=tuple(asdict(gate) for gate in verdict.gates),
-        items_per_second=sum(e["items"] for e in encodes) / seconds if seconds else None,
+        items_per_second=sum(e["items"] for e in encodes) / seconds if seconds else _pace(work),
         versions=_versions(),
     )
+
+
+def _pace(work: Work) -> float | None:
+    """The pace of the release before, where this run has encoded nothing."""
+    return work.base.items_per_second if work.base else None
 
 
 def report_stage(work: Work) -> dict[str, Any]:

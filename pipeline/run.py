@@ -174,7 +174,8 @@ def _report(work: Work, promote: bool, tell: Callable[[str], None]) -> dict[str,
 
 
 def _sentence(work: Work, planned: dict[str, Any]) -> str:
-    done = ", ".join(f"{planned[a]:,} {a}" for a in ("encode", "reuse", "keep", "reject", "delete"))
+    counts = {**planned, "reject": planned["reject"] + planned["rejected_by_pull"]}
+    done = ", ".join(f"{counts[a]:,} {a}" for a in ("encode", "reuse", "keep", "reject", "delete"))
     seconds = planned["estimated_seconds"]
     about = f", about {seconds:,.0f} s" if seconds else ""
     return f"{work.name} ({work.spec.label}): {done}{about}"

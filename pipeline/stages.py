@@ -36,7 +36,7 @@ from pipeline.report import about, draft_release
 from pipeline.shards import has_passing_failures
 from pipeline.source import open_source
 from pipeline.store import LocalStore
-from pipeline.validate import Verdict, validate
+from pipeline.validate import Verdict, told_rejects, validate
 from pipeline.workspace import (
     Run,
     Work,
@@ -89,14 +89,16 @@ def plan_stage(work: Work) -> dict[str, Any]:
         )
     rejected = pull_rejects(work).num_rows
     if base is None and not plan.table.num_rows:
+        said = told_rejects(pull_rejects(work).to_pylist())
         raise UserMistake(
             f"the source offers no items for space {work.space.name!r} "
             f"({rejected} rejected, {absent} without content)",
             item=run.collection.source_uri,
-            do="Check the source's `uri` and the space's `fields` or `image`.",
+            do="\n  ".join(
+                [*said, "Check the source's `uri` and the space's `fields` or `image`."]
+            ),
         )
     store.replace(work.path("plan.parquet"), table_bytes(plan.table))
-    rate = base.items_per_second if base else None
     result = {
         "base": base.number if base else 0,
         "fingerprint": work.spec.fingerprint,
@@ -105,11 +107,17 @@ def plan_stage(work: Work) -> dict[str, Any]:
         "shards": plan.shards,
         "rejected_by_pull": rejected,
         **{a: plan.count(a) for a in ("encode", "reuse", "keep", "reject", "delete")},
-        "estimated_seconds": plan.count("encode") / rate if rate else None,
+        "estimated_seconds": _estimate(plan.count("encode"), base),
         "seconds": seconds(),
     }
     work.note("plan.json", result)
     return result
+
+
+def _estimate(items: int, base: Release | None) -> float | None:
+    """Seconds of encoding, by the pace of the release before; None where it is not known."""
+    rate = base.items_per_second if base else None
+    return 0.0 if not items else items / rate if rate else None
 
 
 def is_stale(work: Work) -> bool:
@@ -164,7 +172,7 @@ def validate_stage(work: Work) -> Verdict:
             read_plan(work),
             planned["offered"],
             planned["absent"],
-            planned["rejected_by_pull"],
+            pull_rejects(work),
             published["id"].combine_chunks(),
             published.num_rows if scope.ids is not None else touched,
             work.shard_files,
@@ -180,7 +188,7 @@ def validate_stage(work: Work) -> Verdict:
         {
             "ledger": verdict.ledger.to_json(),
             "gates": gates,
-            "reasons": verdict.reasons,
+            "rejects": verdict.rejects,
             "seconds": seconds(),
         },
     )
@@ -284,4 +292,4 @@ def _check_verdict(work: Work, verdict: Verdict, plan: Plan, failed: int) -> Non
 def _verdict(work: Work) -> Verdict:
     noted = work.noted("verdict.json")
     gates = tuple(Gate(**gate) for gate in noted["gates"])
-    return Verdict(Ledger(**noted["ledger"]), gates, noted["reasons"])
+    return Verdict(Ledger(**noted["ledger"]), gates, tuple(noted["rejects"]))

@@ -12,7 +12,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -131,6 +131,8 @@ class LocalStore:
         """Remove the folder with all that is in it."""
         with told(self.root / prefix):
             shutil.rmtree(self.root / prefix, ignore_errors=True)
+            with suppress(OSError):  # folders that this leaves empty, the root included
+                os.removedirs((self.root / prefix).parent)
 
     @contextmanager
     def _beside(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -17,6 +17,7 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 Answer = Mapping[str, Any]
 HIDDEN = {"vector", "content_digest", "row_digest", "encoded_at", "run", "source_uri", "partition"}
 LEDGER = ("offered", "encoded", "reused", "kept", "rejected", "deleted")
+WIDE = 120
 CELL = 100
 
 
@@ -25,16 +26,20 @@ def plans(values: Sequence[Answer]) -> None:
     table = _table("space", "encode", "reuse", "keep", "reject", "delete", "estimate")
     for plan in values:
         seconds = plan["estimated_seconds"]
-        estimate = f"{seconds:,.0f} s" if seconds is not None else "unknown before a first run"
-        counts = [plan[a] for a in ("encode", "reuse", "keep", "reject", "delete")]
+        estimate = f"{seconds:,.0f} s" if seconds is not None else "unknown"
+        rejected = plan["reject"] + plan["rejected_by_pull"]
+        counts = [plan["encode"], plan["reuse"], plan["keep"], rejected, plan["delete"]]
         table.add_row(_name(plan), *(f"{count:,}" for count in counts), estimate)
     console.print(table)
 
 
 def reports(values: Sequence[Answer]) -> None:
     """The ledger of a run, a line a space; then what was rejected and how long it took."""
-    table = _table("space", "release", *LEDGER, "seconds", "items/s")
     done = [report for report in values if "error" not in report]
+    if console.width < WIDE:
+        _narrow_reports(done)
+        return
+    table = _table("space", "release", *LEDGER, "seconds", "items/s")
     for report in done:
         ledger, rate = report["ledger"], report["items_per_second"]
         counts = [f"{ledger[state]:,}" for state in LEDGER]
@@ -46,31 +51,43 @@ def reports(values: Sequence[Answer]) -> None:
     if done:
         console.print(table)
     for report in done:
-        _warn_untrained(report)
-        reasons = ", ".join(f"{n} {reason}" for reason, n in report["rejects_by_reason"].items())
-        if reasons:
-            console.print(f"{_name(report)} rejected: {reasons}")
+        _remarks(report)
+
+
+def _narrow_reports(done: Sequence[Answer]) -> None:
+    for report in done:
+        counts = ", ".join(f"{report['ledger'][state]:,} {state}" for state in LEDGER)
+        console.print(f"{_name(report)}: release {report['release']} {report['state']}")
+        console.print(f"  {counts}")
+        _remarks(report)
+
+
+def _remarks(report: Answer) -> None:
+    _warn_untrained(report)
+    reasons = ", ".join(f"{n} {reason}" for reason, n in report["rejects_by_reason"].items())
+    if reasons:
+        console.print(f"{_name(report)} rejected: {reasons}")
 
 
 def catalogue(values: Sequence[Answer]) -> None:
     """What exists: a line a space version."""
-    table = _table("space", "owner", "rows", "dim", "encoder", "release", "promoted", "rejects",
-                   "fingerprint")  # fmt: skip
-    for space in values:
-        table.add_row(
-            space["space"],
-            _cell(space["owner"]),
-            f"{space['rows']:,}" if space["rows"] is not None else "not published",
-            str(space["dim"] or ""),
-            _encoder(space),
-            str(space["release"] or ""),
-            str(space["promoted_at"] or "")[:16].replace("T", " "),
-            str(space["rejects"] or 0),
-            (space["fingerprint"] or "")[:12],
-        )
-    console.print(table)
-    if not values:
-        console.print("Nothing here yet. `commonspace demo` makes two collections to look at.")
+    cells: Mapping[str, Callable[[Answer], str | Text]] = {
+        "space": lambda s: str(s["space"]),
+        "rows": lambda s: f"{s['rows']:,}" if s["rows"] is not None else "not published",
+        "release": lambda s: str(s["release"] or ""),
+        "rejects": lambda s: str(s["rejects"] or 0),
+        "promoted": lambda s: str(s["promoted_at"] or "")[:16].replace("T", " "),
+        "owner": lambda s: _cell(s["owner"]),
+        "dim": lambda s: str(s["dim"] or ""),
+        "encoder": _encoder,
+        "fingerprint": lambda s: (s["fingerprint"] or "")[:12],
+    }
+    names = list(cells) if console.width >= WIDE else list(cells)[:5]
+    if values:
+        table = _table(*names)
+        for space in values:
+            table.add_row(*(cells[name](space) for name in names))
+        console.print(table)
 
 
 def hits(value: Answer) -> None:
@@ -84,10 +101,7 @@ def hits(value: Answer) -> None:
 def rows(value: Answer) -> None:
     """Rows by id; the vector as its first numbers."""
     _heading(value)
-    shown = [
-        {**row, "vector ": [round(x, 4) for x in row["vector"][:4]] if row["vector"] else None}
-        for row in value["rows"]
-    ]
+    shown = [{**row, "vector ": _vector(row["vector"])} for row in value["rows"]]
     _rows(shown, first=["id", "found", "vector "])
 
 
@@ -122,10 +136,18 @@ def verification(value: Answer) -> None:
         console.print("  whole: manifest, checksums, contract, vectors, and LanceDB agree")
 
 
+def _vector(values: Sequence[float] | None) -> str | None:
+    """A vector's first numbers and its width."""
+    if values is None:
+        return None
+    return f"{', '.join(f'{x:.4f}' for x in values[:3])}, … ({len(values)})"
+
+
 def _table(*columns: str) -> Table:
+    """Columns by name; the first one is never broken."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
     return table
 
 
@@ -168,4 +190,4 @@ def _warn_untrained(value: Answer) -> None:
 
 
 def _encoder(space: Answer) -> Text:
-    return Text(space["encoder"], style="" if space["trained"] else "bold yellow")
+    return Text(space["encoder"], style="bold yellow" if space["trained"] is False else "")

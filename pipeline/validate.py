@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,8 @@ from pipeline.records import Gate, Ledger, Plan
 from pipeline.shards import read_shard
 from pipeline.store import Store
 
+SHOWN_REJECTS = 5
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -25,8 +28,8 @@ class Verdict:
 
     ledger: Ledger
     gates: tuple[Gate, ...]
-    reasons: Mapping[str, int]
-    """What this run's encoder rejected, by reason."""
+    rejects: tuple[str, ...]
+    """What this run rejected, in words: counts by reason, then the first items."""
 
     def enforce(self, space: str) -> None:
         """Raises GateRefused, naming every gate that did not hold."""
@@ -35,20 +38,21 @@ class Verdict:
             raise GateRefused(
                 "; ".join(f"gate {gate.name} refused: {gate.message}" for gate in broken),
                 item=space,
-                do=f"{self._told()}Nothing was published; the last release is still served. "
-                "Limits stand in [gates] of the collection file.",
+                do="\n  ".join(
+                    [
+                        *(["Rejected:", *self.rejects] if self.rejects else []),
+                        "Nothing was published; what was served before is served still. Limits "
+                        "stand in [gates] of the collection file.",
+                    ]
+                ),
             )
-
-    def _told(self) -> str:
-        listed = ", ".join(f"{count} {reason}" for reason, count in self.reasons.items())
-        return f"Rejected: {listed}. " if listed else ""
 
 
 def validate(
     plan: Plan,
     offered: int,
     absent: int,
-    pull_rejects: int,
+    pull_rejects: pa.Table,
     published_ids: pa.Array,
     published_in_scope: int,
     shards: Sequence[str],
@@ -62,19 +66,20 @@ def validate(
     """Count every item's state and hold the gates against it.
 
     offered: what the source offered this space, counted by `pull`, rejects included.
-    pull_rejects: how many records `pull` rejected for this space.
+    pull_rejects: REJECTS_SCHEMA rows: the records that `pull` rejected for this space.
     untouched: items of that release outside the run's scope, `carried` rejects among them.
     published_ids: those of the release the plan was made from; published_in_scope: how many
         of its rows the run may delete.
     """
-    failed, lasting, reasons = [_NONE], [_NONE], Counter[str]()
+    failed, lasting = [_NONE], [_NONE]
+    rejects = pull_rejects.to_pylist()
     vectors = bad = 0
     for key in shards:
         shard = read_shard(store, key, spec)
         ok = pc.is_null(shard["reason"])
         broken = shard.filter(pc.invert(ok))
         failed.append(broken["content_digest"].combine_chunks())
-        reasons.update(broken["reason"].to_pylist())
+        rejects += broken.select(["id", "reason", "message"]).to_pylist()
         for_good = broken.filter(pc.invert(broken["retryable"]))
         lasting.append(for_good["content_digest"].combine_chunks())
         made = shard.filter(ok)["vector"].combine_chunks()
@@ -100,12 +105,24 @@ def validate(
         encoded=counts["encode"].num_rows,
         reused=counts["reuse"].num_rows,
         kept=counts["keep"].num_rows,
-        rejected=int(pc.sum(lost).as_py() or 0) + counts["reject"].num_rows + pull_rejects,
+        rejected=int(pc.sum(lost).as_py() or 0) + counts["reject"].num_rows + len(pull_rejects),
         deleted=int(pc.sum(pc.is_in(pc.unique(gone), value_set=published_ids)).as_py() or 0),
         absent=absent,
     )
     gates = _gates(ledger, vectors, bad, published_in_scope, untouched, carried, limits)
-    return Verdict(ledger, gates, dict(reasons))
+    return Verdict(ledger, gates, tuple(told_rejects(rejects)))
+
+
+def told_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The rejects in words: how many of each reason, then the first few by name."""
+    counts = Counter(str(row["reason"]) for row in rejects)
+    said = [", ".join(f"{count} {reason}" for reason, count in counts.items())] if counts else []
+    for row in rejects[:SHOWN_REJECTS]:
+        name = row["id"] if row["id"] is not None else row.get("source_uri")
+        said.append(f"{name!r}: {row['message']} ({row['reason']})")
+    if len(rejects) > SHOWN_REJECTS:
+        said.append("…")
+    return said
 
 
 def _gates(

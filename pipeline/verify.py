@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,9 +118,10 @@ def _rebuild_held(
     version = bring_to(str(store.root), store, name, contract, release)
     key = name.key("CURRENT")
     before = store.read(key)
-    moment = datetime.now(UTC).isoformat(timespec="seconds")
-    pointer = Current(release.number, name.table, version, moment, "repair")
-    if not store.swap(key, before.to_pybytes() if before else None, pointer.to_bytes()):
+    if before is None:
+        raise NotPublished("nothing was promoted", item=str(name))
+    pointer = replace(Current.from_bytes(before.to_pybytes()), table_version=version)
+    if not store.swap(key, before.to_pybytes(), pointer.to_bytes()):
         raise CommonspaceError("another run was promoted meanwhile", item=str(name), retry=True)
     return pointer
 

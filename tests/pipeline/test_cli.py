@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
-from pipeline.__main__ import main
+from pipeline import tables
+from pipeline.__main__ import app, main
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,8 @@ def fsync(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     real(descriptor)
 os.fsync = fsync
-from pipeline.__main__ import main
+from pipeline import tables
+from pipeline.__main__ import app, main
 main()
 """
 
@@ -235,3 +238,36 @@ def test_dry_run_candidates_and_scopes(
     assert json.loads(commonspace("show", "--json").stdout)[0]["rows"] == 2
     both = commonspace("run", "things", "--ids", str(ids), "--only-rejects")
     assert both.returncode == 2
+
+
+@pytest.mark.parametrize("verb", ["", *(str(c.callback.__name__) for c in app.registered_commands)])
+def test_every_verb_explains_itself(commonspace: Callable[..., Answer], verb: str) -> None:
+    answer = commonspace(*([verb] if verb else []), "--help")
+    assert answer.returncode == 0
+    assert "Usage" in answer.stdout
+
+
+def test_a_refused_run_names_what_it_rejected(
+    make_collection: Any, commonspace: Callable[..., Answer]
+) -> None:
+    data = [{"id": f"i{n}", "text": f"t{n}"} for n in range(5)]
+    make_collection([*data, {"id": "blank", "text": " "}, {"id": "i1", "text": "twin"}])
+    answer = commonspace("run", "things")
+    assert answer.returncode == 1
+    assert "'blank'" in answer.stderr
+    assert "'i1'" in answer.stderr
+    assert "duplicate_id" in answer.stderr
+    (told,) = json.loads(commonspace("run", "things", "--json").stdout)
+    assert "blank" in told["do"]
+
+
+def test_narrow_terminals_get_whole_words(
+    make_collection: Any, commonspace: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
+    monkeypatch.setattr(tables, "console", Console(width=80))
+    ran, shown = commonspace("run", "things").stdout, commonspace("show").stdout
+    assert "things/text/v1: release 1 promoted" in ran
+    assert "5 offered, 5 encoded" in ran
+    assert "things/text/v1" in shown
+    assert "promoted" in shown

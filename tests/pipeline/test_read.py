@@ -89,6 +89,9 @@ def test_get_keeps_the_order_and_marks_what_is_missing(space: Space) -> None:
         ({"query": "x", "columns": ["titel"]}, "no column"),
         ({"query": "   "}, "cannot be encoded"),
         ({"image": b"x"}, "space of texts"),
+        ({"image": "a/path.jpg"}, "space of texts"),
+        ({"query": "x", "where": {"genre": ["novel"]}}, "no single value"),
+        ({"query": "x", "where": {"genre": None}}, "no single value"),
     ],
 )
 def test_a_wrong_question_is_answered_in_words(
