@@ -81,8 +81,8 @@ class Space:
         """The k nearest rows, nearest first, with `similarity`: the cosine, in [-1, 1].
 
         Exactly one of `query` (text), `image` (a file's path or bytes), `vector` (dim,) and `id`
-        says near what; an item is not its own neighbour. `where` keeps rows whose columns equal the given values, or
-        that a SQL condition holds for. Exact: every row is compared.
+        says near what; an item is not its own neighbour. `where` keeps rows whose columns equal
+        the given values, or that a SQL condition holds for. Exact: every row is compared.
 
         Raises UserMistake, NotPublished or ContractBroken.
         """
