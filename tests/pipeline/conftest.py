@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -78,16 +77,6 @@ def make_collection(tmp_path: Path) -> MakeCollection:
         return load_collection(file)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of real data and models; tests that need it skip where it is absent."""
-    repository = Path(__file__).parents[2]
-    path = repository / os.environ.get("COMMONSPACE_SHARED", "../shared")
-    if not (path / "data").is_dir():
-        pytest.skip(f"no real data at {path}; set COMMONSPACE_SHARED")
-    return path.resolve()
 
 
 @pytest.fixture(scope="session")
