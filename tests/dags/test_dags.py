@@ -110,6 +110,19 @@ def test_the_shipped_collections_are_whole(airflow: dict[str, str]) -> None:
     assert all("broken" not in dag["tags"] for dag in found["dags"].values())
 
 
+def test_every_setting_of_the_environment_file_exists(airflow: dict[str, str]) -> None:
+    lines = (REPOSITORY / "infra/airflow.env").read_text().splitlines()
+    names = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
+    settings = [name.split("__")[1:] for name in names if name.startswith("AIRFLOW__")]
+    assert len(settings) >= 5
+    code = (
+        "import json\n"
+        "from airflow.configuration import conf\n"
+        f"print(json.dumps([conf.has_option(s.lower(), k.lower()) for s, k in {settings!r}]))"
+    )
+    assert python(code, airflow) == [True] * len(settings)
+
+
 RUN = """
 import json, sys
 from airflow.utils.db import initdb
