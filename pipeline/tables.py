@@ -99,10 +99,16 @@ def hits(value: Answer) -> None:
 
 
 def rows(value: Answer) -> None:
-    """Rows by id; the vector as its first numbers."""
+    """Rows by id, a column a line; the vector as its first numbers."""
     _heading(value)
-    shown = [{**row, "vector ": _vector(row["vector"])} for row in value["rows"]]
-    _rows(shown, first=["id", "found", "vector "])
+    for row in value["rows"]:
+        console.print(Text(_cell(row["id"]).plain, style="bold"))
+        if not row["found"]:
+            console.print("  not in this release")
+            continue
+        shown = {**row, "vector": _vector(row["vector"])}
+        for name in (n for n in shown if n not in {"id", "found"}):
+            console.print(Text(f"  {name:<16} {_cell(shown[name]).plain}"))
 
 
 def files(value: Answer) -> None:
