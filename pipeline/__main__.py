@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from encoders.errors import CommonspaceError
 from pipeline import tables
@@ -184,11 +185,16 @@ def verify(
 def demo(
     folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("demo"),
     photos: Annotated[Path | None, typer.Option(help="Your own photos.", envvar="PHOTOS")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Real texts and photos through Airflow into searchable tables, end to end."""
     from pipeline.demo import run_demo
 
-    run_demo(folder, photos)
+    if as_json:
+        tables.console = Console(stderr=True)
+    reports = run_demo(folder, photos)
+    if as_json:
+        _answer(reports, as_json, tables.reports)
 
 
 @app.command(hidden=True)

@@ -70,10 +70,11 @@ QUERIES = (
 )
 
 
-def run_demo(folder: Path, photos: Path | None) -> None:
+def run_demo(folder: Path, photos: Path | None) -> list[dict[str, Any]]:
     """Make the samples where they are missing, run both collections, search them.
 
-    A second run finds everything done and encodes nothing. Raises CommonspaceError.
+    Returns the report of each space. A second run finds everything done and encodes nothing.
+    Raises CommonspaceError.
     """
     folder = folder.resolve()
     if not (DAGS / "commonspace_dags.py").exists():
@@ -87,10 +88,12 @@ def run_demo(folder: Path, photos: Path | None) -> None:
     for collection in ("docs", photo_name):
         _run_dag(folder, environment, collection)
     _say("3. The ledgers: every item offered is accounted for")
-    tables.reports([_latest_report(folder, c) for c in ("docs", photo_name)])
+    reports = [_latest_report(folder, name) for name in ("docs", photo_name)]
+    tables.reports(reports)
     _say("4. Searching")
     _search(folder, photo_space)
     _farewell(folder, photo_space)
+    return reports
 
 
 def _prepare(folder: Path, photos: Path | None, name: str) -> str:

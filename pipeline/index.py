@@ -63,6 +63,30 @@ def _bring(
     return int(table.version)
 
 
+def refill(
+    address: str, store: Store, name: SpaceName, contract: Contract, release: Release
+) -> int:
+    """Write the whole release over the table in one commit, whatever the table holds.
+
+    Readers of an older version keep it; nobody sees a missing or an empty table. Only a table
+    that cannot be opened, and so serves nobody, is removed first. Raises ContractBroken where
+    what was written does not read back.
+    """
+    with readable(str(name)):
+        database = connect(address)
+        try:
+            open_table(database, name.table)
+        except (ValueError, RuntimeError):
+            database.drop_table(name.table, ignore_missing=True)
+        reader = _reader(_parts(store, contract, release), contract)
+        table = database.create_table(
+            name.table, data=reader, schema=table_schema(contract), mode="overwrite"
+        )
+        every = {i for rows in _parts(store, contract, release) for i in rows["id"].to_pylist()}
+        _read_back(table, store, contract, release, every)
+        return int(table.version)
+
+
 def upkeep(address: str, name: SpaceName) -> None:
     """Now and then, compact the table; versions of the last seven days stay for their readers.
 

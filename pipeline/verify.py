@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.contract import Contract, SpaceName, bad_vectors, check_schema, stored_contract
 from pipeline.errors import CommonspaceError, NotPublished
-from pipeline.index import bring_to, same_rows
+from pipeline.index import refill, same_rows
 from pipeline.lance import check_table, connect, open_table, rows_of
 from pipeline.read import open_space
 from pipeline.records import Current, Release
@@ -85,10 +85,10 @@ def _check_rejects(store: LocalStore, release: Release) -> list[str]:
 def _check_table(
     store: LocalStore, name: SpaceName, contract: Contract, release: Release, pointer: Current
 ) -> list[str]:
-    table = open_table(connect(str(store.root)), name.table)
-    if table is None:
-        return ["the LanceDB table is gone"]
     try:
+        table = open_table(connect(str(store.root)), name.table)
+        if table is None:
+            return ["the LanceDB table is gone"]
         check_table(table, contract)
         check_schema(table.schema, contract, "the LanceDB table")
         table.checkout(pointer.table_version)
@@ -106,7 +106,7 @@ def _check_table(
 
 
 def _rebuild(store: LocalStore, name: SpaceName, contract: Contract, release: Release) -> Current:
-    """A fresh table from Parquet. Readers of the old version go on until they open anew."""
+    """The table written anew from Parquet; readers of an older version keep it."""
     with store.hold(name.key(".promotion")):
         return _rebuild_held(store, name, contract, release)
 
@@ -114,8 +114,8 @@ def _rebuild(store: LocalStore, name: SpaceName, contract: Contract, release: Re
 def _rebuild_held(
     store: LocalStore, name: SpaceName, contract: Contract, release: Release
 ) -> Current:
-    connect(str(store.root)).drop_table(name.table, ignore_missing=True)
-    version = bring_to(str(store.root), store, name, contract, release)
+    version = refill(str(store.root), store, name, contract, release)
+    store.flush(f"lancedb/{name.table}.lance")
     key = name.key("CURRENT")
     before = store.read(key)
     if before is None:

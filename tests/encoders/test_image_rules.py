@@ -200,7 +200,7 @@ def test_no_damage_raises(data: st.DataObject) -> None:
     assert isinstance(read_image(bytes(content)), UprightImage | Failure)
 
 
-def test_2134_hostile_files_end_as_an_image_or_a_reason(shared: Path) -> None:
+def test_every_hostile_files_end_as_an_image_or_a_reason(shared: Path) -> None:
     folder = shared / "data/hostile"
     paths = [p for p in folder.rglob("*") if p.is_file() and "weights" not in p.parts]
     assert len(paths) >= 2_100

@@ -370,15 +370,31 @@ def test_verify_finds_and_repairs_a_foreign_write_to_lancedb(
     table = open_table(connect(str(store.root)), NAME.table)
     assert table is not None
     table.delete("id = 'i0003'")
-    pointer = json.loads((store.root / NAME.key("CURRENT")).read_text())
+    before = (store.root / NAME.key("CURRENT")).read_text()
+    pointer = json.loads(before)
     assert verify_space(store, "things/text")["ok"], "readers are pinned to the promoted version"
     pointer["table_version"] = table.version
     (store.root / NAME.key("CURRENT")).write_text(json.dumps(pointer))
     assert not verify_space(store, "things/text")["ok"]
+    (store.root / NAME.key("CURRENT")).write_text(before)
+    reader = opened(store)
+    (store.root / NAME.key("CURRENT")).write_text(json.dumps(pointer))
     answer = verify_space(store, "things/text", repair=True)
     assert answer["ok"]
+    assert reader.get(["i0003"])["found"].to_pylist() == [True], "its version is still there"
     assert answer["repaired"]
     assert opened(store).get(["i0003"])["found"].to_pylist() == [True]
+
+
+@pytest.mark.parametrize("damage", ["data", "manifest"])
+def test_a_damaged_table_is_repaired(make_collection: Any, store: LocalStore, damage: str) -> None:
+    go(make_collection(rows(200)), store)
+    folder = "data" if damage == "data" else "_versions"
+    for path in (store.root / f"lancedb/{NAME.table}.lance" / folder).iterdir():
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert not verify_space(store, "things/text")["ok"]
+    assert verify_space(store, "things/text", repair=True)["ok"]
+    assert len(opened(store).search("item 7", k=3)) == 3
 
 
 def test_a_lost_table_is_rebuilt_by_the_next_run(make_collection: Any, store: LocalStore) -> None:
