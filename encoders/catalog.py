@@ -19,6 +19,7 @@ from encoders.spec import EncoderSpec, Modality
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _KNOWN = ("hashed", *(f"torchvision/{name}" for name in RESNETS))
+_ALWAYS = {"name", "modality"}
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 _HASHED_NAME = re.compile(r"hashed(/[0-9]{1,6})?")
 
@@ -61,6 +62,24 @@ def load(reference: EncoderReference) -> Encoder:
     return encoder
 
 
+def splitter(reference: EncoderReference) -> Callable[[str], list[tuple[int, int]]]:
+    """Cuts a text into the passages that get a row each: first character, and one past the last.
+
+    As `encoders.passages.Passages`; needs no torch. Raises EncoderNotFound where the encoder
+    gives a text one row, and as `describe`.
+    """
+    from encoders.passages import passages_of_characters, passages_of_model
+
+    spec = describe(reference)
+    if spec.overflow != "rows" or spec.max_tokens is None:
+        raise EncoderNotFound("gives each text one row, not its passages", item=reference.name)
+    if spec.kind == "hashed":
+        return passages_of_characters(spec.max_tokens)
+    from encoders.model_folder import find_folder
+
+    return passages_of_model(find_folder(reference), spec)
+
+
 def _family(reference: EncoderReference) -> _Family:
     family = _named(reference.name)
     if reference.modality not in family.modalities:
@@ -68,20 +87,13 @@ def _family(reference: EncoderReference) -> _Family:
             f"encodes {' or '.join(family.modalities)}, not {reference.modality!r}",
             item=reference.name,
         )
-    given = {"revision": reference.revision, "weights": reference.weights}
-    for option, value in given.items():
-        if value is not None and option not in family.options:
+    for option, value in reference.to_json().items():
+        if option not in _ALWAYS and value is not None and option not in family.options:
             raise EncoderNotFound(
                 f"takes no {option}, but {value!r} is given",
                 item=reference.name,
                 do=f"Remove `{option}`.",
             )
-    if reference.layer != "penultimate":
-        raise EncoderNotFound(
-            f"has no layer {reference.layer!r}",
-            item=reference.name,
-            do="The layers there are: penultimate.",
-        )
     return family
 
 
@@ -111,20 +123,27 @@ def _describe_hashed(reference: EncoderReference) -> EncoderSpec:
     dim = int(reference.name.partition("/")[2] or DEFAULT_DIM)
     if not 1 <= dim <= LARGEST_DIM:
         raise EncoderNotFound(f"dim must lie in 1..{LARGEST_DIM}", item=reference.name)
-    return hashed_spec(dim, "text" if reference.modality == "text" else "image")
+    if reference.overflow and (reference.overflow, reference.modality) != ("rows", "text"):
+        raise EncoderNotFound(
+            f"has no overflow {reference.overflow!r}: it reads a content of any length whole",
+            item=reference.name,
+            do='Remove `overflow`; of texts it may be "rows".',
+        )
+    modality: Modality = "text" if reference.modality == "text" else "image"
+    return hashed_spec(dim, modality, passages=reference.overflow == "rows")
 
 
 def _load_hashed(_: EncoderReference, spec: EncoderSpec) -> Encoder:
     from encoders.hashed import HashedEncoder
 
-    return HashedEncoder(spec.dim, spec.modality)
+    return HashedEncoder(spec.dim, spec.modality, passages=spec.overflow == "rows")
 
 
 def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
     from encoders.model_folder import find_folder
     from encoders.sentence_folder import describe_folder
 
-    return describe_folder(find_folder(reference))
+    return describe_folder(find_folder(reference), reference)
 
 
 def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
@@ -132,9 +151,9 @@ def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
     from encoders.runtime import choose_device
 
     device = choose_device()  # says in words where torch is missing, before anything needs it
-    from encoders.text import TextEncoder
+    from encoders.sentence_encoder import load_sentence_encoder
 
-    return TextEncoder(find_folder(reference), spec, device)
+    return load_sentence_encoder(find_folder(reference), spec, device)
 
 
 def _describe_resnet(reference: EncoderReference) -> EncoderSpec:
@@ -153,7 +172,13 @@ def _load_resnet(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
     return ImageEncoder(spec, weights_file(reference), device)
 
 
-_HASHED = _Family(("text", "image"), frozenset(), _describe_hashed, _load_hashed)
-_FOLDER = _Family(("text",), frozenset(), _describe_sentence, _load_sentence)
-_HUB = _Family(("text",), frozenset({"revision"}), _describe_sentence, _load_sentence)
-_TORCHVISION = _Family(("image",), frozenset({"weights"}), _describe_resnet, _load_resnet)
+_SENTENCE = frozenset({"overflow", "dimensions", "precision"})
+_HASHED = _Family(("text", "image"), frozenset({"overflow"}), _describe_hashed, _load_hashed)
+_FOLDER = _Family(("text",), _SENTENCE, _describe_sentence, _load_sentence)
+_HUB = _Family(("text",), _SENTENCE | {"revision"}, _describe_sentence, _load_sentence)
+_TORCHVISION = _Family(
+    ("image",),
+    frozenset({"weights", "layer", "pooling", "precision"}),
+    _describe_resnet,
+    _load_resnet,
+)

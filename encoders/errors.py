@@ -46,3 +46,7 @@ class WeightsRefused(EncoderError):
     """Weights that are cut off, incomplete, of another architecture, or unsafe to open."""
 
     exit_code = 2
+
+
+class DeviceFull(Exception):
+    """A device has no memory for a batch of this size; internal, a smaller batch may fit."""

@@ -18,6 +18,8 @@ from encoders.text_rules import refuse_text
 
 DEFAULT_DIM = 256
 LARGEST_DIM = 65_536
+PASSAGE_GRAMS = 256
+"""The longest passage where a text has a row for each; a paragraph or a few sentences."""
 
 _GRAM: Mapping[Modality, int] = {"text": 3, "image": 4}
 _TEXT_EDGES = ("\x02", "\x03")
@@ -31,8 +33,8 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _Symbols = NDArray[np.uint64]
 
 
-def hashed_spec(dim: int, modality: Modality) -> EncoderSpec:
-    """The spec of a `HashedEncoder`."""
+def hashed_spec(dim: int, modality: Modality, *, passages: bool = False) -> EncoderSpec:
+    """The spec of a `HashedEncoder`; `passages`: a text has a row for each of its passages."""
     unit = {"text": "casefolded-characters", "image": "file-bytes"}[modality]
     return EncoderSpec(
         kind="hashed",
@@ -41,6 +43,8 @@ def hashed_spec(dim: int, modality: Modality) -> EncoderSpec:
         weights="none",
         trained=False,
         preprocessing={"hash": "fibonacci-64", "signs": True, "version": 1},
+        max_tokens=PASSAGE_GRAMS if passages else None,
+        overflow="rows" if passages else "",
         dim=dim,
         tolerance=0.0,
     )
@@ -52,8 +56,8 @@ class HashedEncoder:
     A blank text, an empty file and a content of another type are failures.
     """
 
-    def __init__(self, dim: int, modality: Modality) -> None:
-        self.spec = hashed_spec(dim, modality)
+    def __init__(self, dim: int, modality: Modality, *, passages: bool = False) -> None:
+        self.spec = hashed_spec(dim, modality, passages=passages)
         self.device = "cpu"
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
@@ -85,7 +89,12 @@ class HashedEncoder:
 
     def _facts(self, grams: int) -> dict[str, Fact]:
         if self.spec.modality == "text":
-            return {"tokens_used": grams, "tokens_total": grams, "truncated": False}
+            return {
+                "tokens_used": grams,
+                "tokens_total": grams,
+                "truncated": False,
+                "text_rules": "",
+            }
         return {
             "image_format": "",
             "image_mode": "",

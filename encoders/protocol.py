@@ -19,7 +19,7 @@ Purpose = Literal["document", "query"]
 Fact = int | bool | str
 
 FACTS: Mapping[Modality, Mapping[str, type]] = {
-    "text": {"tokens_used": int, "tokens_total": int, "truncated": bool},
+    "text": {"tokens_used": int, "tokens_total": int, "truncated": bool, "text_rules": str},
     "image": {
         "image_format": str,
         "image_mode": str,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any, get_args
+
+from encoders.errors import EncoderNotFound
+from encoders.spec import Precision
 
 
 @dataclass(frozen=True)
@@ -19,17 +23,38 @@ class EncoderReference:
     modality: `text` or `image`; only `hashed` serves both.
     weights: torchvision only: a weights name such as `IMAGENET1K_V2`, an absolute path to a
         `.safetensors` or `.pth` file, or `untrained`.
+    layer, pooling: torchvision only: a module's name, and `average` or `max` over its map.
+    overflow: text only: `truncate` (the default), `mean` or `rows`, as in `EncoderSpec`.
+    dimensions: text only: keep the first so many of a Matryoshka model's dimensions.
+    precision: `fp32` (the default), `fp16` or `bf16`; an int8 model is a folder of its own.
     """
 
     name: str
     modality: str
     revision: str | None = None
     weights: str | None = None
-    layer: str = "penultimate"
+    layer: str | None = None
+    pooling: str | None = None
+    overflow: str | None = None
+    dimensions: int | None = None
+    precision: str | None = None
 
-    def to_json(self) -> dict[str, str | None]:
+    def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: Mapping[str, str | None]) -> EncoderReference:
-        return cls(**value)  # type: ignore[arg-type]
+    def from_json(cls, value: Mapping[str, Any]) -> EncoderReference:
+        return cls(**value)
+
+
+def precision_of(reference: EncoderReference) -> Precision:
+    """What the encoder is to compute in. Raises EncoderNotFound for any other word."""
+    named: dict[str | None, Precision] = {None: "fp32"}
+    named |= {precision: precision for precision in get_args(Precision) if precision != "int8"}
+    if reference.precision not in named:
+        raise EncoderNotFound(
+            f"precision is {reference.precision!r}",
+            item=reference.name,
+            do="It is fp32, fp16 or bf16; `commonspace quantise` makes int8 models.",
+        )
+    return named[reference.precision]

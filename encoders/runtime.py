@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import logging
 import os
 import re
+from typing import Literal
 
 from encoders.errors import EncoderError
 
+Engine = Literal["openvino", "torch"]
+
+_log = logging.getLogger(__name__)
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 _INSTALL = 'Install the pair with: pip install "commonspace[encoders]".'
 
@@ -68,6 +74,42 @@ def choose_device() -> str:
     return wanted
 
 
+def choose_engine(device: str) -> Engine:
+    """What computes on `device`: OpenVINO on a CPU where it is installed, else torch.
+
+    `COMMONSPACE_ENGINE` decides where it is set. The choice changes speed and no meaning.
+
+    Raises:
+        EncoderError: a setting that is not valid, or OpenVINO where it cannot run.
+    """
+    wanted = os.environ.get("COMMONSPACE_ENGINE", "")
+    if wanted not in ("", "openvino", "torch"):
+        raise EncoderError(
+            f"COMMONSPACE_ENGINE is {wanted!r}", do="Set it to openvino or torch, or unset it."
+        )
+    if wanted == "openvino" and device != "cpu":
+        raise EncoderError(
+            f"COMMONSPACE_ENGINE is 'openvino', which computes on a CPU, not on {device}",
+            do="Unset it, or set COMMONSPACE_DEVICE to cpu.",
+        )
+    if wanted == "torch" or device != "cpu":
+        return "torch"
+    if importlib.util.find_spec("openvino") is not None:
+        return "openvino"
+    if wanted:
+        raise EncoderError("COMMONSPACE_ENGINE is 'openvino', which is not installed", do=_INSTALL)
+    _warn_of_missing_openvino()
+    return "torch"
+
+
+@functools.cache
+def _warn_of_missing_openvino() -> None:
+    _log.warning(
+        "openvino is not installed: torch computes on the CPU, at about half the speed. "
+        "Install it, or set COMMONSPACE_ENGINE=torch to say that this is meant."
+    )
+
+
 def cores() -> int:
     """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -75,12 +117,23 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def choose_threads() -> int:
+    """How many threads compute: `COMMONSPACE_THREADS` where it is set, else one a core.
+
+    Raises:
+        EncoderError: the setting is not a number above 0.
+    """
+    wanted = os.environ.get("COMMONSPACE_THREADS", "")
+    if not wanted:
+        return cores()
+    if not wanted.isdecimal() or int(wanted) == 0:
+        raise EncoderError(f"COMMONSPACE_THREADS is {wanted!r}", do="Set it to a number above 0.")
+    return int(wanted)
+
+
 def _limit_threads() -> None:
     import torch
 
-    threads = os.environ.get("COMMONSPACE_THREADS", "")
-    if not threads:
-        return
-    if not threads.isdecimal() or int(threads) == 0:
-        raise EncoderError(f"COMMONSPACE_THREADS is {threads!r}", do="Set it to a number above 0.")
-    torch.set_num_threads(int(threads))
+    threads = choose_threads()
+    if os.environ.get("COMMONSPACE_THREADS"):
+        torch.set_num_threads(threads)

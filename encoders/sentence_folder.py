@@ -6,37 +6,29 @@ adapters, and modules or settings whose effect this package does not reproduce.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoders.digest import sha256_of
-from encoders.errors import WeightsRefused
+from encoders.errors import EncoderNotFound, WeightsRefused
+from encoders.model_files import digest_files, take_weights
 from encoders.model_json import read_mapping
 from encoders.module_list import ModuleEntry, read_modules
-from encoders.safetensors_file import require_whole
-from encoders.spec import EncoderSpec
+from encoders.reference import EncoderReference, precision_of
+from encoders.spec import TOLERANCE, EncoderSpec
 
 TEXT_RULES = 1
 """Version of `text_rules`: raise it when a text that was encoded is refused, or the reverse."""
 
-_DECIDING = {".json", ".txt", ".model", ".jinja", ".safetensors"}
-_NOT_DECIDING = {
-    "config_sentence_transformers.json",  # its prompts are in the spec, the rest is versions
-    "data_config.json",
-    "LICENSE.txt",
-    "requirements.txt",
-    "model.safetensors.index.json",  # its shards are digested
-}
+_OVERFLOWS = ("truncate", "mean", "rows")
 _UNSUPPORTED = ("query_length", "document_length", "query_expansion", "processing_kwargs")
 
 
-def describe_folder(folder: Path) -> EncoderSpec:
-    """The spec of the model in `folder`.
+def describe_folder(folder: Path, reference: EncoderReference) -> EncoderSpec:
+    """The spec of the model in `folder`, with the options of `reference`.
 
     Raises:
-        EncoderNotFound: the folder or one of its files is missing.
+        EncoderNotFound: the folder or one of its files is missing, or an option does not suit.
         WeightsRefused: weights are pickled, cut off or missing, or the folder brings code.
     """
     modules = read_modules(folder)
@@ -44,8 +36,10 @@ def describe_folder(folder: Path) -> EncoderSpec:
     settings = _transformer_settings(transformer)
     pooling = _pooling(folder, modules)
     config = read_mapping(transformer / "config.json")
-    digests = _digests(folder, modules)
-    weights = _weights(transformer, folder, digests)
+    digests = digest_files(folder, modules)
+    weights = take_weights(transformer, folder, digests)
+    full_dim = _dim(folder, modules, pooling)
+    precision = precision_of(reference)
     return EncoderSpec(
         kind="sentence-transformers",
         modality="text",
@@ -62,11 +56,39 @@ def describe_folder(folder: Path) -> EncoderSpec:
         },
         layer="last_hidden_state",
         pooling="+".join(_pooling_modes(pooling)),
-        prompts=_prompts(folder),
+        prompts=saved_prompts(folder),
         max_tokens=_max_tokens(transformer, settings, config),
-        overflow="truncate",
-        dim=_dim(folder, modules, pooling),
+        overflow=_overflow(reference),
+        dim=_kept_dim(reference, config, full_dim),
+        full_dim=full_dim if reference.dimensions else None,
+        precision=precision,
+        tolerance=TOLERANCE[precision],
     )
+
+
+def _overflow(reference: EncoderReference) -> str:
+    if reference.overflow not in (None, *_OVERFLOWS):
+        raise EncoderNotFound(
+            f"overflow is {reference.overflow!r}",
+            item=reference.name,
+            do=f"It is one of {', '.join(_OVERFLOWS)}.",
+        )
+    return reference.overflow or "truncate"
+
+
+def _kept_dim(reference: EncoderReference, config: Mapping[str, Any], full: int) -> int:
+    """The first dimensions that are kept; where the model says which it knows, one of those."""
+    kept = reference.dimensions
+    if kept is None:
+        return full
+    known = config.get("matryoshka_dimensions") or config.get("matryoshka_dims")
+    if not 1 <= kept < full or (known and kept not in known):
+        raise EncoderNotFound(
+            f"cannot keep {kept} of its {full} dimensions",
+            item=reference.name,
+            do=f"It was trained for {known}." if known else f"Keep 1 to {full - 1}, or all.",
+        )
+    return kept
 
 
 def _transformer_settings(transformer: Path) -> Mapping[str, Any]:
@@ -141,7 +163,7 @@ def _max_tokens(transformer: Path, settings: Mapping[str, Any], config: Mapping[
     return min(known)
 
 
-def _prompts(folder: Path) -> dict[str, str]:
+def saved_prompts(folder: Path) -> dict[str, str]:
     """As `encode_document` and `encode_query` of sentence-transformers choose them."""
     path = folder / "config_sentence_transformers.json"
     settings = read_mapping(path) if path.exists() else {}
@@ -155,45 +177,3 @@ def _architecture(config: Mapping[str, Any]) -> str:
     name = str((config.get("architectures") or [config.get("model_type", "unknown")])[0])
     depth, width = config.get("num_hidden_layers"), config.get("hidden_size")
     return f"{name}-{depth}x{width}" if depth and width else name
-
-
-def _digests(folder: Path, modules: Sequence[ModuleEntry]) -> dict[str, str]:
-    places = {folder, *(folder / module.path for module in modules)}
-    return {
-        path.relative_to(folder).as_posix(): sha256_of(path)
-        for place in sorted(places)
-        if place.is_dir()
-        for path in sorted(place.iterdir())
-        if path.is_file() and path.suffix in _DECIDING and path.name not in _NOT_DECIDING
-    }
-
-
-def _weights(transformer: Path, folder: Path, digests: dict[str, str]) -> str:
-    """Check every weights file; take the transformer's out of `digests` and name them."""
-    index = transformer / "model.safetensors.index.json"
-    if (transformer / "model.safetensors").exists():
-        shards = ["model.safetensors"]
-    elif index.exists():
-        shards = sorted(set(read_mapping(index).get("weight_map", {}).values()))
-    else:
-        shards = []
-    if not shards:
-        pickled = sorted(path.name for path in transformer.glob("*.bin"))
-        kind = f"only pickled weights ({', '.join(pickled)})" if pickled else "no weights"
-        raise WeightsRefused(
-            kind,
-            item=str(transformer),
-            do="Provide model.safetensors: a pickle can run code when it is opened. "
-            "Loading and saving the model once with safe_serialization=True writes one.",
-        )
-    for name in digests:
-        if name.endswith(".safetensors"):
-            require_whole(folder / name)
-    prefix = transformer.relative_to(folder)
-    missing = [name for name in shards if (prefix / name).as_posix() not in digests]
-    if missing:
-        raise WeightsRefused(f"shards are missing: {', '.join(missing)}", item=str(transformer))
-    parts = [digests.pop((prefix / name).as_posix()) for name in shards]
-    if len(parts) == 1:
-        return f"sha256:{parts[0]}"
-    return f"sha256:{hashlib.sha256(' '.join(parts).encode()).hexdigest()}"

@@ -72,9 +72,10 @@ def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> 
 
 def _require_as_described(model: SentenceTransformer, spec: EncoderSpec, folder: Path) -> None:
     found = (model.get_embedding_dimension(), model.max_seq_length)
-    if found != (spec.dim, spec.max_tokens):
+    dim = spec.full_dim or spec.dim
+    if found != (dim, spec.max_tokens):
         raise WeightsRefused(
             f"makes {found[0]} dimensions from {found[1]} tokens, "
-            f"where its files say {spec.dim} from {spec.max_tokens}",
+            f"where its files say {dim} from {spec.max_tokens}",
             item=str(folder),
         )

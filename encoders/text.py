@@ -1,4 +1,4 @@
-"""The text encoder: a sentence-transformers model, its own tokeniser calls and batches.
+"""The text encoder: tokens, batches of like length, an engine, the truth about each row.
 
 Texts are never handed to `SentenceTransformer.encode`: a model that also takes images would
 fetch a text that is an address, and open one that is a path.
@@ -6,150 +6,196 @@ fetch a text that is an address, and open one that is a path.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from encoders.errors import WeightsRefused
+from encoders.ahead import ahead
+from encoders.engine import Engine
+from encoders.errors import DeviceFull
 from encoders.length_batches import Batch, length_batches
 from encoders.protocol import Content, Encoded, Fact, Failure, Purpose, Reason
-from encoders.sentence_model import load_model
 from encoders.spec import EncoderSpec
+from encoders.text_inputs import TextInputs
 from encoders.text_rules import refuse_text
-from encoders.text_tokens import TextTokens, Tokens
+from encoders.text_tokens import TextTokens, Tokens, Window
 from encoders.unit_rows import unit_failures
 
-CPU_BUDGET = 512
-"""Padded tokens a batch; always filled, so small enough for a lone query (measured: 2,048
-unfilled is no more than a tenth faster)."""
-CUDA_BUDGET = 65_536
+BLOCK = 4096
+"""Texts that are sorted by length together; the next block is tokenised meanwhile."""
+
+
+@dataclass
+class Computation:
+    """How windows become vectors: the engine for each purpose, and the shape of its batches.
+
+    exact: what to use for rows that overflowed in half precision, where it is not `engines`.
+    budget: padded tokens a batch; halved, for good, when the device is full.
+    fill: give each width always the same number of rows (see `length_batches`).
+    """
+
+    engines: Mapping[Purpose, Engine]
+    budget: int
+    fill: bool
+    exact: Mapping[Purpose, Engine] | None = None
 
 
 class TextEncoder:
     """Unit vectors of texts, (m, dim) float32.
 
-    On a CPU a vector has the same bits in every batch, order and subset; between devices it
-    agrees within `spec.tolerance`. Texts beyond `spec.max_tokens` are cut and say so.
+    On a CPU in fp32 a vector has the same bits in every batch, order and subset; between
+    devices it agrees within `spec.tolerance`. What becomes of texts beyond `spec.max_tokens`
+    is `spec.overflow`, and each row says it.
     """
 
-    def __init__(self, folder: Path, spec: EncoderSpec, device: str) -> None:
-        """Load the model.
-
-        Raises:
-            WeightsRefused: as `sentence_model.load_model`, or a tokenizer that cannot pad.
-        """
-        # Threads of the tokenizer hang in a forked child; on a CPU they would gain 1 %.
-        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device != "cpu" else "false")
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        tokens: TextTokens,
+        inputs: TextInputs,
+        computation: Computation,
+        device: str,
+    ) -> None:
         self.spec = spec
         self.device = device
-        self._device = torch.device(device)
-        self._model = load_model(folder, spec, device)
-        tokenizer: Any = self._model.tokenizer
-        if tokenizer.pad_token_id is None:
-            raise WeightsRefused("the tokenizer has no padding token", item=str(folder))
-        self._longest = spec.max_tokens or tokenizer.model_max_length
-        self._tokens = TextTokens(tokenizer, self._longest)
-        self._pad = int(tokenizer.pad_token_id)
-        self._pad_left = tokenizer.padding_side == "left"
-        self._inputs = frozenset(tokenizer.model_input_names)
-        self._budget = CPU_BUDGET if device == "cpu" else CUDA_BUDGET
-        self._require_dim(folder)
+        self._tokens, self._inputs, self._computation = tokens, inputs, computation
+        assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
+        self._longest = spec.max_tokens
+
+    @property
+    def engine(self) -> str:
+        """The library that computes, with its version."""
+        return self._computation.engines["document"].name
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode texts, each with the prompt of `purpose` before it."""
         failures = {i: f for i, content in enumerate(contents) if (f := refuse_text(content))}
         positions = [i for i in range(len(contents)) if i not in failures]
         prompt = self.spec.prompts[purpose]
-        tokens = self._tokens([prompt + str(contents[i]) for i in positions])
-        vectors = np.zeros((len(tokens), self.spec.dim), dtype=np.float32)
-        bad = self._fill(vectors, tokens, prompt) | unit_failures(vectors)
+        vectors = np.zeros((len(positions), self.spec.dim), dtype=np.float32)
+        facts: list[Mapping[str, Fact]] = []
+        texts = [str(contents[i]) for i in positions]
+        blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
+        bad: dict[int, Failure] = {}
+        with ThreadPoolExecutor(1, "tokenise") as executor:
+            for tokens in ahead(executor, lambda block: self._tokens(block, prompt), blocks, 2):
+                at = len(facts)
+                made, failed, rules = self._block(tokens, purpose)
+                vectors[at : at + len(tokens)] = made
+                facts += [_facts(one, rule) for one, rule in zip(tokens, rules, strict=True)]
+                bad |= {at + row: failure for row, failure in failed.items()}
         failures |= {positions[row]: failure for row, failure in bad.items()}
         kept = [row for row in range(len(positions)) if row not in bad]
         return Encoded(
             vectors if not bad else vectors[kept],
             np.array([positions[row] for row in kept], dtype=np.intp),
-            [_facts(tokens[row]) for row in kept],
+            [facts[row] for row in kept],
             failures,
         )
 
-    def _fill(
-        self, vectors: NDArray[np.float32], tokens: Sequence[Tokens], prompt: str
-    ) -> dict[int, Failure]:
-        """Write each text's vector into its row; rows the device had no memory for are returned."""
-        failures: dict[int, Failure] = {}
-        waiting = list(range(len(tokens)))
+    def _block(
+        self, tokens: Sequence[Tokens], purpose: Purpose
+    ) -> tuple[NDArray[np.float32], dict[int, Failure], list[list[str]]]:
+        """The vectors of some texts, those that have none, and what was done to each."""
+        owners = [row for row, text in enumerate(tokens) for _ in text.windows]
+        windows = [window for text in tokens for window in text.windows]
+        made, full = self._vectors(windows, self._computation.engines[purpose])
+        rules: list[list[str]] = [[] for _ in tokens]
+        broken = [] if self._computation.exact is None else _not_finite(made, full)
+        if broken and self._computation.exact is not None:
+            again = [windows[place] for place in broken]
+            made[broken], still = self._vectors(again, self._computation.exact[purpose])
+            full |= {broken[place] for place in still}
+            for place in broken:
+                rules[owners[place]] = ["fp32-fallback"]
+        failures = {owners[place]: _out_of_memory() for place in full}
+        if len(windows) > len(tokens):
+            made = _means(made, windows, owners, len(tokens))
+            for row, text in enumerate(tokens):
+                if len(text.windows) > 1:
+                    rules[row].append(f"mean-of-{len(text.windows)}-windows")
+        return made, unit_failures(made) | failures, rules
+
+    def _vectors(
+        self, windows: Sequence[Window], engine: Engine
+    ) -> tuple[NDArray[np.float32], set[int]]:
+        """(windows, dim) float32, and the windows the device had no memory for even alone."""
+        vectors = np.zeros((len(windows), self.spec.dim), dtype=np.float32)
+        full: set[int] = set()
+        waiting = list(range(len(windows)))
         while waiting:
-            batches = length_batches(
-                [len(tokens[row].ids) for row in waiting],
-                longest=self._longest,
-                budget=self._budget,
-                fill=self._device.type == "cpu",
-            )
-            done: set[int] = set()
-            try:
-                for batch in batches:
-                    rows = [waiting[position] for position in batch.positions]
-                    vectors[rows] = self._forward(batch, [tokens[row] for row in rows], prompt)
-                    done.update(rows)
-            except torch.cuda.OutOfMemoryError:
-                torch.cuda.empty_cache()
-                if len(rows) == 1:
-                    failures[rows[0]] = _out_of_memory()
-                    done.update(rows)
+            batches = self._batches(waiting, windows)
+            done = self._run(batches, windows, engine, vectors)
+            finished = {place for batch in batches[:done] for place in batch.positions}
+            if done < len(batches):
+                stuck = batches[done]
+                if len(stuck.positions) > 1:
+                    self._computation.budget = max(1, self._computation.budget // 2)
                 else:
-                    self._budget = max(1, self._budget // 2)
-            waiting = [row for row in waiting if row not in done]
-        return failures
+                    alone = self._run([stuck], windows, engine, vectors)
+                    full.update(stuck.positions if not alone else ())
+                    finished.update(stuck.positions)
+            waiting = [place for place in waiting if place not in finished]
+        return vectors, full
 
-    @torch.inference_mode()
-    def _forward(self, batch: Batch, tokens: Sequence[Tokens], prompt: str) -> NDArray[np.float32]:
-        shape = (batch.rows, batch.width)
-        ids = np.full(shape, self._pad, dtype=np.int64)
-        types, mask = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        mask[len(tokens) :] = 1  # a filler row with nothing to attend to would be NaN
-        for row, text in enumerate(tokens):
-            length = len(text.ids)
-            place = slice(batch.width - length, None) if self._pad_left else slice(length)
-            ids[row, place], types[row, place], mask[row, place] = text.ids, text.types, 1
-        features: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            features["token_type_ids"] = types
-        features = {key: self._to_device(value) for key, value in features.items()}
-        if prompt and not self.spec.preprocessing["pool_prompt"]:
-            features["prompt_length"] = self._tokens.prompt_length(prompt)
-        output: torch.Tensor = self._model(features)["sentence_embedding"][: len(tokens)]
-        if self.spec.preprocessing["normalise"] == "added":
-            output = torch.nn.functional.normalize(output, dim=1)
-        array: NDArray[np.float32] = output.float().cpu().numpy()
-        return array
+    def _batches(self, waiting: Sequence[int], windows: Sequence[Window]) -> list[Batch]:
+        """Batches whose positions are places in `windows`."""
+        batches = length_batches(
+            [len(windows[place].ids) for place in waiting],
+            longest=self._longest,
+            budget=self._computation.budget,
+            fill=self._computation.fill,
+        )
+        return [replace(b, positions=[waiting[p] for p in b.positions]) for b in batches]
 
-    def _require_dim(self, folder: Path) -> None:
-        """Encode one text: configurations can agree with each other and not with the weights."""
-        (probe,) = self._tokens(["probe"])
+    def _run(
+        self,
+        batches: Sequence[Batch],
+        windows: Sequence[Window],
+        engine: Engine,
+        vectors: NDArray[np.float32],
+    ) -> int:
+        """Write the vectors of each batch into its rows; how many batches were done."""
+        done = 0
+        inputs = (self._inputs.arrays(b, [windows[p] for p in b.positions]) for b in batches)
         try:
-            made = self._forward(Batch([0], len(probe.ids), 1), [probe], "").shape[1]
-        except RuntimeError as error:
-            raise WeightsRefused("its modules do not fit together", item=str(folder)) from error
-        if made != self.spec.dim:
-            raise WeightsRefused(
-                f"makes {made} dimensions, its files say {self.spec.dim}", item=str(folder)
-            )
-
-    def _to_device(self, array: NDArray[np.int64]) -> torch.Tensor:
-        tensor = torch.from_numpy(array)
-        if self._device.type == "cpu":
-            return tensor
-        return tensor.pin_memory().to(self._device, non_blocking=True)
+            for batch, output in zip(batches, engine.run(inputs), strict=True):
+                vectors[list(batch.positions)] = output[: len(batch.positions)]
+                done += 1
+        except DeviceFull:
+            pass
+        return done
 
 
-def _facts(tokens: Tokens) -> Mapping[str, Fact]:
-    used = len(tokens.ids)
-    return {"tokens_used": used, "tokens_total": tokens.total, "truncated": tokens.total > used}
+def _means(
+    made: NDArray[np.float32], windows: Sequence[Window], owners: Sequence[int], texts: int
+) -> NDArray[np.float32]:
+    """(texts, dim): the mean of each text's unit vectors, weighted by tokens, of unit norm."""
+    sums = np.zeros((texts, made.shape[1]), dtype=np.float64)
+    weights = np.array([len(window.ids) for window in windows], dtype=np.float64)
+    np.add.at(sums, np.asarray(owners), made * weights[:, None])
+    means: NDArray[np.float32] = (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype("f4")
+    counts = np.bincount(owners, minlength=texts)
+    single = np.flatnonzero(counts[owners] == 1)
+    means[np.asarray(owners)[single]] = made[single]  # the bits they have without windows
+    return means
+
+
+def _not_finite(vectors: NDArray[np.float32], full: set[int]) -> list[int]:
+    places = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
+    return [place for place in places if place not in full]
+
+
+def _facts(tokens: Tokens, rules: Sequence[str]) -> Mapping[str, Fact]:
+    return {
+        "tokens_used": tokens.used,
+        "tokens_total": tokens.total,
+        "truncated": tokens.total > tokens.used,
+        "text_rules": ",".join(rules),
+    }
 
 
 def _out_of_memory() -> Failure:

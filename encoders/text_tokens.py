@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,36 +14,49 @@ _CHARACTERS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """One tokenised text; `ids` (n,) and `types` (n,) int64 with special tokens, cut at the limit.
-
-    total: tokens of the whole text, special tokens counted once.
-    """
+class Window:
+    """What the model sees at once: `ids` and `types` (n,) int64, special tokens among them."""
 
     ids: NDArray[np.int64]
     types: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One tokenised text, cut at the limit or split into windows.
+
+    used, total: tokens that are encoded and tokens of the whole text; special tokens are
+    counted once, however many windows carry them.
+    """
+
+    windows: tuple[Window, ...]
+    used: int
     total: int
 
 
 class TextTokens:
-    """A tokenizer of transformers as sentence-transformers uses it, but saying what it cuts.
+    """A Rust tokenizer as sentence-transformers uses it, but saying what it cuts.
 
-    The Rust tokenizer keeps what truncation cuts as overflow, so that one pass gives both the
-    tokens to encode and the length of the whole.
+    It keeps what truncation cuts as overflow, so that one pass gives the tokens to encode, the
+    length of the whole, and the windows of a text that is to be encoded whole.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
-        self._rust = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    def __init__(self, tokenizer: Tokenizer, max_tokens: int, side: str, overflow: str) -> None:
+        """side: where a text is cut, `right` or `left`; overflow: as in `EncoderSpec`."""
+        self._rust = Tokenizer.from_str(tokenizer.to_str())
         self._rust.no_padding()
-        self._rust.enable_truncation(max_tokens, direction=tokenizer.truncation_side)
         self._special = self._rust.num_special_tokens_to_add(False)
+        self._max, self._side, self._overflow = max_tokens, side, overflow
+        self._limit_to(max_tokens)
 
-    def __call__(self, texts: Sequence[str]) -> list[Tokens]:
-        """The tokens of each text, in order."""
+    def __call__(self, texts: Sequence[str], prompt: str = "") -> list[Tokens]:
+        """The tokens of each text, in order, the prompt before each of its windows."""
         return [
-            self._tokens(encoding)
+            self._tokens(encoding, text, prompt)
             for block in _blocks(texts)
-            for encoding in self._rust.encode_batch_fast(block)
+            for encoding, text in zip(
+                self._rust.encode_batch_fast([prompt + text for text in block]), block, strict=True
+            )
         ]
 
     def prompt_length(self, prompt: str) -> int:
@@ -52,14 +64,46 @@ class TextTokens:
         encoding = self._rust.encode(prompt)
         return len(encoding.ids) - (encoding.special_tokens_mask[-1] if encoding.ids else 0)
 
-    def _tokens(self, encoding: Encoding) -> Tokens:
-        total = len(encoding.ids)
-        total += sum(len(part.ids) - self._special for part in encoding.overflowing)
-        return Tokens(
-            np.array(encoding.ids, dtype=np.int64),
-            np.array(encoding.type_ids, dtype=np.int64),
-            total,
-        )
+    def _tokens(self, encoding: Encoding, text: str, prompt: str) -> Tokens:
+        beyond = sum(len(part.ids) - self._special for part in encoding.overflowing)
+        used = len(encoding.ids)
+        total = used + beyond
+        if not beyond or self._overflow != "mean":
+            return Tokens((_window(encoding),), used, total)
+        if prompt:
+            return self._prompted(text, prompt, total)
+        return Tokens(tuple(map(_window, [encoding, *encoding.overflowing])), total, total)
+
+    def _prompted(self, text: str, prompt: str, total: int) -> Tokens:
+        """Windows that each begin with the prompt: the text is split, every piece tokenised."""
+        length = len(self._rust.encode(prompt, add_special_tokens=False).ids)
+        self._limit_to(max(self._max - length, self._special + 1))
+        whole = self._rust.encode(text)
+        self._limit_to(self._max)
+        pieces = [_characters(part) for part in [whole, *whole.overflowing]]
+        parts = self._rust.encode_batch_fast([prompt + text[a:b] for a, b in sorted(pieces)])
+        # A token that spanned a cut may have become two: what no longer fits is said to be cut.
+        cut = sum(len(over.ids) - self._special for part in parts for over in part.overflowing)
+        return Tokens(tuple(map(_window, parts)), total - cut, total)
+
+    def _limit_to(self, tokens: int) -> None:
+        self._rust.enable_truncation(tokens, direction=self._side)
+
+
+def _window(encoding: Encoding) -> Window:
+    return Window(
+        np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64)
+    )
+
+
+def _characters(encoding: Encoding) -> tuple[int, int]:
+    """The part of the text that an encoding's own tokens cover."""
+    own = [
+        offset
+        for offset, special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+        if not special
+    ]
+    return own[0][0], own[-1][1]
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -149,7 +149,11 @@ class SpaceSection(_Section):
     encoder: str
     revision: str | None = None
     weights: str | None = None
-    layer: str = "penultimate"
+    layer: str | None = None
+    pooling: Literal["average", "max"] | None = None
+    overflow: Literal["truncate", "mean", "rows"] | None = None
+    dimensions: int | None = Field(default=None, ge=1)
+    precision: Literal["fp32", "fp16", "bf16"] | None = None
     fields: tuple[str, ...] = ()
     image: str | None = None
 
@@ -245,7 +249,17 @@ class Collection(_Section):
             name = _resolve(name, folder)
         if weights and weights.endswith((".safetensors", ".pth", ".pt")):
             weights = _resolve(weights, folder)
-        return EncoderReference(name, space.modality, space.revision, weights, space.layer)
+        return EncoderReference(
+            name,
+            space.modality,
+            space.revision,
+            weights,
+            space.layer,
+            space.pooling,
+            space.overflow,
+            space.dimensions,
+            space.precision,
+        )
 
 
 def _resolve(path: str, folder: Path) -> str:

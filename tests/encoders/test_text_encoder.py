@@ -30,9 +30,9 @@ def test_what_is_cut_is_said(minilm: Encoder) -> None:
     short, exact, long = "word", "word " * 254, "word " * 1000
     result = minilm.encode([short, exact, long])
     assert [tuple(facts.values()) for facts in result.facts] == [
-        (3, 3, False),
-        (256, 256, False),
-        (256, 1002, True),
+        (3, 3, False, ""),
+        (256, 256, False, ""),
+        (256, 1002, True, ""),
     ]
     np.testing.assert_array_equal(result.vectors[1], result.vectors[2])
 
@@ -91,7 +91,7 @@ def test_widths_hold_their_texts_with_little_padding(longest: int) -> None:
     widths = [padded_width(length, longest) for length in range(1, longest + 1)]
     assert widths == sorted(widths)
     for length, width in enumerate(widths, start=1):
-        assert length <= width <= min(longest, max(length + 7, length * 1.25))
+        assert length <= width <= min(longest, max(length + 3, length * 1.125))
 
 
 def test_batches_hold_every_text_once_in_shapes_of_their_width_alone() -> None:

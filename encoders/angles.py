@@ -1,0 +1,22 @@
+"""The angle between unit vectors, exact where it is tiny."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def angles(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Row by row, in radians, (n,) float64; both (n, dim) of unit norm.
+
+    Half the chord is the sine of half the angle. It keeps its digits where acos(a . b) has
+    lost them all: below 1e-4 in float32.
+    """
+    apart = np.linalg.norm(left.astype(np.float64) - right.astype(np.float64), axis=1)
+    found: NDArray[np.float64] = 2.0 * np.arcsin(np.minimum(apart / 2.0, 1.0))
+    return found
+
+
+def largest_angle(left: NDArray[np.float32], right: NDArray[np.float32]) -> float:
+    """The largest of `angles`, 0 where there are no rows."""
+    return float(angles(left, right).max(initial=0.0))
