@@ -17,10 +17,10 @@ class EncoderReference:
     name: one of
         `hashed` or `hashed/<dim>`: weight-free feature hashing, for tests;
         `package:<module>`: the model folder inside an installed package;
-        an absolute folder: a sentence-transformers model on disk;
-        `<owner>/<model>`: a sentence-transformers model on the hub, `revision` required;
-        `torchvision/<architecture>`: resnet18/34/50/101/152, `weights` required.
-    modality: `text` or `image`; only `hashed` serves both.
+        an absolute folder: a sentence-transformers or CLIP model on disk;
+        `<owner>/<model>`: one of either kind on the hub, `revision` required;
+        `torchvision/<architecture>`: any classification network, `weights` required.
+    modality: `text` or `image`; only `hashed` and CLIP models serve both.
     weights: torchvision only: a weights name such as `IMAGENET1K_V2`, an absolute path to a
         `.safetensors` or `.pth` file, or `untrained`.
     layer, pooling: torchvision only: a module's name, and `average` or `max` over its map.

@@ -30,7 +30,7 @@ class EncoderSpec:
     """A frozen description of an encoder; equal fingerprints mean comparable vectors."""
 
     kind: str
-    """Which loader built it: `sentence-transformers`, `torchvision` or `hashed`."""
+    """Which loader built it: `sentence-transformers`, `clip`, `torchvision` or `hashed`."""
     modality: Modality
     architecture: str
     weights: str
@@ -83,6 +83,7 @@ class EncoderSpec:
     def label(self) -> str:
         """A short name for people; says so where no training stands behind the vectors."""
         name = f"{self.kind}/{self.architecture}"
+        name += "" if self.precision == "fp32" else f" {self.precision}"
         return name if self.trained else f"{name} (UNTRAINED)"
 
 

@@ -1,0 +1,272 @@
+"""Encoders side by side, interleaved: `commonspace bench encode`.
+
+Every contender loads once in a process of its own. Then, round after round and every other
+round in reverse order, each encodes while the others wait. A ratio is taken within a round;
+quoted are its median and its range. Slow contenders encode every n-th item.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pickle
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+import contenders  # noqa: E402
+import corpus  # noqa: E402
+import peak  # noqa: E402
+
+from encoders.fidelity import fidelity  # noqa: E402
+
+INT8 = HERE / ".cache"
+CALIBRATION_SEED, CORPUS_SEED = 1, 0
+
+
+@dataclass
+class Contender:
+    """One row of the table. `every`: it encodes each `every`-th item only."""
+
+    name: str
+    function: Any
+    arguments: tuple[Any, ...] = ()
+    every: int = 1
+    python: str = sys.executable
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    process: Any = None
+
+    def start(self, contents: Sequence[Any], folder: Path) -> None:
+        """Load in a process of its own, and wait until it is warm."""
+        task = folder / f"{abs(hash(self.name))}.pickle"
+        task.write_bytes(pickle.dumps((self.function, self.arguments, list(contents))))
+        self.process = subprocess.Popen(
+            [self.python, str(HERE / "worker.py"), str(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}", "HF_HUB_OFFLINE": "1"},
+        )
+        self._answer()
+
+    def run(self, count: int, save: Path | None) -> None:
+        """One round over the first `count` items."""
+        command = {"items": [0, count, self.every], "save": str(save) if save else None}
+        self.process.stdin.write(json.dumps(command) + "\n")
+        self.process.stdin.flush()
+        self.rounds.append(self._answer())
+
+    def _answer(self) -> dict[str, Any]:
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} stopped with exit code {self.process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def rates(self) -> list[float]:
+        """Items a second of each round."""
+        return [done["items"] / done["seconds"] for done in self.rounds]
+
+
+def text_contenders(int8: Path) -> list[Contender]:
+    """The baseline, `encode(all)`, is first."""
+    model = contenders.TEXT_MODEL
+    return [
+        Contender("SentenceTransformer.encode(all)", contenders.encode_all),
+        Contender("commonspace fp32", contenders.ours, ("text", model, None)),
+        Contender("commonspace int8", contenders.ours, ("text", str(int8), None)),
+        Contender("encode, chunks of 256", contenders.encode_chunks, (256,), every=4),
+        Contender("encode, row by row", contenders.encode_rows, every=4),
+    ]
+
+
+def image_contenders(weights: str | None, int8: Path) -> list[Contender]:
+    """The baseline, a `DataLoader`, is first."""
+    model = "torchvision/resnet50"
+    return [
+        Contender("DataLoader, 2 workers", contenders.data_loader, (weights, 2)),
+        Contender("commonspace fp32", contenders.ours, ("image", model, weights or "untrained")),
+        Contender("commonspace int8", contenders.ours, ("image", str(int8), None)),
+        Contender("DataLoader, in process", contenders.data_loader, (weights, 0)),
+        Contender("image by image", contenders.image_rows, (weights,), every=2),
+    ]
+
+
+def int8_model(modality: str, weights: str | None) -> Path:
+    """The int8 model of the benchmark, made once from items that are not measured."""
+    from encoders.catalog import quantise
+    from encoders.reference import EncoderReference
+
+    if modality == "text":
+        reference = EncoderReference(contenders.TEXT_MODEL, "text")
+        sample: Sequence[Any] = corpus.texts(400, CALIBRATION_SEED)
+    else:
+        reference = EncoderReference(
+            "torchvision/resnet50", "image", weights=weights or "untrained"
+        )
+        sample = corpus.photos(128, CALIBRATION_SEED)
+    folder = INT8 / f"{modality}-{'trained' if weights or modality == 'text' else 'untrained'}-int8"
+    if not folder.exists():
+        cut = len(sample) * 3 // 4
+        sys.stderr.write(f"making {folder.name}, once\n")
+        quantise(reference, folder, sample[:cut], sample[cut:])
+    return folder
+
+
+def measure(
+    entries: Sequence[Contender], contents: Sequence[Any], rounds: int
+) -> list[dict[str, Any]]:
+    """Run all contenders, interleaved, and compare them with the first."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for entry in entries:
+            sys.stderr.write(f"loading {entry.name}\n")
+            entry.start(contents, folder)
+        for done in range(rounds):
+            order = list(enumerate(entries))
+            for number, entry in order if done % 2 == 0 else reversed(order):
+                entry.run(len(contents), folder / f"{number}.npy" if done == 0 else None)
+                sys.stderr.write(f"round {done + 1}: {entry.name} {entry.rates()[-1]:.1f}/s\n")
+        for entry in entries:
+            entry.process.stdin.close()
+            entry.process.wait()
+        expected = np.load(folder / "0.npy")
+        return [_row(e, entries[0], expected, folder / f"{n}.npy") for n, e in enumerate(entries)]
+
+
+def _row(entry: Contender, base: Contender, expected: np.ndarray, saved: Path) -> dict[str, Any]:
+    pairs = zip(entry.rates(), base.rates(), strict=True)
+    ratios = sorted(own / other for own, other in pairs)
+    found = np.load(saved)
+    near = fidelity(found, expected[:: entry.every][: len(found)])
+    return {
+        "contender": entry.name,
+        "items_per_second": statistics.median(entry.rates()),
+        "ratio": statistics.median(ratios),
+        "ratio_low": ratios[0],
+        "ratio_high": ratios[-1],
+        "cosine_mean": near.cosine_mean,
+        "cosine_min": near.cosine_min,
+        "neighbours": near.neighbours,
+        "peak_bytes": max(done["peak_bytes"] for done in entry.rounds),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """What it ran on, and what that can do in fp32."""
+    name = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc").exists() else ():
+        if line.startswith("model name"):
+            name = line.partition(":")[2].strip()
+            break
+    import torch
+
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "cpu": name,
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "gpu": gpu,
+        "load_before": os.getloadavg()[0],
+        "peak_fp32_flop_per_second": peak.measured_peak(),
+    }
+
+
+def flop_of(modality: str, contents: Sequence[Any]) -> float:
+    """Floating-point operations that one item needs on average, no padding counted."""
+    if modality == "image":
+        return peak.RESNET50_FLOP
+    from encoders.catalog import load
+    from encoders.reference import EncoderReference
+
+    encoder = load(EncoderReference(contenders.TEXT_MODEL, "text"))
+    facts = encoder.encode(list(contents)[:500]).facts
+    tokens = [int(fact["tokens_used"]) for fact in facts]
+    return peak.minilm_flop(tokens) / len(tokens)
+
+
+def main() -> None:
+    """Parse the command line, measure, print."""
+    parser = argparse.ArgumentParser(prog="commonspace bench encode", description=__doc__)
+    parser.add_argument("modality", choices=["text", "image"])
+    parser.add_argument("--items", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--weights", help="ResNet-50 weights (.safetensors); untrained without")
+    parser.add_argument("--peers", nargs="*", default=[], help="peers to install and measure")
+    parser.add_argument("--json", action="store_true", dest="as_json")
+    options = parser.parse_args()
+    answer = {"modality": options.modality, "hardware": hardware()}
+    int8 = int8_model(options.modality, options.weights)
+    if options.modality == "text":
+        contents: Sequence[Any] = corpus.texts(options.items or 2000, CORPUS_SEED)
+        entries = text_contenders(int8)
+    else:
+        contents = corpus.photos(options.items or 96, CORPUS_SEED)
+        entries = image_contenders(options.weights, int8)
+    if options.peers:
+        import peers
+
+        entries += peers.contenders(options.modality, options.peers)
+    answer |= {"items": len(contents), "flop_per_item": flop_of(options.modality, contents)}
+    answer["contenders"] = measure(entries, contents, options.rounds)
+    for row in answer["contenders"]:
+        if "int8" not in row["contender"]:
+            used = row["items_per_second"] * answer["flop_per_item"]
+            row["share_of_peak"] = used / answer["hardware"]["peak_fp32_flop_per_second"]
+    if options.as_json:
+        sys.stdout.write(json.dumps(answer) + "\n")
+    else:
+        _print(answer)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    ours = answer["hardware"]
+    table = Table(
+        title=f"{answer['items']} {answer['modality']}s · {ours['gpu'] or ours['cpu']}, "
+        f"{ours['cores']} cores, {ours['peak_fp32_flop_per_second'] / 1e9:,.0f} GFLOP/s measured"
+    )
+    for column in (
+        "contender",
+        "items/s",
+        "ratio",
+        "cosine mean",
+        "min",
+        "same 10",
+        "of peak",
+        "MiB",
+    ):
+        table.add_column(column, justify="left" if column == "contender" else "right")
+    for row in answer["contenders"]:
+        share, same = row.get("share_of_peak"), row["neighbours"]
+        table.add_row(
+            row["contender"],
+            f"{row['items_per_second']:.1f}",
+            f"{row['ratio']:.2f} ({row['ratio_low']:.2f}–{row['ratio_high']:.2f})",
+            f"{row['cosine_mean']:.6f}",
+            f"{row['cosine_min']:.6f}",
+            f"{same:.3f}" if same is not None else "",
+            f"{share:.0%}" if share is not None else "",
+            f"{row['peak_bytes'] / 2**20:,.0f}",
+        )
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
