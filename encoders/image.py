@@ -1,76 +1,92 @@
-"""The image encoder: bytes of image files to the features of a torchvision network."""
+"""The image encoder: bytes of image files to unit vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as transform
 
 from encoders.ahead import ahead
-from encoders.errors import EncoderError
+from encoders.engine import Engine
+from encoders.image_batches import ImageBatches, Pixels
+from encoders.image_crops import crop_of
 from encoders.image_rules import read_image
 from encoders.protocol import Content, Encoded, Fact, Failure, Purpose
-from encoders.resnet_model import load_resnet
-from encoders.runtime import cores
+from encoders.runtime import choose_threads
 from encoders.spec import EncoderSpec
 from encoders.unit_rows import unit_failures
 
-CPU_BATCH = 4
-"""Measured: on a CPU larger batches of ResNet-50 are slower an image, not faster."""
-CUDA_BATCH = 128
-_DECODERS = 8
+CPU_ROWS = 1
+"""So that no neighbour can change a bit. Measured on ResNet-50: larger batches gain 4 %."""
+CUDA_ROWS = 128
+_DECODERS = 16
+
+Prepare = Callable[[Image.Image, Mapping[str, Any]], Pixels]
+Prepared = tuple[Pixels, dict[str, Fact]]
 
 
 class ImageEncoder:
-    """Unit vectors of images, (m, dim) float32: average-pooled features before the classifier.
+    """Unit vectors of images, (m, dim) float32.
 
-    Images are decoded by `image_rules` in threads, a few batches ahead of the network, and
-    prepared exactly as torchvision's own transform of the weights prepares them.
+    Images are decoded by `image_rules` and prepared in threads, ahead of the network. On a CPU
+    a vector has the same bits in every batch, order and subset; between devices it agrees
+    within `spec.tolerance`.
     """
 
-    def __init__(self, spec: EncoderSpec, weights: Path | None, device: str) -> None:
-        """Load the network; `weights` None means the untrained one.
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        engine: Engine,
+        device: str,
+        *,
+        exact: Engine | None = None,
+        prepare: Prepare = crop_of,
+    ) -> None:
+        """engine: batches of what `prepare` makes to (n, dim) float32 of unit norm.
 
-        Raises:
-            WeightsRefused: as `resnet_model.load_resnet`.
+        exact: computes again, in fp32, the rows of `engine` that are not finite.
+        prepare: an RGB image and `spec.preprocessing` to an array of one shape.
         """
         self.spec = spec
         self.device = device
-        self._device = torch.device(device)
-        self._model = load_resnet(spec.architecture, weights, device)
-        self._batch = CPU_BATCH if device == "cpu" else CUDA_BATCH
-        self._decoders = min(_DECODERS, cores())
+        rows = CPU_ROWS if device == "cpu" else CUDA_ROWS
+        self._batches = ImageBatches(engine, rows)
+        self._exact = ImageBatches(exact, rows) if exact is not None else None
+        self._prepare = prepare
+        self._decoders = min(_DECODERS, choose_threads())
+
+    @property
+    def engine(self) -> str:
+        """The library that computes, with its version."""
+        return self._batches.engine.name
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
-        """Encode image files; `purpose` changes nothing, as there are no prompts."""
+        """Encode image files; `purpose` changes nothing, as there are no prompts.
+
+        Raises:
+            EncoderError: the device has no memory for one image.
+        """
         del purpose
         failures: dict[int, Failure] = {}
         positions: list[int] = []
-        facts: list[Mapping[str, Fact]] = []
-        waiting: list[torch.Tensor] = []
-        parts: list[NDArray[np.float32]] = [np.empty((0, self.spec.dim), dtype=np.float32)]
-        with ThreadPoolExecutor(self._decoders, thread_name_prefix="decode") as executor:
-            prepared = ahead(executor, self._prepare, contents, 2 * self._batch + self._decoders)
-            for position, outcome in enumerate(prepared):
+        facts: list[dict[str, Fact]] = []
+
+        def decoded(outcomes: Iterable[Prepared | Failure]) -> Iterator[Pixels]:
+            for position, outcome in enumerate(outcomes):
                 if isinstance(outcome, Failure):
                     failures[position] = outcome
                     continue
                 positions.append(position)
                 facts.append(outcome[1])
-                waiting.append(outcome[0])
-                if len(waiting) >= self._batch:
-                    parts.append(self._features(waiting))
-                    waiting = []
-        if waiting:
-            parts.append(self._features(waiting))
-        vectors = np.concatenate(parts)
+                yield outcome[0]
+
+        with ThreadPoolExecutor(self._decoders, thread_name_prefix="decode") as executor:
+            limit = 2 * self._batches.rows + self._decoders
+            vectors = self._vectors(decoded(ahead(executor, self._read, contents, limit)), facts)
         bad = unit_failures(vectors)
         failures |= {positions[row]: failure for row, failure in bad.items()}
         kept = [row for row in range(len(positions)) if row not in bad]
@@ -81,47 +97,36 @@ class ImageEncoder:
             failures,
         )
 
-    def _prepare(self, content: Content) -> tuple[torch.Tensor, Mapping[str, Fact]] | Failure:
-        """(3, crop, crop) float32 with the facts, or why there is none."""
+    def _read(self, content: Content) -> Prepared | Failure:
         image = read_image(content)
         if isinstance(image, Failure):
             return image
-        return prepared_pixels(image.pixels, self.spec.preprocessing), image.facts
+        return self._prepare(image.pixels, self.spec.preprocessing), dict(image.facts)
 
-    def _features(self, images: Sequence[torch.Tensor]) -> NDArray[np.float32]:
-        """(n, dim) float32 of unit norm; batches shrink for good when the device is full."""
-        parts: list[NDArray[np.float32]] = []
-        start = 0
-        while start < len(images):
-            batch = images[start : start + self._batch]
-            try:
-                parts.append(self._forward(torch.stack(list(batch))))
-                start += len(batch)
-            except torch.cuda.OutOfMemoryError as error:
-                torch.cuda.empty_cache()
-                if self._batch == 1:
-                    raise EncoderError("no device memory for one image", retry=True) from error
-                self._batch = max(1, min(self._batch, len(batch)) // 2)
+    def _vectors(
+        self, images: Iterator[Pixels], facts: list[dict[str, Fact]]
+    ) -> NDArray[np.float32]:
+        """(n, dim) float32; the facts of rows that were computed again say so."""
+        parts = [np.empty((0, self.spec.dim), dtype=np.float32)]
+        done = 0
+        for batch, vectors in self._batches.run(images):
+            if self._exact is not None:
+                broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+                for row, again in zip(broken, self._again(batch, broken), strict=True):
+                    vectors[row] = again
+                    _note(facts[done + row], "fp32-fallback")
+            parts.append(vectors)
+            done += len(batch)
         return np.concatenate(parts)
 
-    @torch.inference_mode()
-    def _forward(self, batch: torch.Tensor) -> NDArray[np.float32]:
-        if self._device.type != "cpu":
-            batch = batch.pin_memory().to(self._device, non_blocking=True)
-        features: torch.Tensor = self._model(batch)
-        array: NDArray[np.float32] = torch.nn.functional.normalize(features, dim=1).cpu().numpy()
-        return array
+    def _again(
+        self, batch: Sequence[Pixels], rows: NDArray[np.intp]
+    ) -> Iterator[NDArray[np.float32]]:
+        if self._exact is not None:
+            for _, vectors in self._exact.run(batch[row] for row in rows):
+                yield from vectors
 
 
-def prepared_pixels(image: Image.Image, preset: Mapping[str, object]) -> torch.Tensor:
-    """An RGB image as torchvision's `ImageClassification` preset prepares it, (3, crop, crop)."""
-    resized = transform.resize(
-        image,
-        [preset["resize"]],
-        interpolation=InterpolationMode(preset["interpolation"]),
-        antialias=preset["antialias"],
-    )
-    cropped = transform.center_crop(resized, [preset["crop"]])
-    pixels = transform.convert_image_dtype(transform.pil_to_tensor(cropped), torch.float)
-    normalised: torch.Tensor = transform.normalize(pixels, preset["mean"], preset["std"])
-    return normalised
+def _note(facts: dict[str, Fact], rule: str) -> None:
+    done = facts["image_rules"]
+    facts["image_rules"] = f"{done},{rule}" if done else rule

@@ -13,6 +13,7 @@
 | EXIF orientation                             | turned upright: `exif-transpose`           |
 | several frames                               | the first: `first-frame`                   |
 | 16-bit grey                                  | divided by 257, not clipped: `grey16-to-8` |
+| 16 bits a channel of colour, or with alpha   | the upper eight of each: `16-to-8`         |
 | transparency of any kind                     | laid on white: `alpha-on-white`            |
 | palette, grey, CMYK, YCbCr, LAB, 1-bit       | converted: `<mode>-to-rgb`                 |
 | a colour profile                             | ignored                                    |
@@ -42,7 +43,7 @@ from PIL import (
 )
 
 from encoders.image_signatures import ends_early, other_format
-from encoders.image_to_rgb import to_rgb
+from encoders.image_to_rgb import halves_channels, to_rgb
 from encoders.protocol import Fact, Failure, Reason
 
 # What Pillow warns of, the rules decide; a line for every odd tag of every file helps nobody.
@@ -134,6 +135,7 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
         raise _Refused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
     if image.format == "PNG" and ends_early(content):
         raise _Refused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
+    sixteen = halves_channels(image)
     # Read before `load`, which turns a TIFF upright by itself and drops the tag.
     orientation = _orientation(image)
     if image.format == "TIFF" and orientation >= 5:
@@ -143,6 +145,8 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
     frames = int(getattr(image, "n_frames", 1))
     if frames > 1:
         rules.append("first-frame")
+    if sixteen:
+        rules.append("16-to-8")
     pixels = to_rgb(ImageOps.exif_transpose(image), rules)
     facts: dict[str, Fact] = {
         "image_format": image.format or "",

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 _GREY16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_SIXTEEN = re.compile(r";16[BLN]$")
+"""How Pillow's raw modes end where a channel has 16 bits; `BGR;16` is 5, 6 and 5 bits."""
+
+
+def halves_channels(image: ImageFile.ImageFile) -> bool:
+    """Whether Pillow has no mode for the file's 16 bits a channel, and keeps the upper eight.
+
+    To be asked first: to read a PNG's EXIF tags is to load it, after which this is forgotten.
+    """
+    if not image.tile or image.mode in _GREY16:
+        return False
+    arguments = image.tile[0].args
+    raw_mode = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return isinstance(raw_mode, str) and _SIXTEEN.search(raw_mode) is not None
 
 
 def to_rgb(image: Image.Image, rules: list[str]) -> Image.Image:

@@ -59,7 +59,11 @@ class Int8Record:
             self.source,
             weights=f"sha256:{self.files[WEIGHTS]}",
             files={name: digest for name, digest in self.files.items() if name != WEIGHTS},
-            preprocessing={**self.source.preprocessing, "quantised_from": self.source.fingerprint},
+            preprocessing={
+                **self.source.preprocessing,
+                **({"inputs": asdict(self.inputs), "cut": self.side} if self.inputs else {}),
+                "quantised_from": self.source.fingerprint,
+            },
             precision="int8",
             tolerance=TOLERANCE["int8"],
         )

@@ -1,4 +1,4 @@
-"""Where the folder of a sentence-transformers model lies: on disk, in a package, on the hub."""
+"""Where the folder of a model lies: on disk, in a package, on the hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNWANTED = ("onnx/*", "openvino/*")
 
 
 def find_folder(reference: EncoderReference) -> Path:
-    """The folder that holds the model's `modules.json`; fetched first if it is on the hub.
+    """The model's folder, `modules.json` in it if it has one; fetched first if on the hub.
 
     Raises:
         EncoderNotFound: no such folder, package or revision, or the hub is out of reach.

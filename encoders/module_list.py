@@ -9,7 +9,8 @@ from typing import Any
 from encoders.errors import WeightsRefused
 from encoders.model_json import read_json
 
-_SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize")
+_HEADS = ("Transformer", "CLIPModel")
+_SUPPORTED = (*_HEADS, "Pooling", "Dense", "LayerNorm", "Normalize")
 _WITH_WEIGHTS = ("Dense", "LayerNorm")
 
 
@@ -22,7 +23,7 @@ class ModuleEntry:
 
 
 def read_modules(folder: Path) -> list[ModuleEntry]:
-    """The modules in order, a Transformer first.
+    """The modules in order, a Transformer or a CLIPModel first.
 
     Raises:
         EncoderNotFound: no `modules.json`.
@@ -35,7 +36,7 @@ def read_modules(folder: Path) -> list[ModuleEntry]:
         raise WeightsRefused("not a list of modules", item=str(path))
     modules = [_entry(entry, path) for entry in entries]
     kinds = [module.kind for module in modules]
-    if kinds[0] != "Transformer" or "Transformer" in kinds[1:]:
+    if kinds[0] not in _HEADS or any(kind in _HEADS for kind in kinds[1:]):
         raise WeightsRefused(f"expected one Transformer, at the head of {kinds}", item=str(path))
     for module in modules:
         if module.kind in _WITH_WEIGHTS:

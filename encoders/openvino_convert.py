@@ -1,22 +1,18 @@
-"""From a PyTorch module to an OpenVINO model, in memory and without a report to anyone."""
+"""From a PyTorch module to an OpenVINO model, in memory."""
 
 from __future__ import annotations
 
 import warnings
 from typing import Any
 
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
 from encoders.errors import EncoderError
+from encoders.openvino_import import openvino
 
 
-def convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> openvino.Model:
+def convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> Any:
     """Trace `module` on `example`, its inputs; every dimension of them may then vary.
-
-    The front end is called by itself: `openvino.convert_model` reports each use to a server.
 
     Raises:
         EncoderError: OpenVINO cannot express what the module does.
@@ -24,9 +20,7 @@ def convert(module: torch.nn.Module, example: tuple[torch.Tensor, ...]) -> openv
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             warnings.simplefilter("ignore")  # of the tracer: branches on what never changes
-            decoder = TorchScriptPythonDecoder(module, example_input=example)
-            front_end: Any = FrontEndManager().load_by_framework("pytorch")
-            return front_end.convert(front_end.load(decoder))
+            return openvino.convert_model(module, example_input=example)
     # Tracing runs the model's own code, and the front end adds errors of its own.
     except Exception as error:
         raise EncoderError(

@@ -13,10 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 
 from encoders.engine import Arrays
+from encoders.openvino_import import openvino
 
 _SETTINGS = {
     # Without it, a CPU with bfloat16 units computes in bfloat16 and says nothing.

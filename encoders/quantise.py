@@ -16,13 +16,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import openvino
+import numpy as np
 
 from encoders.engine import Arrays
 from encoders.errors import EncoderError, EncoderNotFound
 from encoders.int8_folder import NETWORK, TOKENIZER, Int8Record
 from encoders.length_batches import Batch
 from encoders.model_folder import find_folder
+from encoders.openvino_import import openvino
 from encoders.protocol import Content
 from encoders.reference import EncoderReference
 from encoders.spec import EncoderSpec
@@ -57,16 +58,18 @@ def quantise(model: Quantisable, spec: EncoderSpec, folder: Path) -> None:
     if folder.exists():
         raise EncoderNotFound("is there already", item=str(folder), do="Name a new folder.")
     nncf = _nncf()
-    kept = _contracting(model.network)[:KEPT] if model.transformer else []
-    options: dict[str, Any] = {"preset": nncf.QuantizationPreset.MIXED}
+    kept = _outside(model.network)
+    options: dict[str, Any] = {}
     if model.transformer:
+        kept += _contracting(model.network)[:KEPT]
+        options["preset"] = nncf.QuantizationPreset.MIXED
         options["model_type"] = nncf.ModelType.TRANSFORMER
-        options["ignored_scope"] = nncf.IgnoredScope(names=kept)
     with contextlib.redirect_stdout(sys.stderr):  # it draws progress bars
         quantised = nncf.quantize(
             model.network,
             nncf.Dataset([list(batch) for batch in model.batches]),
             subset_size=len(model.batches),
+            ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
             **options,
         )
     beside = folder.with_name(f"{folder.name}.part")
@@ -126,6 +129,43 @@ def quantisable_text(folder: Path, spec: EncoderSpec, contents: Iterable[Content
         parts.side,
         parts.tokenizer.to_str(),
     )
+
+
+def quantisable_images(
+    reference: EncoderReference, spec: EncoderSpec, contents: Iterable[Content]
+) -> Quantisable:
+    """A torchvision network, from 8-bit crops to vectors.
+
+    Raises:
+        WeightsRefused, EncoderNotFound: as `network_graph`.
+        EncoderError: no content is an image.
+    """
+    import torch
+
+    from encoders.image_crops import crop_of
+    from encoders.image_rules import UprightImage, read_image
+    from encoders.openvino_convert import convert
+    from encoders.torchvision_encoder import network_graph
+    from encoders.torchvision_weights import weights_file
+
+    images = [image for c in contents if isinstance(image := read_image(c), UprightImage)]
+    if not images:
+        raise EncoderError("no images to calibrate on", item=reference.name)
+    crops = [crop_of(image.pixels, spec.preprocessing)[None] for image in images]
+    graph = network_graph(spec, weights_file(reference))
+    example = torch.from_numpy(np.concatenate([crops[0], crops[-1]]))
+    return Quantisable(convert(graph, (example,)), [(crop,) for crop in crops], False)
+
+
+def _outside(network: openvino.Model) -> list[str]:
+    """What stands around the network itself: norms in 8 bits are not of norm 1."""
+    plumbing = ("Constant", "Parameter", "Result")
+    return [
+        operation.get_friendly_name()
+        for operation in network.get_ordered_ops()
+        if not operation.get_friendly_name().startswith("__module.")
+        and operation.get_type_name() not in plumbing
+    ]
 
 
 def _contracting(network: openvino.Model) -> list[str]:

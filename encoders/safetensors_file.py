@@ -47,7 +47,8 @@ def _tensor_ends(path: Path, header: bytes) -> dict[str, int]:
             for name, tensor in tensors.items()
             if name != "__metadata__"
         }
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError,
+            RecursionError) as error:  # fmt: skip
         raise _refused(path, "not a safetensors file: its header cannot be read") from error
 
 

@@ -25,6 +25,7 @@ from encoders.text import Computation, TextEncoder
 from encoders.text_graph import TextGraph
 from encoders.text_inputs import TextInputs
 from encoders.text_tokens import TextTokens
+from encoders.unit_rows import unit_failures
 
 OPENVINO_BUDGET = 512
 """Padded tokens a batch. Measured on 2 cores: 512 and 1,024 alike, 2,048 a tenth slower."""
@@ -136,11 +137,17 @@ def _probed(
     """The probe's vectors. Configurations may agree with each other and not with the weights."""
     try:
         (vectors,) = engine.run([parts.probe])
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
         raise WeightsRefused("its modules do not fit together", item=str(folder)) from error
     if vectors.shape[1] != spec.dim:
         raise WeightsRefused(
             f"makes {vectors.shape[1]} dimensions, its files say {spec.dim}", item=str(folder)
+        )
+    for failure in unit_failures(vectors).values():  # weights of NaN, of zeros, or too large
+        raise WeightsRefused(
+            f"makes no usable vectors: {failure.message}",
+            item=str(folder),
+            do="Copy or download the weights anew.",
         )
     return vectors
 

@@ -29,8 +29,20 @@ def describe_folder(folder: Path, reference: EncoderReference) -> EncoderSpec:
 
     Raises:
         EncoderNotFound: the folder or one of its files is missing, or an option does not suit.
-        WeightsRefused: weights are pickled, cut off or missing, or the folder brings code.
+        WeightsRefused: weights are pickled, cut off or missing, the folder brings code, or a
+            setting is not of its type.
     """
+    try:
+        return _described(folder, reference)
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise WeightsRefused(
+            f"a setting cannot be read: {error}",
+            item=str(folder),
+            do="Copy or download the folder's JSON files anew.",
+        ) from error
+
+
+def _described(folder: Path, reference: EncoderReference) -> EncoderSpec:
     modules = read_modules(folder)
     transformer = folder / modules[0].path
     settings = _transformer_settings(transformer)

@@ -12,6 +12,7 @@ from transformers.utils import logging
 
 from encoders.errors import WeightsRefused
 from encoders.module_list import read_modules
+from encoders.sentence_fit import further_blocks, require_fit
 from encoders.spec import EncoderSpec
 
 _UNUSED = ("pooler.",)
@@ -22,11 +23,12 @@ def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransfor
     """The model in fp32 and evaluation mode, every weight taken from the folder's files.
 
     Raises:
-        WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, or the
-            model's dim or longest input is not what the spec says.
+        WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, its files
+            do not fit together, or the dim or longest input is not what the spec says.
     """
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    options = {"dtype": torch.float32, "use_safetensors": True}
+    # Misshapen weights are let through to the check that names them.
+    options = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}
     try:
         model = SentenceTransformer(
             str(folder),
@@ -47,6 +49,7 @@ def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransfor
             do="Check that the folder is whole and that its files belong together.",
         ) from error
     _require_as_described(model, spec, folder)
+    require_fit(model[0].auto_model, model.tokenizer, folder / read_modules(folder)[0].path)
     return model.eval().requires_grad_(False)
 
 
@@ -59,6 +62,13 @@ def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> 
     _, report = type(model).from_pretrained(
         str(transformer), local_files_only=True, output_loading_info=True, **options
     )
+    further = further_blocks(model, report["unexpected_keys"])
+    if further:
+        raise WeightsRefused(
+            f"its weights have blocks that config.json does not name, such as {further[0]}",
+            item=str(folder),
+            do="Copy config.json and the weights of one model.",
+        )
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(_UNUSED))
     misshapen = sorted(str(key) for key in report["mismatched_keys"])
     if missing or misshapen:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ from pipeline.collection_files import (
     warehouse_address,
 )
 from pipeline.config import Collection
-from pipeline.errors import UserMistake
+from pipeline.errors import UserMistake, near
 from pipeline.records import EVERYTHING, Scope
 
 app = typer.Typer(
@@ -36,6 +37,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+BENCHMARKS = ("encode",)
 
 CollectionArgument = Annotated[str, typer.Argument(help="A collection's name, or its TOML file.")]
 SpaceArgument = Annotated[str, typer.Argument(help="collection/space or collection/space/vN.")]
@@ -170,15 +173,32 @@ def rejects(name: SpaceArgument, as_json: JsonOption = False) -> None:
 def verify(
     name: SpaceArgument,
     repair: Annotated[bool, typer.Option(help="Rebuild the LanceDB table.")] = False,
+    canary: Annotated[bool, typer.Option("--canary", help="Load the encoder and try it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check manifest, checksums, contract, vectors, and that LanceDB holds the same rows."""
     from pipeline.verify import verify_space
 
-    answer = verify_space(_store(), name, repair=repair)
+    answer = verify_space(_store(), name, repair=repair, canary=canary)
     _answer(answer, as_json, tables.verification)
     if not answer["ok"]:
         raise typer.Exit(1)
+
+
+@app.command()
+def quantise(
+    collection: CollectionArgument,
+    to: Annotated[Path, typer.Option(help="A new folder for the int8 model.")],
+    space: Annotated[str, typer.Option(help="The space whose encoder and items to take.")],
+    as_json: JsonOption = False,
+) -> None:
+    """An int8 model of a space's encoder: faster on a CPU, other vectors, a new version."""
+    from pipeline.quantise import quantise_space
+
+    found = find_collection(collection)
+    answer = quantise_space(found, found.find_space(*_versioned(space)), to)
+    _answer(answer, as_json, tables.quantised)
+    _tell(f"use it in a version of its own: encoder = {answer['folder']!r}")
 
 
 @app.command()
@@ -195,6 +215,22 @@ def demo(
     reports = run_demo(folder, photos)
     if as_json:
         _answer(reports, as_json, tables.reports)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(help="encode; its own options follow.")],
+) -> None:
+    """Measure against what people would use instead: `bench encode text`, `… image`."""
+    script = Path(__file__).parents[1] / "benchmarks" / f"{what}.py"
+    if what not in BENCHMARKS or not script.is_file():
+        raise UserMistake(
+            f"there is no benchmark {what!r}" + near(what, BENCHMARKS),
+            do="Benchmarks stand in the source repository, in benchmarks/; run it from there.",
+        )
+    done = subprocess.run([sys.executable, str(script), *context.args], check=False)  # noqa: S603
+    raise typer.Exit(done.returncode)
 
 
 @app.command(hidden=True)

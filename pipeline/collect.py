@@ -91,7 +91,7 @@ def collect(
 ) -> Collected:
     """Rows for every `encode` and `reuse` of the plan whose content has a vector.
 
-    items: `id`, `partition`, `source_uri`, `row_digest` and metadata of the plan's items.
+    items: `contract.item_columns` of the plan's items.
     Raises ContractBroken where an item has neither vector nor reason, Conflict where a shard
     is gone.
     """
@@ -130,8 +130,8 @@ def _rows(
     failures = {row["id"]: failed[row["digest"]] for row in bad}
     chosen = chosen.filter(good)
     there = pc.index_in(chosen["id"], value_set=items["id"].combine_chunks())
-    rows = items.select(["id", "partition", "source_uri", "row_digest", *contract.metadata])
-    rows = rows.take(there).append_column("content_digest", chosen["digest"]).combine_chunks()
+    rows = items.select(contract.item_columns).take(there)
+    rows = rows.append_column("content_digest", chosen["digest"]).combine_chunks()
     at = np.array([slots.at[digest] for digest in chosen["digest"].to_pylist()], np.int64)
     return Collected(rows, at, slots, failures)
 

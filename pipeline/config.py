@@ -40,12 +40,16 @@ RESERVED = frozenset(
     {
         *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
         *("encoded_at", "run", "digest", "locator", "similarity", "found"),
-        *("tokens_used", "tokens_total", "truncated"),
+        *("tokens_used", "tokens_total", "truncated", "text_rules"),
         *("image_format", "image_mode", "image_width", "image_height"),
         *("image_orientation", "image_frames", "image_rules"),
     }
 )
 """Columns of our own, in a release or in a run's files."""
+
+
+PASSAGE_COLUMNS = frozenset({"item", "passage", "passage_start", "passage_end"})
+"""Columns of our own where a space has `overflow = "rows"`."""
 
 
 class _Section(BaseModel):
@@ -209,6 +213,13 @@ class Collection(_Section):
         if len({(space.name, space.version) for space in value}) < len(value):
             raise ValueError("two spaces share a name and a version")
         return value
+
+    @model_validator(mode="after")
+    def _columns(self) -> Collection:
+        clash = sorted(PASSAGE_COLUMNS & self.source.metadata.keys())
+        if clash and any(space.overflow == "rows" for space in self.space):
+            raise ValueError(f'`overflow = "rows"` makes these columns: {", ".join(clash)}')
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from encoders.spec import EncoderSpec, differences
 from pipeline.errors import ContractBroken, NotPublished
-from pipeline.records import COLUMN_TYPES, fact_fields, vector_type
+from pipeline.records import COLUMN_TYPES, fact_fields, passage_fields, vector_type
 from pipeline.store import Store
 
 METADATA_KEY = b"commonspace"
@@ -77,12 +77,24 @@ class Contract:
         return (json.dumps(asdict(self), sort_keys=True, indent=1) + "\n").encode()
 
     @property
+    def item_column(self) -> str:
+        """The column that names a row's item: its `id`, unless rows are passages."""
+        return "item" if passage_fields(self.spec) else "id"
+
+    @property
+    def item_columns(self) -> list[str]:
+        """The columns a row has from its item and its place there, not from its content."""
+        places = [field.name for field in passage_fields(self.spec)]
+        return ["id", "partition", "source_uri", "row_digest", *places, *self.metadata]
+
+    @property
     def schema(self) -> pa.Schema:
         """The columns of every part and of the LanceDB table, the contract in the metadata."""
         return pa.schema(
             [
                 pa.field("id", pa.string(), nullable=False),
                 pa.field("vector", vector_type(self.spec), nullable=False),
+                *passage_fields(self.spec),
                 *(pa.field(name, COLUMN_TYPES[kind]) for name, kind in self.metadata.items()),
                 *fact_fields(self.spec),
                 pa.field("partition", pa.string()),

@@ -6,9 +6,11 @@ whichever run, retry or twin of a task asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -42,6 +44,7 @@ def encode_shard(
 ) -> pa.Table:
     """Encode `work` (`id`, `digest`, `locator`) into the rows of one shard.
 
+    Where rows are passages, `passage_start` and `passage_end` say what to encode of a text.
     The next window is loaded while this one is encoded; memory holds two windows and the
     shard's vectors. Raises ContractBroken where the encoder breaks its protocol.
     """
@@ -60,18 +63,28 @@ def _load(
     work: pa.Table, collection: Collection, space: SpaceSection, source: Source
 ) -> Iterator[Loaded]:
     """Each planned item's content; one that is no longer what was planned is a failure."""
-    ids, digests = work["id"].to_pylist(), work["digest"].to_pylist()
-    records = source.load(work["locator"].to_pylist())
-    for item, digest, record in zip(ids, digests, records, strict=True):
-        content = (
+    # The passages of an item follow each other: its record is loaded once for all of them.
+    groups = [list(rows) for _, rows in groupby(work.to_pylist(), itemgetter("locator"))]
+    records = source.load([rows[0]["locator"] for rows in groups])
+    for rows, record in zip(groups, records, strict=True):
+        whole = (
             record.failure
             if isinstance(record, Unreadable)
             else content_of(record, space, collection.source.image_root)
         )
-        if content is None or not _as_planned(content, digest):
-            message = "the source changed after it was pulled"
-            content = Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
-        yield item, digest, content
+        for row in rows:
+            yield row["id"], row["digest"], _planned(whole, row)
+
+
+def _planned(whole: Content | Failure | None, row: Mapping[str, Any]) -> Content | Failure:
+    """What the plan wants of a content, or why it is not what was planned any more."""
+    content = whole
+    if "passage_start" in row and not isinstance(whole, Failure | None):
+        content = whole[row["passage_start"] : row["passage_end"]]
+    if content is None or not _as_planned(content, row["digest"]):
+        message = "the source changed after it was pulled"
+        return Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
+    return content
 
 
 def _as_planned(content: Content | Failure, digest: str) -> bool:

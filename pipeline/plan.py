@@ -34,9 +34,10 @@ def make_plan(
 
     items: `id`, `digest`, `row_digest`, ids unique: what the source offers this space.
     published: `id`, `content_digest`, `row_digest`, `partition`: the current release.
+        Both have `item` too where rows are passages, which come and go with their item.
     known_rejects: `id`, `content_digest` of failures that retrying cannot help.
-    spared: ids that are not offered only because something passing went wrong.
-    lost: ids that are offered, but as records nobody can read.
+    spared: items that are not offered only because something passing went wrong.
+    lost: items that are offered, but as records nobody can read.
     """
     there = pc.index_in(items["id"], value_set=_one(published["id"]))
     same_content = _filled(pc.equal(items["digest"], _take(published["content_digest"], there)))
@@ -62,14 +63,19 @@ def make_plan(
 def _deletes(
     items: pa.Table, published: pa.Table, spared: pa.Array, lost: pa.Array, scope: Scope
 ) -> pa.Table:
-    """Published rows of the scope that are not offered; of a list of ids, only the lost ones."""
-    stays = pa.concat_arrays([_one(items["id"]), spared])
-    gone = pc.invert(pc.is_in(published["id"], value_set=stays))
+    """Published rows of the scope that are not offered; of a list of ids, only the lost ones.
+
+    A passage whose item is offered in other passages goes in any scope: the item is in it.
+    """
+    item = _items(published)
+    absent = pc.invert(pc.is_in(published["id"], value_set=_one(items["id"])))
+    gone = pc.invert(pc.is_in(item, value_set=spared))
     if scope.ids is not None:
-        gone = pc.and_(gone, pc.is_in(published["id"], value_set=lost))
+        gone = pc.and_(gone, pc.is_in(item, value_set=lost))
     elif scope.partition is not None:
         gone = pc.and_(gone, _filled(pc.equal(published["partition"], scope.partition)))
-    ids = published.filter(gone)["id"]
+    gone = pc.or_(gone, pc.is_in(item, value_set=_items(items)))
+    ids = published.filter(pc.and_(absent, gone))["id"]
     rows = {"id": ids, "action": pa.repeat("delete", len(ids))}
     nothing = pa.nulls(len(ids), pa.string())
     return _cast(pa.table({**rows, "digest": nothing, "shard": nothing}))
@@ -106,6 +112,11 @@ def _first_of_each(values: pa.ChunkedArray, among: pa.Array) -> pa.Array:
     marks = np.zeros(len(values), bool)
     marks[firsts.to_numpy()] = True
     return pa.array(marks)
+
+
+def _items(rows: pa.Table) -> pa.Array:
+    """The item of each row: the row's own id, unless rows are passages."""
+    return _one(rows["item"] if "item" in rows.column_names else rows["id"])
 
 
 def _pairs(ids: pa.ChunkedArray, digests: pa.ChunkedArray) -> pa.Array:

@@ -1,23 +1,26 @@
 """Pull: read the source once, give every item a digest for each space, lose nothing.
 
-Writes `items/NNNNN.parquet` and `pull-rejects.parquet` into the run's folder.
+Writes `items/NNNNN.parquet`, `passages/<space>/NNNNN.parquet` and `pull-rejects.parquet` into
+the run's folder.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
+from encoders import catalog
 from encoders.protocol import Failure, Reason
 from pipeline.config import Collection
 from pipeline.content import content_of, id_of, metadata_of
 from pipeline.errors import UserMistake, near
 from pipeline.parquet import table_bytes
+from pipeline.passages import PassageFiles, has_passages, passages_folder
 from pipeline.progress import Progress
 from pipeline.records import (
     EVERYTHING,
@@ -62,22 +65,37 @@ def pull(
     Raises SourceNotFound or UserMistake where the source is not there or a configured field
     stands in no record; `pull-rejects.parquet`, written last, is then missing.
     """
-    for stale in store.list(f"{folder}/items"):  # of an earlier try of the same run
-        store.delete(stale)
+    for part in ("items", "passages"):
+        for stale in store.list(f"{folder}/{part}"):  # of an earlier try of the same run
+            store.delete(stale)
     pulled = Pulled(run)
     rejects: list[dict[str, Any]] = []
     records = _in_scope(source.scan(scope), collection, scope)
-    chunks = _chunks(_items(records, collection, pulled, rejects, progress))
+    passages = _passages(collection, store, folder)
+    chunks = _chunks(_items(records, collection, pulled, rejects, progress, passages))
     schema = items_schema([space_key(s) for s in collection.space], collection.source.metadata)
     for number, chunk in enumerate(chunks):
         table = pa.Table.from_pylist(chunk, schema)
         store.replace(f"{folder}/items/{number:05}.parquet", table_bytes(table))
+    for files in passages.values():
+        files.write()
     if scope == EVERYTHING:  # a few ids or one day may well lack an optional field
         _check_fields(collection, pulled)
     pulled.rejected = len(rejects)
     table = pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
     store.replace(f"{folder}/pull-rejects.parquet", table_bytes(table))
     return pulled
+
+
+def _passages(collection: Collection, store: Store, folder: str) -> dict[str, PassageFiles]:
+    """By space, where the passages of its texts go. Raises EncoderError."""
+    return {
+        space_key(space): PassageFiles(
+            store, passages_folder(folder, space), catalog.splitter(collection.reference(space))
+        )
+        for space in collection.space
+        if has_passages(space)
+    }
 
 
 def _in_scope(
@@ -101,6 +119,7 @@ def _items(
     pulled: Pulled,
     rejects: list[dict[str, Any]],
     progress: Progress,
+    passages: Mapping[str, PassageFiles],
 ) -> Iterator[dict[str, Any]]:
     for record in records:
         pulled.records += 1
@@ -123,6 +142,8 @@ def _items(
             else:
                 digest = None if content is None else digest_of(content)
                 item[f"digest:{space_key(space)}"] = digest
+                if isinstance(content, str) and space_key(space) in passages:
+                    passages[space_key(space)].add(item, content)
         pulled.items += 1
         yield item
 

@@ -25,9 +25,11 @@ from encoders import catalog
 from encoders.protocol import Encoder
 from encoders.reference import EncoderReference
 from encoders.spec import EncoderSpec, differences
+from pipeline.canary import published_canary
 from pipeline.collection_files import warehouse_address
 from pipeline.contract import Contract, SpaceName, bad_vectors, parse_name, stored_contract
 from pipeline.errors import ContractBroken, NotPublished, UserMistake, near
+from pipeline.flight import fly
 from pipeline.lance import check_table, connect, equals, open_table, readable, rows_of
 from pipeline.records import Current, Release
 from pipeline.releases import current, load_release, read_part, release_rejects, whole
@@ -209,7 +211,7 @@ class Space:
         return self._encode(query if query is not None else _image_bytes(image))
 
     def _require_modality(self, wanted: str) -> None:
-        if self.spec.modality != wanted:
+        if wanted not in (self.spec.modality, *self.spec.queries):
             raise UserMistake(
                 f"this is a space of {self.spec.modality}s: it cannot be searched by {wanted}",
                 item=self.name,
@@ -217,7 +219,7 @@ class Space:
 
     def _encode(self, content: str | bytes) -> NDArray[np.float32]:
         if self._encoder is None:
-            self._encoder = load_encoder(self.release, self._contract)
+            self._encoder = load_encoder(self._store, self._space, self.release, self._contract)
         encoded = self._encoder.encode([content], purpose="query")
         if encoded.failures:
             raise UserMistake(f"the query cannot be encoded: {encoded.failures[0].message}")
@@ -237,8 +239,28 @@ def _image_bytes(image: bytes | str | Path | None) -> bytes:
         raise UserMistake(f"cannot be read: {error.strerror}", item=str(image)) from error
 
 
-def load_encoder(release: Release, contract: Contract) -> Encoder:
-    """The encoder that made the release, proved by its fingerprint. Raises ContractBroken."""
+def load_encoder(
+    store: LocalStore, name: SpaceName, release: Release, contract: Contract
+) -> Encoder:
+    """The encoder that made the release, proved by its fingerprint and by the space's canary.
+
+    A space that was published before there were canaries has none: its fingerprint alone counts.
+    Raises ContractBroken.
+    """
+    canary = published_canary(store, name, contract, release.canary)
+    encoder = unproved_encoder(release, contract)
+    if canary is not None and not (flight := fly(canary, encoder)).ok:
+        raise ContractBroken(
+            flight.what,
+            item=str(name),
+            retry=flight.retry,
+            do=f"{flight.do}\n  Search by vector or id works without the encoder.",
+        )
+    return encoder
+
+
+def unproved_encoder(release: Release, contract: Contract) -> Encoder:
+    """The encoder of the release's fingerprint. Raises ContractBroken."""
     reference = EncoderReference.from_json(release.encoder)
     spec = catalog.describe(reference)
     if spec.fingerprint != contract.fingerprint:

@@ -73,7 +73,8 @@ class Ledger:
     """The account of one run over one space: every offered item in exactly one state.
 
     deleted and absent are counted beside: rows that left the release, and items that carry
-    no content for this space at all.
+    no content for this space at all. Where a text has a row for each passage, what is offered
+    are its passages, and the text itself where it could not be read.
     """
 
     offered: int = 0
@@ -98,7 +99,8 @@ class Gate:
 
     name: str
     ok: bool
-    value: float
+    value: float | None
+    """None where there was nothing to look at."""
     limit: float
     message: str = ""
 
@@ -144,6 +146,8 @@ class Release:
     items_per_second: float | None = None
     """Of the encoding that made it; what the next plan's estimate rests on."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    canary: str | None = None
+    """sha256 of the space's canary.parquet; None where there was none yet."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -242,6 +246,24 @@ REJECTS_SCHEMA = pa.schema(
 def fact_fields(spec: EncoderSpec) -> list[pa.Field]:
     """The truth columns of a space, by its modality."""
     return [pa.field(name, _FACT_TYPES[kind]) for name, kind in FACTS[spec.modality].items()]
+
+
+PASSAGE_FIELDS = [
+    pa.field("item", pa.string(), nullable=False),
+    pa.field("passage", pa.int32(), nullable=False),
+    pa.field("passage_start", pa.int32(), nullable=False),
+    pa.field("passage_end", pa.int32(), nullable=False),
+]
+"""Which item a passage is of, its number from 0, and where it stands in the item's text.
+
+The text is what `content_of` gives: the space's fields joined by line breaks, in NFC. The
+passage is `text[passage_start:passage_end]` in Python: characters are Unicode code points.
+"""
+
+
+def passage_fields(spec: EncoderSpec) -> list[pa.Field]:
+    """The passage columns of a space, none unless its rows are passages."""
+    return PASSAGE_FIELDS if spec.overflow == "rows" else []
 
 
 def vector_type(spec: EncoderSpec) -> pa.DataType:

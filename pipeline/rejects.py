@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.protocol import Failure, Reason
-from pipeline.records import Plan, Release, Scope, reject, space_key
+from pipeline.config import SpaceSection
+from pipeline.passages import has_passages, item_of
+from pipeline.records import Plan, Release, reject, space_key
 from pipeline.releases import release_rejects
 from pipeline.store import Store
-from pipeline.workspace import Work, pull_rejects, read_items
+from pipeline.workspace import Work, offered, pull_rejects
 
 
 def known_rejects(store: Store, base: Release | None, *, retry: bool) -> pa.Table:
@@ -38,30 +40,36 @@ def lost_for_good(pull_rejects: pa.Table) -> pa.Array:
     return pull_rejects.filter(lasting)["id"].combine_chunks().drop_null()
 
 
-def carried_rejects(store: Store, base: Release | None, scope: Scope) -> int:
+def carried_rejects(work: Work) -> int:
     """How many rejects of the base release the scope does not touch."""
-    rows = release_rejects(store, base).to_pylist()
-    return sum(not _inside(row, scope) for row in rows)
+    rows = release_rejects(work.run.store, work.base).to_pylist()
+    return sum(not _inside(row, work) for row in rows)
+
+
+def rejected_item(row: Mapping[str, Any], space: SpaceSection) -> str | None:
+    """The item that a reject is or is a passage of: only `encode` knows an item by its passages."""
+    passage = has_passages(space) and row["stage"] == "encode"
+    return item_of(row["id"]) if passage else row["id"]
 
 
 def release_reject_rows(
     work: Work, plan: Plan, failures: Mapping[str, Failure], old: pa.Table
 ) -> list[dict[str, Any]]:
     """Every reject of the next release: carried, known, pulled and newly failed ones."""
-    scope, before = work.run.scope, old.to_pylist()
+    before = old.to_pylist()
     known = {(r["id"], r["digest"]) for r in plan.of("reject").select(["id", "digest"]).to_pylist()}
-    there = plan.of("encode", "reuse", "keep")["id"].to_pylist()
-    healed = set(there) - failures.keys()
+    beside = offered(work, ["partition", "source_uri"])[0]
+    there = set(beside[work.contract.item_column].to_pylist())
     rows = [
         row
         for row in before
-        if (not _inside(row, scope) and row["id"] not in healed)
+        if (not _inside(row, work) and rejected_item(row, work.space) not in there)
         or (row["id"], row["content_digest"]) in known
     ]
     rows += pull_rejects(work).to_pylist()
     planned = plan.of("encode", "reuse").select(["id", "digest"]).to_pylist()
     digests = {row["id"]: row["digest"] for row in planned if row["id"] in failures}
-    beside = read_items(work.run, ["id", "partition", "source_uri"])
+    beside = beside.select(["id", "partition", "source_uri"])
     for row in beside.filter(pc.is_in(beside["id"], pa.array(digests, pa.string()))).to_pylist():
         rows.append(
             reject(
@@ -72,7 +80,8 @@ def release_reject_rows(
     return rows
 
 
-def _inside(row: Mapping[str, Any], scope: Scope) -> bool:
+def _inside(row: Mapping[str, Any], work: Work) -> bool:
+    scope = work.run.scope
     if scope.ids is not None:
-        return row["id"] in scope.ids
+        return rejected_item(row, work.space) in scope.ids
     return scope.partition is None or row["partition"] == scope.partition

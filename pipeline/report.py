@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pipeline.records import Part, Release
 from pipeline.releases import current, load_release
 from pipeline.validate import Verdict
+from pipeline.versions import installed_versions
 from pipeline.workspace import Work, encode_notes, peak_rss
 
 
@@ -26,7 +25,12 @@ def about(work: Work) -> dict[str, Any]:
 
 
 def draft_release(
-    work: Work, verdict: Verdict, parts: tuple[Part, ...], rejects: Any, state: str
+    work: Work,
+    verdict: Verdict,
+    parts: tuple[Part, ...],
+    rejects: Any,
+    state: str,
+    canary: str | None,
 ) -> Release:
     """The next release of the space, yet without a number."""
     encodes = [work.noted(file) for file in encode_notes(work)]
@@ -48,7 +52,8 @@ def draft_release(
         ledger=asdict(verdict.ledger),
         gates=tuple(asdict(gate) for gate in verdict.gates),
         items_per_second=sum(e["items"] for e in encodes) / seconds if seconds else _pace(work),
-        versions=_versions(),
+        versions=installed_versions(),
+        canary=canary,
     )
 
 
@@ -105,13 +110,3 @@ def _state(work: Work, number: int, promotion: dict[str, Any]) -> str:
         return "promoted"
     pointer = current(work.run.store, work.name)
     return "unchanged" if pointer and pointer.release == number else "candidate"
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("commonspace", "pyarrow", "lancedb", "torch", "sentence-transformers"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found

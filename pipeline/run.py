@@ -16,6 +16,7 @@ from pipeline.config import Collection, SpaceSection
 from pipeline.contract import SpaceName
 from pipeline.errors import CommonspaceError, Conflict
 from pipeline.records import Release, Scope
+from pipeline.rejects import rejected_item
 from pipeline.releases import current, load_release, release_rejects
 from pipeline.report import report_stage
 from pipeline.stages import (
@@ -84,7 +85,8 @@ def rejected_ids(store: LocalStore, collection: Collection, spaces: list[SpaceSe
         pointer = current(store, name)
         if pointer:
             rejects = release_rejects(store, load_release(store, name, pointer.release))
-            found.update(item for item in rejects["id"].to_pylist() if item is not None)
+            items = (rejected_item(row, space) for row in rejects.to_pylist())
+            found.update(item for item in items if item is not None)
     return Scope(ids=frozenset(found))
 
 
@@ -135,8 +137,11 @@ def forget_old_runs(run: Run) -> None:
     store, folder = run.store, f".runs/{run.collection.name}"
     keys = store.list(folder)
     stale = time.time() - DAYS_KEPT * 86_400
-    for key in keys:
-        if key.startswith(f"{folder}/shards/") and store.modified(key) < stale:
+    shards = [key for key in keys if key.startswith(f"{folder}/shards/")]
+    fresh = {key.rpartition("/")[0] for key in shards if store.modified(key) >= stale}
+    for key in shards:  # a canary stays as long as a shard that was encoded under it
+        place, _, file = key.rpartition("/")
+        if store.modified(key) < stale and not (file == "canary.parquet" and place in fresh):
             store.delete(key)
     runs: dict[str, list[str]] = {}
     for key in keys:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -14,10 +15,12 @@ import pyarrow.compute as pc
 
 from encoders import catalog
 from encoders.protocol import Encoder
+from pipeline.canary import publish_canary
 from pipeline.collect import collect
 from pipeline.contract import Contract, agree
 from pipeline.encode import encode_shard
-from pipeline.errors import Conflict, UserMistake
+from pipeline.errors import Conflict, GateRefused, UserMistake
+from pipeline.flight import canary_gate, prove
 from pipeline.index import bring_to, upkeep
 from pipeline.parquet import table_bytes
 from pipeline.plan import make_plan
@@ -40,10 +43,11 @@ from pipeline.validate import Verdict, told_rejects, validate
 from pipeline.workspace import (
     Run,
     Work,
+    canary_notes,
+    encode_notes,
     offered,
     peak_rss,
     pull_rejects,
-    read_items,
     read_plan,
     timer,
 )
@@ -77,9 +81,9 @@ def plan_stage(work: Work) -> dict[str, Any]:
         pointer = current(store, work.name)
         base = load_release(store, work.name, pointer.release) if pointer else None
         published = _published(store, base, work.contract)
-        items, absent = offered(work)
+        items, absent = offered(work, ["row_digest"])
         plan = make_plan(
-            items.select(["id", "digest", "row_digest"]),
+            items,
             published,
             known_rejects(store, base, retry=run.retry_rejects),
             spared=spared(pull_rejects(work)),
@@ -127,17 +131,21 @@ def is_stale(work: Work) -> bool:
 
 
 def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = None) -> list[str]:
-    """Encode those of the plan's shards that no run has finished yet; returns their keys."""
+    """Encode those of the plan's shards that no run has finished yet; returns their keys.
+
+    Raises GateRefused, before the first one, where the canary shows that the encoder has changed.
+    """
     run = work.run
     todo = [key for key in shards if work.finished_shard(key) is None]
     if not todo:
         return []
     encoder = encoder or catalog.load(run.collection.reference(work.space))
+    _prove(work, encoder)
     plan, source = read_plan(work), open_source(run.collection)
     planned = plan.table.filter(pc.is_in(plan.table["shard"], value_set=pa.array(todo)))
-    locators = read_items(run, ["id", "locator"])
-    at = pc.index_in(planned["id"], value_set=locators["id"].combine_chunks())
-    planned = planned.append_column("locator", locators["locator"].take(at))
+    places, _ = offered(work, ["locator"])
+    at = pc.index_in(planned["id"], value_set=places["id"].combine_chunks())
+    planned = places.take(at).append_column("shard", planned["shard"])
     with run.progress(f"{work.name}: encode", planned.num_rows) as progress:
         for key in todo:
             rows = planned.filter(pc.equal(planned["shard"], key))
@@ -149,6 +157,20 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
             note = {"items": rows.num_rows, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
             work.note(f"encode-{key}.json", {**note, "device": encoder.device})
     return todo
+
+
+def _prove(work: Work, encoder: Encoder) -> None:
+    pinned = work.base.canary if work.base else None
+    store, run = work.run.store, work.run.id
+    flight = prove(store, work.name, work.contract, encoder, run=run, pinned=pinned)
+    work.note(f"canary-{secrets.token_hex(4)}.json", flight.to_json())
+    if not flight.ok:
+        raise GateRefused(
+            f"gate canary refused: {flight.what} (device {flight.device})",
+            item=str(work.name),
+            retry=flight.retry,
+            do=f"{flight.do}\n  Nothing was encoded; what was served before is served still.",
+        )
 
 
 def _keep_shard(work: Work, key: str, made: pa.Table) -> None:
@@ -165,8 +187,9 @@ def validate_stage(work: Work) -> Verdict:
     planned, store = work.noted("plan.json"), work.run.store
     published = _published(store, work.base, work.contract)
     scope = work.run.scope
-    touched = published.filter(_in_scope(published, scope)).num_rows
-    carried = carried_rejects(store, work.base, scope)
+    touched = published.filter(_in_scope(published, scope, work.contract)).num_rows
+    carried = carried_rejects(work)
+    flights = [work.noted(file) for file in canary_notes(work)]
     with timer() as seconds:
         verdict = validate(
             read_plan(work),
@@ -181,6 +204,7 @@ def validate_stage(work: Work) -> Verdict:
             store,
             untouched=published.num_rows - touched + carried,
             carried=carried,
+            canary=canary_gate(flights, len(encode_notes(work)), work.spec),
         )
     gates = [gate.to_json() for gate in verdict.gates]
     work.note(
@@ -204,7 +228,8 @@ def publish_stage(work: Work) -> Release:
     agree(store, work.name, work.contract)
     with timer() as seconds:
         plan = read_plan(work)
-        items, _ = offered(work, every_column=True)
+        own = [*work.contract.metadata, "partition", "source_uri", "row_digest"]
+        items, _ = offered(work, own)
         collected = collect(store, work.contract, plan, items, base, work.shard_files)
         _check_verdict(work, verdict, plan, len(collected.failures))
         lasting = [item for item, why in collected.failures.items() if not why.retryable]
@@ -223,7 +248,10 @@ def publish_stage(work: Work) -> Release:
         if release is None:
             store.create(work.name.key("spec.json"), work.contract.to_bytes())
             agree(store, work.name, work.contract)
-            release = commit(store, work.name, draft_release(work, verdict, parts, rejects, state))
+            canary = base.canary if base else None
+            canary = canary or publish_canary(store, work.name, work.contract)
+            draft = draft_release(work, verdict, parts, rejects, state, canary)
+            release = commit(store, work.name, draft)
     work.note("publish.json", {"release": release.number, "seconds": seconds()})
     return release
 
@@ -267,9 +295,10 @@ def _promote(work: Work, release: Release, key: str) -> bool:
     return moved
 
 
-def _in_scope(published: pa.Table, scope: Scope) -> pa.Array:
+def _in_scope(published: pa.Table, scope: Scope, contract: Contract) -> pa.Array:
     if scope.ids is not None:
-        return pc.is_in(published["id"], value_set=pa.array(scope.ids, pa.string()))
+        items = published[contract.item_column]
+        return pc.is_in(items, value_set=pa.array(scope.ids, pa.string()))
     if scope.partition is not None:
         return pc.fill_null(pc.equal(published["partition"], scope.partition), False)
     return pa.array([True] * published.num_rows, pa.bool_())
@@ -277,6 +306,7 @@ def _in_scope(published: pa.Table, scope: Scope) -> pa.Array:
 
 def _published(store: LocalStore, base: Release | None, contract: Contract) -> pa.Table:
     columns = ["id", "content_digest", "row_digest", "partition"]
+    columns += [contract.item_column] if contract.item_column != "id" else []
     schema = pa.schema([contract.schema.field(name) for name in columns])
     rows = release_rows(store, base, contract, columns) if base else iter(())
     return whole((table.select(columns).cast(schema) for table in rows), schema)

@@ -21,6 +21,21 @@ WIDE = 120
 CELL = 100
 
 
+def quantised(answer: Answer) -> None:
+    """How near an int8 model comes to the one it was made from."""
+    table = _table("int8 of", "compared", "cosine", "lowest", "same neighbours", "times as fast")
+    same = answer["neighbours"]
+    table.add_row(
+        answer["encoder"],
+        f"{answer['items']:,}",
+        f"{answer['cosine_mean']:.4f}",
+        f"{answer['cosine_min']:.4f}",
+        f"{same:.1%}" if same is not None else "too few",
+        f"{answer['times_as_fast']:.1f}",
+    )
+    console.print(table)
+
+
 def plans(values: Sequence[Answer]) -> None:
     """What a run would do, a line a space."""
     table = _table("space", "encode", "reuse", "keep", "reject", "delete", "estimate")
@@ -134,12 +149,22 @@ def verification(value: Answer) -> None:
         f"{value['space']} release {value['release']}: {value['rows']:,} rows in "
         f"{value['parts']} parts, LanceDB version {value['table_version']}"
     )
+    console.print(_canary(value["canary"]))
     for problem in value["problems"]:
         console.print(Text(f"  WRONG  {problem}", style="bold red"))
     if value["repaired"]:
         console.print("  the LanceDB table was rebuilt from Parquet")
     if value["ok"]:
         console.print("  whole: manifest, checksums, contract, vectors, and LanceDB agree")
+
+
+def _canary(value: Answer | None) -> str:
+    if value is None:
+        return "  no canary: nothing says whether its encoder still makes the same vectors"
+    if value["largest_angle"] is None:
+        return f"  canary of run {value['run']}: there; --canary tries the encoder"
+    angle, limit = value["largest_angle"], value["tolerance"]
+    return f"  canary: largest angle {angle:.3g} rad (tolerance {limit:g}) on {value['device']}"
 
 
 def _vector(values: Sequence[float] | None) -> str | None:

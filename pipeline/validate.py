@@ -62,6 +62,7 @@ def validate(
     *,
     untouched: int,
     carried: int,
+    canary: Gate,
 ) -> Verdict:
     """Count every item's state and hold the gates against it.
 
@@ -70,6 +71,7 @@ def validate(
     untouched: items of that release outside the run's scope, `carried` rejects among them.
     published_ids: those of the release the plan was made from; published_in_scope: how many
         of its rows the run may delete.
+    canary: the gate that was held before anything was encoded.
     """
     failed, lasting = [_NONE], [_NONE]
     rejects = pull_rejects.to_pylist()
@@ -110,7 +112,7 @@ def validate(
         absent=absent,
     )
     gates = _gates(ledger, vectors, bad, published_in_scope, untouched, carried, limits)
-    return Verdict(ledger, gates, tuple(told_rejects(rejects)))
+    return Verdict(ledger, (*gates, canary), tuple(told_rejects(rejects)))
 
 
 def told_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,28 +10,35 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.canary import published_canary
 from pipeline.contract import Contract, SpaceName, bad_vectors, check_schema, stored_contract
 from pipeline.errors import CommonspaceError, NotPublished
+from pipeline.flight import fly
 from pipeline.index import refill, same_rows
 from pipeline.lance import check_table, connect, open_table, rows_of
-from pipeline.read import open_space
+from pipeline.read import open_space, unproved_encoder
 from pipeline.records import Current, Release
 from pipeline.releases import current, read_part
 from pipeline.store import LocalStore
 
 
-def verify_space(store: LocalStore, name: str, *, repair: bool = False) -> dict[str, Any]:
+def verify_space(
+    store: LocalStore, name: str, *, repair: bool = False, canary: bool = False
+) -> dict[str, Any]:
     """Check the current release of a space against all that is known of it.
 
     Manifest checksum, every part's checksum, schema, contract, row count, unique ids, vectors;
-    then LanceDB, row for row and bit for bit. `repair` rebuilds the table from Parquet where
-    only the table is wrong. Raises NotPublished.
+    the canary's file; then LanceDB, row for row and bit for bit. `repair` rebuilds the table
+    from Parquet where only the table is wrong; a canary is never made anew. `canary` loads the
+    encoder and compares its vectors of the probes. Raises NotPublished.
     """
     space = open_space(name, warehouse=str(store.root))
     full = SpaceName(*_split(space.name))
     contract, pointer = stored_contract(store, full), current(store, full)
     if contract is None or pointer is None:
         raise NotPublished("nothing was promoted", item=name)
+    # First, while LanceDB has no threads yet: a model may be converted in a child process.
+    told, canary_problems = _check_canary(store, full, contract, space.release, flown=canary)
     problems = _check_parts(store, space.release, contract) + _check_rejects(store, space.release)
     table_problems = [] if problems else _check_table(store, full, contract, space.release, pointer)
     repaired = False
@@ -45,9 +52,10 @@ def verify_space(store: LocalStore, name: str, *, repair: bool = False) -> dict[
         "rows": space.release.rows,
         "parts": len(space.release.parts),
         "table_version": pointer.table_version,
-        "problems": problems + table_problems,
+        "canary": told,
+        "problems": problems + table_problems + canary_problems,
         "repaired": repaired,
-        "ok": not (problems or table_problems),
+        "ok": not (problems or table_problems or canary_problems),
     }
 
 
@@ -80,6 +88,34 @@ def _check_rejects(store: LocalStore, release: Release) -> list[str]:
     if data is None or hashlib.sha256(data).hexdigest() != release.rejects["sha256"]:
         return [f"{release.rejects['key']}: is missing or not the file that was published"]
     return []
+
+
+def _check_canary(
+    store: LocalStore, name: SpaceName, contract: Contract, release: Release, *, flown: bool
+) -> tuple[dict[str, Any] | None, list[str]]:
+    """What there is of the canary, and what is wrong with it or with the encoder."""
+    try:
+        canary = published_canary(store, name, contract, release.canary)
+    except CommonspaceError as error:
+        return None, [f"{error.item}: {error.what}. {error.do} --repair makes no new one."]
+    if canary is None:
+        return None, []
+    told = {
+        "run": canary.origin["run"],
+        "probes": len(canary.probes),
+        "without_vector": sum(reason is not None for reason in canary.reasons),
+        "tolerance": contract.spec.tolerance,
+        "largest_angle": None,
+        "device": None,
+    }
+    if not flown:
+        return told, []
+    try:
+        flight = fly(canary, unproved_encoder(release, contract))
+    except CommonspaceError as error:
+        return told, [f"the canary cannot be flown: {error}"]
+    told |= {"largest_angle": flight.angle, "device": flight.device}
+    return told, [] if flight.ok else [f"{flight.what}. {flight.do}"]
 
 
 def _check_table(

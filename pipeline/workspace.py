@@ -1,7 +1,7 @@
 """A run's folder: what one stage leaves there for the next.
 
-.runs/<collection>/<run>/run.json  items/  pull-rejects.parquet
-.runs/<collection>/<run>/<space>-vN/plan.parquet  plan.json  encode-*.json  verdict.json …
+.runs/<collection>/<run>/run.json  items/  passages/  pull-rejects.parquet
+.runs/<collection>/<run>/<space>-vN/plan.parquet  plan.json  canary-*.json  encode-*.json …
 .runs/<collection>/shards/<space>-vN-<fingerprint>/<shard>.parquet
 """
 
@@ -11,7 +11,7 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from pipeline.config import Collection, SpaceSection
 from pipeline.contract import Contract, SpaceName
 from pipeline.errors import Conflict, UserMistake
 from pipeline.parquet import read_table
+from pipeline.passages import has_passages, passages_folder, read_passages, with_items
 from pipeline.progress import Progress
 from pipeline.records import EVERYTHING, PLAN_SCHEMA, Plan, Release, Scope, items_schema, space_key
 from pipeline.releases import load_release
@@ -153,14 +154,22 @@ def read_items(run: Run, columns: list[str] | None = None) -> pa.Table:
     return empty.select(columns) if columns else empty
 
 
-def offered(work: Work, *, every_column: bool = False) -> tuple[pa.Table, int]:
-    """The items that carry content for the space, with `digest`; and how many carry none."""
+def offered(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
+    """The items that carry content for the space, and how many carry none.
+
+    They have `id`, `digest` and those of their `columns` that are asked for; where the space
+    has passages, these are the rows, with PASSAGES_SCHEMA beside.
+    """
     digest = f"digest:{space_key(work.space)}"
-    items = read_items(work.run, None if every_column else ["id", "row_digest", digest])
+    items = read_items(work.run, ["id", digest, *columns])
     items = items.rename_columns(["digest" if n == digest else n for n in items.column_names])
     there = items.filter(pc.is_valid(items["digest"]))
     refused = pull_rejects(work, own=True).num_rows
-    return there, items.num_rows - there.num_rows - refused
+    absent = items.num_rows - there.num_rows - refused
+    if has_passages(work.space):
+        folder = passages_folder(work.run.folder, work.space)
+        there = with_items(read_passages(work.run.store, folder), there)
+    return there, absent
 
 
 def pull_rejects(work: Work, *, own: bool = False) -> pa.Table:
@@ -185,8 +194,17 @@ def read_plan(work: Work) -> Plan:
 
 def encode_notes(work: Work) -> list[str]:
     """The notes of the shards that this run has encoded itself."""
+    return _notes(work, "encode-")
+
+
+def canary_notes(work: Work) -> list[str]:
+    """The notes of the canary's flights in this run, one a process that encoded."""
+    return _notes(work, "canary-")
+
+
+def _notes(work: Work, prefix: str) -> list[str]:
     names = (key.rpartition("/")[2] for key in work.run.store.list(work.path("")))
-    return [name for name in names if name.startswith("encode-")]
+    return [name for name in names if name.startswith(prefix)]
 
 
 @contextmanager

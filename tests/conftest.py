@@ -14,3 +14,38 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip(f"no real data at {path}; set COMMONSPACE_SHARED")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP model of random weights as sentence-transformers saves it: images of 32 pixels.
+
+    Its tokenizer knows single characters only.
+    """
+    transformers = pytest.importorskip("transformers")
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    import torch
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    letters = sorted(ByteLevel.alphabet())
+    words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {word: number for number, word in enumerate(words)}
+    tokenizer = transformers.CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=77)
+    processor = transformers.CLIPImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    tower = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+             "num_attention_heads": 4}  # fmt: skip
+    ends = {"bos_token_id": len(words) - 2, "eos_token_id": len(words) - 1}
+    config = transformers.CLIPConfig(
+        text_config={**tower, **ends, "vocab_size": len(words)},
+        vision_config={**tower, "image_size": 32, "patch_size": 8},
+        projection_dim=32,
+    )
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("clip")
+    plain, saved = str(folder / "plain"), folder / "saved"
+    transformers.CLIPModel(config).save_pretrained(plain)
+    transformers.CLIPProcessor(processor, tokenizer).save_pretrained(plain)
+    sentence_transformers.SentenceTransformer(plain, device="cpu").save(str(saved))
+    return saved

@@ -18,22 +18,23 @@ MAY_NOT: dict[str, set[str]] = {
     "pipeline": {"dags", "airflow", *TORCH},
     "dags": {"lancedb", "pyarrow", "encoders", *TORCH},
 }
-OF_ENCODERS = {"spec", "protocol", "errors", "reference", "catalog"}
+OF_ENCODERS = {"spec", "protocol", "errors", "reference", "catalog", "angles"}
 """All that the pipeline may know of the encoders; what computes is reached through `catalog`."""
 
 LEVELS = [
     {"__main__"},
-    {"demo", "tasks"},
+    {"demo", "tasks", "quantise"},
     {"run"},
     {"verify", "catalogue", "stages", "report"},
     {"read", "rejects", "pull", "plan", "encode", "validate", "publish", "index"},
-    {"workspace", "collect", "samples", "tables", "lance"},
-    {"releases", "shards", "source"},
+    {"flight", "workspace", "collect", "samples", "tables", "lance"},
+    {"canary"},
+    {"releases", "shards", "source", "passages"},
     {"contract", "parquet", "progress", "content"},
     {"records", "store"},
     {"collection_files"},
     {"config"},
-    {"errors"},
+    {"errors", "versions"},
 ]
 SAME_LEVEL = {("read", "rejects"), ("stages", "report"), ("publish", "collect")}
 

@@ -14,9 +14,10 @@ from encoders.runtime import choose_device
 TORCH_FREE = [
     "catalog", "spec", "protocol", "errors", "reference", "hashed", "text_rules", "digest",
     "safetensors_file", "model_folder", "model_json", "module_list", "sentence_folder",
-    "image_rules", "image_to_rgb", "image_signatures", "resnet_weights", "length_batches",
-    "unit_rows", "ahead",
-    "runtime",
+    "image_rules", "image_to_rgb", "image_signatures", "pillow_memory", "image_batches",
+    "torchvision_names", "torchvision_spec", "torchvision_weights", "length_batches",
+    "unit_rows", "ahead", "passages",
+    "runtime", "clip_folder", "clip_preset", "model_files",
 ]  # fmt: skip
 
 
@@ -31,7 +32,9 @@ def test_every_module_is_torch_free_or_known_to_compute() -> None:
     import encoders
 
     modules = {path.stem for path in Path(encoders.__path__[0]).glob("*.py")} - {"__init__"}
-    computing = {"text", "text_tokens", "sentence_model", "image", "resnet_model"}
+    computing = {"text", "text_tokens", "sentence_model", "image", "image_crops", "image_graph"}
+    computing |= {"torchvision_encoder", "torchvision_network", "torchvision_state"}
+    computing |= {"clip", "clip_model", "clip_pixels"}
     assert modules - set(TORCH_FREE) == computing
 
 
@@ -40,7 +43,8 @@ def test_every_module_is_torch_free_or_known_to_compute() -> None:
     [
         (EncoderReference("torchvison/resnet50", "image"), "torchvision/resnet50"),
         (EncoderReference("resnet50", "image"), "torchvision/resnet50"),
-        (EncoderReference("torchvision/vgg16", "image", weights="untrained"), "no encoder"),
+        (EncoderReference("torchvision/vgg17", "image", weights="untrained"), "no encoder"),
+        (EncoderReference("torchvision/vgg17", "image", weights="untrained"), "vgg16"),
         (EncoderReference("hashed/many", "text"), "no encoder"),
         (EncoderReference("hashed/0", "text"), "dim must lie in"),
         (EncoderReference("hashed", "sound"), "not 'sound'"),
@@ -50,10 +54,6 @@ def test_every_module_is_torch_free_or_known_to_compute() -> None:
         (EncoderReference("torchvision/resnet18", "image", weights="best"), "IMAGENET1K_V1"),
         (EncoderReference("torchvision/resnet18", "image", weights="a.pth"), "absolute path"),
         (EncoderReference("torchvision/resnet18", "image", weights="/none.pth"), "no such"),
-        (
-            EncoderReference("torchvision/resnet18", "image", weights="untrained", layer="fc"),
-            "penultimate",
-        ),
         (EncoderReference("torchvision/resnet18", "image", weights="untrained", revision="a"), "r"),
         (EncoderReference("hashed", "text", weights="x"), "takes no weights"),
         (EncoderReference("owner/model", "text"), "40 hexadecimal digits"),
@@ -96,15 +96,15 @@ def test_files_replaced_while_loading_are_noticed(
     safetensors.save_file(models.resnet18().state_dict(), path)
     reference = EncoderReference("torchvision/resnet18", "image", weights=str(path))
 
-    from encoders import image
+    from encoders import torchvision_encoder
 
-    original = image.load_resnet
+    original = torchvision_encoder.load_network
 
     def replaced(*args: object) -> object:
         model = original(*args)  # type: ignore[arg-type]
         safetensors.save_file(models.resnet18().state_dict(), path)
         return model
 
-    monkeypatch.setattr(image, "load_resnet", replaced)
+    monkeypatch.setattr(torchvision_encoder, "load_network", replaced)
     with pytest.raises(WeightsRefused, match="changed while it was loaded"):
         load(reference)

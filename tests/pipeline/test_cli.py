@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -271,3 +272,26 @@ def test_narrow_terminals_get_whole_words(
     assert "5 offered, 5 encoded" in ran
     assert "things/text/v1" in shown
     assert "promoted" in shown
+
+
+def test_drift_is_said_plainly(
+    make_collection: Any, commonspace: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = [{"id": f"i{n}", "text": f"text {n}"} for n in range(6)]
+    make_collection(data[:5])
+    assert commonspace("run", "things").returncode == 0
+    assert "canary of run" in commonspace("verify", "things/text").stdout
+    assert "largest angle 0 rad" in commonspace("verify", "things/text", "--canary").stdout
+    # What a new library or processor may do: other numbers under the same names.
+    monkeypatch.setattr("encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
+    make_collection(data)
+    for command in (["run", "things"], ["search", "things/text", "text 3"]):
+        answer = commonspace(*command)
+        assert answer.returncode == 1
+        assert "makes other vectors than run" in answer.stderr
+        assert "version = 2" in answer.stderr
+        assert "Traceback" not in answer.stderr
+    answer = commonspace("verify", "things/text", "--canary")
+    assert answer.returncode == 1
+    assert "WRONG" in answer.stdout
+    assert json.loads(commonspace("show", "--json").stdout)[0]["release"] == 1

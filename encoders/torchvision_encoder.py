@@ -1,0 +1,89 @@
+"""A torchvision network, loaded: which engine runs it, and that it is the network described."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from encoders.angles import largest_angle
+from encoders.engine import Engine
+from encoders.errors import EncoderError, WeightsRefused
+from encoders.image import ImageEncoder
+from encoders.image_batches import ImageBatches
+from encoders.image_graph import ImageGraph
+from encoders.runtime import choose_engine, choose_threads
+from encoders.spec import EncoderSpec
+from encoders.torch_engine import TorchEngine
+from encoders.torchvision_network import load_network
+
+_CLOSE = 1e-4
+"""Radians between what PyTorch and a conversion of the same network may give; measured: 7e-6."""
+
+
+def network_graph(spec: EncoderSpec, weights: Path | None) -> ImageGraph:
+    """The network that `spec` describes, from crops to vectors, on the CPU in fp32.
+
+    Raises:
+        WeightsRefused: as `load_network`, or vectors of another dim, or none at all.
+        EncoderNotFound: as `load_network`.
+    """
+    crop = spec.preprocessing["crop"]
+    network = load_network(spec.architecture, spec.layer, spec.pooling, crop, weights)
+    return ImageGraph(network, spec.preprocessing).eval().requires_grad_(False)
+
+
+def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: str) -> ImageEncoder:
+    """Load the network for `device`; a CPU computes in fp32 whatever `spec.precision` is.
+
+    Raises:
+        WeightsRefused, EncoderNotFound: as `network_graph`.
+        EncoderError: OpenVINO is to run the network and cannot.
+    """
+    graph = network_graph(spec, weights)
+    probe = _probe(spec)
+    if device != "cpu":
+        graph = graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    exact = TorchEngine(graph, device)
+    expected = _vector(exact, probe, spec)
+    if choose_engine(device) == "openvino":
+        from encoders.openvino_convert import convert
+        from encoders.openvino_engine import OpenVinoEngine
+
+        network = convert(graph, (torch.from_numpy(np.concatenate([probe, probe])),))
+        engine = OpenVinoEngine(network, choose_threads())
+        _require_equal(_vector(engine, probe, spec), expected, spec)
+        return ImageEncoder(spec, engine, device)
+    if device == "cpu" or spec.precision == "fp32":
+        return ImageEncoder(spec, exact, device)
+    half = TorchEngine(graph, device, spec.precision)
+    return ImageEncoder(spec, half, device, exact=exact)
+
+
+def _probe(spec: EncoderSpec) -> np.ndarray:
+    """One crop of noise, (1, crop, crop, 3) uint8."""
+    side = spec.preprocessing["crop"]
+    return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+
+
+def _vector(engine: Engine, probe: np.ndarray, spec: EncoderSpec) -> np.ndarray:
+    ((_, vector),) = ImageBatches(engine, 1).run(probe)
+    if vector.shape != (1, spec.dim):
+        raise WeightsRefused(
+            f"makes {vector.shape[1]} dimensions, where {spec.dim} are described",
+            item=spec.label,
+        )
+    if not np.isfinite(vector).all():
+        raise WeightsRefused("makes vectors that are not finite", item=spec.label)
+    return vector
+
+
+def _require_equal(found: np.ndarray, expected: np.ndarray, spec: EncoderSpec) -> None:
+    angle = largest_angle(found, expected)
+    if not angle <= _CLOSE:
+        raise EncoderError(
+            f"OpenVINO's vectors lie {angle:.1e} rad from PyTorch's",
+            item=spec.label,
+            do="Set COMMONSPACE_ENGINE=torch: slower on a CPU.",
+        )
