@@ -6,33 +6,15 @@ imports what it needs only when called.
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
+from encoders.families import family_of
 from encoders.protocol import Content, Encoder
 from encoders.reference import EncoderReference
 from encoders.spec import EncoderSpec, Modality
-from encoders.torchvision_names import NETWORKS
-
-_KNOWN = ("hashed", *(f"torchvision/{name}" for name in NETWORKS))
-_ALWAYS = {"name", "modality"}
-_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-_HASHED_NAME = re.compile(r"hashed(/[0-9]{1,6})?")
-
-
-@dataclass(frozen=True)
-class _Family:
-    """How encoders of one kind are described and loaded, and which options they take."""
-
-    modalities: tuple[Modality, ...]
-    options: frozenset[str]
-    describe: Callable[[EncoderReference], EncoderSpec]
-    load: Callable[[EncoderReference, EncoderSpec], Encoder]
 
 
 def describe(reference: EncoderReference) -> EncoderSpec:
@@ -42,7 +24,7 @@ def describe(reference: EncoderReference) -> EncoderSpec:
         EncoderNotFound: no such encoder, revision, layer or file, or of another modality.
         WeightsRefused: the files are there but cut off, incomplete or unsafe.
     """
-    return _family(reference).describe(reference)
+    return family_of(reference).describe(reference)
 
 
 def load(reference: EncoderReference) -> Encoder:
@@ -52,7 +34,7 @@ def load(reference: EncoderReference) -> Encoder:
         EncoderNotFound, WeightsRefused: as `describe`, and where the weights do not fit.
         EncoderError: torch is missing or broken.
     """
-    family = _family(reference)
+    family = family_of(reference)
     spec = family.describe(reference)
     encoder = family.load(reference, spec)
     # Described once more: files replaced while they were being loaded are nobody's model.
@@ -132,152 +114,3 @@ def quantise(
         "calibrated_on": len(calibration),
         **compare(load(reference), load(made), compared),
     }
-
-
-def _family(reference: EncoderReference) -> _Family:
-    family = _named(reference)
-    if reference.modality not in family.modalities:
-        raise EncoderNotFound(
-            f"encodes {' or '.join(family.modalities)}, not {reference.modality!r}",
-            item=reference.name,
-        )
-    for option, value in reference.to_json().items():
-        if option not in _ALWAYS and value is not None and option not in family.options:
-            raise EncoderNotFound(
-                f"takes no {option}, but {value!r} is given",
-                item=reference.name,
-                do=f"Remove `{option}`.",
-            )
-    return family
-
-
-def _named(reference: EncoderReference) -> _Family:
-    name = reference.name
-    kind, _, rest = name.partition("/")
-    if _HASHED_NAME.fullmatch(name):
-        return _HASHED
-    if kind == "torchvision" and rest in NETWORKS:
-        return _TORCHVISION
-    if Path(name).is_absolute() and (Path(name) / "int8.json").is_file():
-        return _INT8
-    if name.startswith("package:") or Path(name).is_absolute():
-        return _CLIP_FOLDER if _holds_clip(reference) else _FOLDER
-    bare = [known for known in _KNOWN if known == f"torchvision/{name}"]
-    near = bare or difflib.get_close_matches(name, _KNOWN, n=3, cutoff=0.8)
-    if _HUB_NAME.fullmatch(name) and kind not in ("hashed", "torchvision") and not near:
-        return _CLIP_HUB if _holds_clip(reference) else _HUB
-    raise EncoderNotFound(
-        "no encoder of this name",
-        item=name,
-        do=(f"Did you mean {', '.join(near)}? " if near else "")
-        + "There are torchvision/<architecture>, <owner>/<model> with a revision, "
-        "package:<module>, an absolute folder, and hashed/<dim>.",
-    )
-
-
-def _describe_hashed(reference: EncoderReference) -> EncoderSpec:
-    from encoders.hashed import DEFAULT_DIM, LARGEST_DIM, hashed_spec
-
-    dim = int(reference.name.partition("/")[2] or DEFAULT_DIM)
-    if not 1 <= dim <= LARGEST_DIM:
-        raise EncoderNotFound(f"dim must lie in 1..{LARGEST_DIM}", item=reference.name)
-    if reference.overflow and (reference.overflow, reference.modality) != ("rows", "text"):
-        raise EncoderNotFound(
-            f"has no overflow {reference.overflow!r}: it reads a content of any length whole",
-            item=reference.name,
-            do='Remove `overflow`; of texts it may be "rows".',
-        )
-    modality: Modality = "text" if reference.modality == "text" else "image"
-    return hashed_spec(dim, modality, passages=reference.overflow == "rows")
-
-
-def _load_hashed(_: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.hashed import HashedEncoder
-
-    return HashedEncoder(spec.dim, spec.modality, passages=spec.overflow == "rows")
-
-
-def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
-    from encoders.model_folder import find_folder
-    from encoders.sentence_folder import describe_folder
-
-    return describe_folder(find_folder(reference), reference)
-
-
-def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.model_folder import find_folder
-    from encoders.runtime import choose_device
-
-    device = choose_device()  # says in words where torch is missing, before anything needs it
-    from encoders.sentence_encoder import load_sentence_encoder
-
-    return load_sentence_encoder(find_folder(reference), spec, device)
-
-
-def _holds_clip(reference: EncoderReference) -> bool:
-    """A folder of either kind may have any name: only its files tell."""
-    from encoders.clip_folder import holds_clip
-    from encoders.model_folder import find_folder
-
-    return holds_clip(find_folder(reference))
-
-
-def _describe_clip(reference: EncoderReference) -> EncoderSpec:
-    from encoders.clip_folder import describe_clip
-    from encoders.model_folder import find_folder
-
-    modality: Modality = "text" if reference.modality == "text" else "image"
-    return describe_clip(find_folder(reference), modality)
-
-
-def _load_clip(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.model_folder import find_folder
-    from encoders.runtime import choose_device
-
-    device = choose_device()
-    from encoders.clip import ClipEncoder
-
-    return ClipEncoder(find_folder(reference), spec, device)
-
-
-def _describe_network(reference: EncoderReference) -> EncoderSpec:
-    from encoders.torchvision_spec import describe_network
-
-    return describe_network(reference)
-
-
-def _load_network(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.runtime import choose_device
-    from encoders.torchvision_weights import weights_file
-
-    device = choose_device()
-    from encoders.torchvision_encoder import load_torchvision_encoder
-
-    return load_torchvision_encoder(spec, weights_file(reference), device)
-
-
-def _describe_int8(reference: EncoderReference) -> EncoderSpec:
-    from encoders.int8_folder import describe_int8
-
-    return describe_int8(Path(reference.name), reference)
-
-
-def _load_int8(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.int8_encoder import load_int8
-
-    return load_int8(Path(reference.name), spec)
-
-
-_SENTENCE = frozenset({"overflow", "dimensions", "precision"})
-_HASHED = _Family(("text", "image"), frozenset({"overflow"}), _describe_hashed, _load_hashed)
-_FOLDER = _Family(("text",), _SENTENCE, _describe_sentence, _load_sentence)
-_HUB = _Family(("text",), _SENTENCE | {"revision"}, _describe_sentence, _load_sentence)
-_CLIP_FOLDER = _Family(("image", "text"), frozenset(), _describe_clip, _load_clip)
-_CLIP_HUB = _Family(("image", "text"), frozenset({"revision"}), _describe_clip, _load_clip)
-_INT8 = _Family(("text", "image"), frozenset({"overflow"}), _describe_int8, _load_int8)
-_TORCHVISION = _Family(
-    ("image",),
-    frozenset({"weights", "layer", "pooling", "precision"}),
-    _describe_network,
-    _load_network,
-)

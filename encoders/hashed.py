@@ -59,6 +59,7 @@ class HashedEncoder:
     def __init__(self, dim: int, modality: Modality, *, passages: bool = False) -> None:
         self.spec = hashed_spec(dim, modality, passages=passages)
         self.device = "cpu"
+        self.engine = f"numpy {np.__version__}"
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode `contents`; `purpose` changes nothing, as there are no prompts."""

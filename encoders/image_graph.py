@@ -28,4 +28,5 @@ class ImageGraph(torch.nn.Module):
         """The crops' vectors."""
         pixels = crops.permute(0, 3, 1, 2).float() / 255
         features: torch.Tensor = self.network((pixels - self.mean) / self.std)
-        return torch.nn.functional.normalize(features.float(), dim=1)
+        # Untrained networks fade: EfficientNet's features have a norm of 6e-13.
+        return torch.nn.functional.normalize(features.float(), dim=1, eps=1e-30)

@@ -95,6 +95,11 @@ class Encoder(Protocol):
         """Where it computes: `cpu`, `cuda` or `cuda:<number>`; no part of what a vector means."""
         ...
 
+    @property
+    def engine(self) -> str:
+        """What computes there, with its version: `openvino 2026.4.1`; it may change bits."""
+        ...
+
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode `contents`; a bad content is a failure, never an exception for the others."""
         ...

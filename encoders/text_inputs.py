@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from encoders.engine import Arrays
 from encoders.length_batches import Batch
-from encoders.text_tokens import Window
+
+if TYPE_CHECKING:
+    from encoders.text_tokens import Window
 
 
 @dataclass(frozen=True)

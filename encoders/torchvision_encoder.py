@@ -17,6 +17,7 @@ from encoders.runtime import choose_engine, choose_threads
 from encoders.spec import EncoderSpec
 from encoders.torch_engine import TorchEngine
 from encoders.torchvision_network import load_network
+from encoders.unit_rows import unit_failures
 
 _CLOSE = 1e-4
 """Radians between what PyTorch and a conversion of the same network may give; measured: 7e-6."""
@@ -74,8 +75,8 @@ def _vector(engine: Engine, probe: np.ndarray, spec: EncoderSpec) -> np.ndarray:
             f"makes {vector.shape[1]} dimensions, where {spec.dim} are described",
             item=spec.label,
         )
-    if not np.isfinite(vector).all():
-        raise WeightsRefused("makes vectors that are not finite", item=spec.label)
+    for failure in unit_failures(vector).values():
+        raise WeightsRefused(f"makes no vectors: {failure.message}", item=spec.label)
     return vector
 
 

@@ -26,7 +26,7 @@ from pipeline.progress import Progress
 from pipeline.records import Unreadable, digest_of, shard_schema
 from pipeline.source import Source
 
-WINDOW_ITEMS = 1024
+WINDOW_ITEMS = 2048
 WINDOW_BYTES = 64 * 2**20
 
 Loaded = tuple[str, str, Content | Failure]

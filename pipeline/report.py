@@ -98,6 +98,7 @@ def report_stage(work: Work) -> dict[str, Any]:
         },
         "shards": {"planned": len(planned["shards"]), "encoded": len(encodes)},
         "device": encodes[0]["device"] if encodes else None,
+        "engine": encodes[0]["engine"] if encodes else None,
         "peak_rss_bytes": max([peak_rss(), *(e["peak_rss_bytes"] for e in encodes)]),
     }
     work.note("report.json", report)

@@ -155,7 +155,9 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
                 )
                 _keep_shard(work, key, made)
             note = {"items": rows.num_rows, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
-            work.note(f"encode-{key}.json", {**note, "device": encoder.device})
+            work.note(
+                f"encode-{key}.json", {**note, "device": encoder.device, "engine": encoder.engine}
+            )
     return todo
 
 

@@ -12,12 +12,13 @@ from encoders.reference import EncoderReference
 from encoders.runtime import choose_device
 
 TORCH_FREE = [
-    "catalog", "spec", "protocol", "errors", "reference", "hashed", "text_rules", "digest",
+    "catalog", "families", "spec", "protocol", "errors", "reference", "hashed", "text_rules", "digest",
     "safetensors_file", "model_folder", "model_json", "module_list", "sentence_folder",
     "image_rules", "image_to_rgb", "image_signatures", "pillow_memory", "image_batches",
     "torchvision_names", "torchvision_spec", "torchvision_weights", "length_batches",
     "unit_rows", "ahead", "passages",
-    "runtime", "clip_folder", "clip_preset", "model_files",
+    "runtime", "clip_folder", "clip_preset", "model_files", "angles", "engine", "fidelity",
+    "int8_folder", "text_inputs", "text_probes", "image_probes",
 ]  # fmt: skip
 
 
@@ -34,7 +35,9 @@ def test_every_module_is_torch_free_or_known_to_compute() -> None:
     modules = {path.stem for path in Path(encoders.__path__[0]).glob("*.py")} - {"__init__"}
     computing = {"text", "text_tokens", "sentence_model", "image", "image_crops", "image_graph"}
     computing |= {"torchvision_encoder", "torchvision_network", "torchvision_state"}
-    computing |= {"clip", "clip_model", "clip_pixels"}
+    computing |= {"clip", "clip_model", "clip_pixels", "int8_encoder", "quantise", "torch_engine"}
+    computing |= {"openvino_convert", "openvino_engine", "openvino_import", "text_graph"}
+    computing |= {"sentence_encoder", "sentence_fit"}
     assert modules - set(TORCH_FREE) == computing
 
 

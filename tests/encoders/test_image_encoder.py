@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import pickle
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +14,7 @@ from PIL import Image
 from encoders.angles import largest_angle
 from encoders.catalog import load
 from encoders.engine import Arrays, Engine
-from encoders.errors import DeviceFull, WeightsRefused
+from encoders.errors import DeviceFull
 from encoders.protocol import Content, Encoder, Reason
 from encoders.reference import EncoderReference
 from encoders.spec import EncoderSpec
@@ -72,26 +71,31 @@ def test_one_photo_in_other_modes_and_formats_is_one_photo(
     encoder = loaded("resnet50 local")
     for path in sorted((shared / "data/photos-captioned/images").iterdir())[3:6]:
         photo = Image.open(path).convert("RGB")
+        # What 256 colours lose is the file's loss, so as few as can be: fitted, and dithered.
+        colours = photo.quantize(256, kmeans=2)
+        palette = photo.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG)
         grey = photo.convert("L")
         wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
         versions: list[Content] = [
             saved(photo, "PNG"),
             saved(photo, "JPEG", quality=95),
             saved(photo.convert("CMYK"), "JPEG", quality=95),
-            saved(photo.quantize(256), "PNG"),
+            saved(palette, "PNG"),
             saved(photo.convert("RGBA"), "PNG"),
             png_of_16_bits(photo),
             saved(grey.convert("RGB"), "PNG"),
             saved(grey, "PNG"),
             saved(wide, "PNG"),
+            saved(palette.convert("RGB"), "PNG"),
         ]
         result = encoder.encode(versions)
-        in_colour, in_grey = result.vectors[:6], result.vectors[6:]
+        in_colour = result.vectors[:6]
         assert (in_colour @ in_colour[0]).min() >= 0.99
-        assert (in_grey @ in_grey[0]).min() >= 0.9999
+        for one, other in ((6, 7), (6, 8), (3, 9), (0, 4), (0, 5)):
+            np.testing.assert_array_equal(result.vectors[one], result.vectors[other])
         rules = [facts["image_rules"] for facts in result.facts]
         assert rules[2:6] == ["cmyk-to-rgb", "p-to-rgb", "alpha-on-white", "16-to-8"]
-        assert rules[7:] == ["l-to-rgb", "grey16-to-8,l-to-rgb"]
+        assert rules[7:9] == ["l-to-rgb", "grey16-to-8,l-to-rgb"]
 
 
 def test_an_image_turned_by_exif_has_the_vector_of_its_upright_twin(
@@ -175,64 +179,6 @@ def test_hostile_images_leave_the_good_ones_as_they_were(
     places = [0, len(bad) + 1, len(bad) + 3]
     rows = [result.positions.tolist().index(place) for place in places]
     np.testing.assert_array_equal(result.vectors[rows], expected)
-
-
-@pytest.fixture
-def resnet18_state() -> dict[str, torch.Tensor]:
-    torch.manual_seed(1)
-    state: dict[str, torch.Tensor] = models.resnet18().state_dict()
-    return state
-
-
-def refused(path: Path, architecture: str = "resnet18") -> str:
-    name = f"torchvision/{architecture}"
-    with pytest.raises(WeightsRefused) as caught:
-        load(EncoderReference(name, "image", weights=str(path)))
-    return str(caught.value)
-
-
-def test_weights_of_another_architecture(
-    resnet18_state: dict[str, torch.Tensor], tmp_path: Path
-) -> None:
-    path = tmp_path / "w.pth"
-    torch.save(resnet18_state, path)
-    assert "another architecture" in refused(path, "resnet34")
-    assert "another architecture" in refused(path, "resnet50")
-
-
-def test_weights_with_a_tensor_missing_or_too_many(
-    resnet18_state: dict[str, torch.Tensor], tmp_path: Path
-) -> None:
-    path = tmp_path / "w.pth"
-    without = {k: v for k, v in resnet18_state.items() if k != "layer1.0.conv1.weight"}
-    torch.save(without, path)
-    assert "1 missing (layer1.0.conv1.weight)" in refused(path)
-    torch.save(resnet18_state | {"more": torch.zeros(1)}, path)
-    assert "1 unexpected (more)" in refused(path)
-
-
-class Payload:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        import os
-
-        return os.system, ("touch pickle-was-run",)
-
-
-def test_a_pickle_with_code_never_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({"fc.bias": Payload()}, tmp_path / "zip.pth")
-    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Payload()))
-    for path in (tmp_path / "zip.pth", tmp_path / "plain.pth"):
-        assert "cannot be opened" in refused(path)
-    assert not (tmp_path / "pickle-was-run").exists()
-
-
-def test_cut_weights(shared: Path, tmp_path: Path) -> None:
-    for path in (shared / "data/hostile/weights").iterdir():
-        assert "cannot be opened" in refused(path, path.name.partition("-")[0])
-    whole = (shared / "models/image/resnet18.safetensors").read_bytes()
-    (tmp_path / "cut.safetensors").write_bytes(whole[:-1])
-    assert "cut off" in refused(tmp_path / "cut.safetensors")
 
 
 def test_untrained_says_so_and_is_the_same_again(

@@ -57,11 +57,11 @@ def build_model(
     folder.mkdir(parents=True)
     transformers.BertModel(config).save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
-    modules = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"), ("2", "2_Normalize", "Normalize")]  # fmt: skip  # 
+    modules = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
     write = {
         "modules.json": [
             {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
-            for n, (_, path, kind) in enumerate(modules)
+            for n, (kind, path) in enumerate(modules.items())
         ],
         "sentence_bert_config.json": {"max_seq_length": 64, "do_lower_case": False},
         "1_Pooling/config.json": {
