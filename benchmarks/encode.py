@@ -10,14 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pickle
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,56 +26,12 @@ sys.path.insert(0, str(HERE))
 import contenders  # noqa: E402
 import corpus  # noqa: E402
 import peak  # noqa: E402
+from contender import Contender, Stopped  # noqa: E402
 
 from encoders.fidelity import fidelity  # noqa: E402
 
 INT8 = HERE / ".cache"
 CALIBRATION_SEED, CORPUS_SEED = 1, 0
-
-
-@dataclass
-class Contender:
-    """One row of the table. `every`: it encodes each `every`-th item only."""
-
-    name: str
-    function: Any
-    arguments: tuple[Any, ...] = ()
-    every: int = 1
-    python: str = sys.executable
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    process: Any = None
-
-    def start(self, contents: Sequence[Any], folder: Path) -> None:
-        """Load in a process of its own, and wait until it is warm."""
-        task = folder / f"{abs(hash(self.name))}.pickle"
-        task.write_bytes(pickle.dumps((self.function, self.arguments, list(contents))))
-        self.process = subprocess.Popen(
-            [self.python, str(HERE / "worker.py"), str(task)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": f"{HERE}:{HERE.parent}", "HF_HUB_OFFLINE": "1"},
-        )
-        self._answer()
-
-    def run(self, count: int, save: Path | None) -> None:
-        """One round over the first `count` items."""
-        command = {"items": [0, count, self.every], "save": str(save) if save else None}
-        self.process.stdin.write(json.dumps(command) + "\n")
-        self.process.stdin.flush()
-        self.rounds.append(self._answer())
-
-    def _answer(self) -> dict[str, Any]:
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.name} stopped with exit code {self.process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def rates(self) -> list[float]:
-        """Items a second of each round."""
-        return [done["items"] / done["seconds"] for done in self.rounds]
 
 
 def text_contenders(int8: Path) -> list[Contender]:
@@ -132,9 +85,7 @@ def measure(
     """Run all contenders, interleaved, and compare them with the first."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for entry in entries:
-            sys.stderr.write(f"loading {entry.name}\n")
-            entry.start(contents, folder)
+        entries = [entry for entry in entries if _started(entry, contents, folder)]
         for done in range(rounds):
             order = list(enumerate(entries))
             for number, entry in order if done % 2 == 0 else reversed(order):
@@ -145,6 +96,18 @@ def measure(
             entry.process.wait()
         expected = np.load(folder / "0.npy")
         return [_row(e, entries[0], expected, folder / f"{n}.npy") for n, e in enumerate(entries)]
+
+
+def _started(entry: Contender, contents: Sequence[Any], folder: Path) -> bool:
+    sys.stderr.write(f"loading {entry.name}\n")
+    try:
+        entry.start(contents, folder)
+    except Stopped as error:
+        if not entry.optional:
+            raise
+        sys.stderr.write(f"NOT MEASURED: {error}\n")
+        return False
+    return True
 
 
 def _row(entry: Contender, base: Contender, expected: np.ndarray, saved: Path) -> dict[str, Any]:
@@ -220,7 +183,7 @@ def main() -> None:
     if options.peers:
         import peers
 
-        entries += peers.contenders(options.modality, options.peers)
+        entries += peers.contenders(options.modality, options.peers, options.weights)
     answer |= {"items": len(contents), "flop_per_item": flop_of(options.modality, contents)}
     answer["contenders"] = measure(entries, contents, options.rounds)
     for row in answer["contenders"]:

