@@ -18,7 +18,9 @@ from encoders.reference import EncoderReference
 from encoders.runtime import choose_threads
 
 
-def overlap(model: str, weights: str | None, photos: Sequence[bytes], rounds: int) -> dict[str, Any]:
+def overlap(
+    model: str, weights: str | None, photos: Sequence[bytes], rounds: int
+) -> dict[str, Any]:
     """Milliseconds a photo: decode, forward, whole (the best of the rounds), and their ratio."""
     encoder = load(EncoderReference(model, "image", weights=weights))
     if not isinstance(encoder, ImageEncoder):
@@ -28,11 +30,11 @@ def overlap(model: str, weights: str | None, photos: Sequence[bytes], rounds: in
     for _ in range(rounds):
         began = time.perf_counter()
         with ThreadPoolExecutor(choose_threads()) as executor:
-            prepared = list(executor.map(encoder._read, photos))  # noqa: SLF001 - no copy of it
+            prepared = list(executor.map(encoder._read, photos))
         decode.append(time.perf_counter() - began)
         crops = [one[0] for one in prepared if not isinstance(one, Failure)]
         began = time.perf_counter()
-        for _ in encoder._batches.run(iter(crops)):  # noqa: SLF001
+        for _ in encoder._batches.run(iter(crops)):
             pass
         forward.append(time.perf_counter() - began)
         began, spent = time.perf_counter(), time.process_time()

@@ -21,7 +21,9 @@ def export_onnx(model: Path, target: Path) -> None:
 
     shutil.copy(model / "config.json", target)
     shutil.copy(model / "special_tokens_map.json", target)
-    AutoTokenizer.from_pretrained(model, model_max_length=MAX_TOKENS).save_pretrained(target)
+    # fastembed cuts at the lesser of both; the model's own `max_length` is 128.
+    limits = {"model_max_length": MAX_TOKENS, "max_length": MAX_TOKENS}
+    AutoTokenizer.from_pretrained(model, **limits).save_pretrained(target)
     bert = AutoModel.from_pretrained(model, attn_implementation="eager").eval()
     names = ["input_ids", "attention_mask", "token_type_ids"]
     axes = {0: "batch", 1: "length"}

@@ -229,7 +229,7 @@ def bench(
             f"there is no benchmark {what!r}" + near(what, BENCHMARKS),
             do="Benchmarks stand in the source repository, in benchmarks/; run it from there.",
         )
-    done = subprocess.run([sys.executable, str(script), *context.args], check=False)  # noqa: S603
+    done = subprocess.run([sys.executable, str(script), *context.args], check=False)
     raise typer.Exit(done.returncode)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -216,5 +217,9 @@ def timer() -> Iterator[Callable[[], float]]:
 
 def peak_rss() -> int:
     """The largest resident size of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `ru_maxrss` would begin with what the parent had when it forked
+        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -12,7 +12,8 @@ from encoders.reference import EncoderReference
 from encoders.runtime import choose_device
 
 TORCH_FREE = [
-    "catalog", "families", "spec", "protocol", "errors", "reference", "hashed", "text_rules", "digest",
+    "catalog", "families", "spec", "protocol", "errors", "reference", "hashed", "text_rules",
+    "digest",
     "safetensors_file", "model_folder", "model_json", "module_list", "sentence_folder",
     "image_rules", "image_to_rgb", "image_signatures", "pillow_memory", "image_batches",
     "torchvision_names", "torchvision_spec", "torchvision_weights", "length_batches",

@@ -148,8 +148,9 @@ def _openvino(spec: EncoderSpec, weights: Path) -> Engine:
     from encoders.openvino_engine import OpenVinoEngine
     from encoders.torchvision_encoder import network_graph
 
-    example = torch.zeros((2, 224, 224, 3), dtype=torch.uint8)
-    return OpenVinoEngine(convert(network_graph(spec, weights), (example,)), threads=2)
+    example = np.zeros((2, 224, 224, 3), dtype=np.uint8)
+    model = convert(network_graph(spec, weights), (example,), "resnet18")
+    return OpenVinoEngine(model, threads=2)
 
 
 class _Small:

@@ -21,6 +21,7 @@ from pipeline.contract import SpaceName
 from pipeline.read import open_space
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.quality
 
 Change = Callable[[Path], object]
 NAME = SpaceName("things", "text", 1)
