@@ -147,7 +147,9 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
         rules.append("first-frame")
     if sixteen:
         rules.append("16-to-8")
-    pixels = to_rgb(ImageOps.exif_transpose(image), rules)
+    image.load()  # a TIFF has forgotten its pixels while its frames were counted
+    upright = image if orientation == 1 else ImageOps.exif_transpose(image)
+    pixels = to_rgb(upright, rules)
     facts: dict[str, Fact] = {
         "image_format": image.format or "",
         "image_mode": stored_mode,
