@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-quality test-airflow test-demo test-gpu crash check format lock clean
+.PHONY: help setup demo test test-models test-quality test-airflow test-demo test-gpu crash check format lock clean
 
 help:
 	@echo "make demo          real texts and photos through Airflow into searchable tables"
 	@echo "make test          the test suite (minutes)"
 	@echo "make check         lint, types, import directions"
+	@echo "make test-models   encoders of every kind, loaded one after the other"
 	@echo "make test-quality  real models on real data with known answers"
 	@echo "make test-airflow  whole DAG runs"
 	@echo "make test-demo     the demo, three times"
@@ -34,7 +35,10 @@ demo: $(READY)
 	@$(BIN)/commonspace demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not (quality or crash or airflow or demo or gpu)" $(ARGS)
+	@$(BIN)/python -m pytest -m "not (models or quality or crash or airflow or demo or gpu)" $(ARGS)
+
+test-models: $(READY)
+	@$(BIN)/python -m pytest -m "models and not quality" $(ARGS)
 
 test-quality: $(READY)
 	@$(BIN)/python -m pytest -m quality $(ARGS)

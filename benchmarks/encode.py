@@ -26,6 +26,7 @@ sys.path.insert(0, str(HERE))
 import contenders  # noqa: E402
 import corpus  # noqa: E402
 import peak  # noqa: E402
+import table  # noqa: E402
 from contender import Contender, Stopped  # noqa: E402
 
 from encoders.fidelity import fidelity  # noqa: E402
@@ -89,13 +90,30 @@ def measure(
         for done in range(rounds):
             order = list(enumerate(entries))
             for number, entry in order if done % 2 == 0 else reversed(order):
-                entry.run(len(contents), folder / f"{number}.npy" if done == 0 else None)
-                sys.stderr.write(f"round {done + 1}: {entry.name} {entry.rates()[-1]:.1f}/s\n")
+                if _ran(entry, len(contents), folder / f"{number}.npy" if done == 0 else None):
+                    said = f"{entry.rates()[-1]:.1f}/s"
+                    sys.stderr.write(f"round {done + 1}: {entry.name} {said}\n")
         for entry in entries:
             entry.process.stdin.close()
             entry.process.wait()
         expected = np.load(folder / "0.npy")
-        return [_row(e, entries[0], expected, folder / f"{n}.npy") for n, e in enumerate(entries)]
+        return [
+            _row(entry, entries[0], expected, folder / f"{number}.npy")
+            for number, entry in enumerate(entries)
+            if len(entry.rounds) == rounds
+        ]
+
+
+def _ran(entry: Contender, count: int, save: Path | None) -> bool:
+    """Whether it did its round; a peer that stops is left out, loudly."""
+    try:
+        entry.run(count, save)
+    except (Stopped, OSError) as error:
+        if not entry.optional:
+            raise
+        sys.stderr.write(f"NOT MEASURED: {error}\n")
+        return False
+    return True
 
 
 def _started(entry: Contender, contents: Sequence[Any], folder: Path) -> bool:
@@ -149,6 +167,16 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def overlaps(
+    weights: str | None, int8: Path, photos: Sequence[bytes], rounds: int
+) -> dict[str, Any]:
+    """By encoder of ours, what `overlap` finds."""
+    from overlap import overlap
+
+    ours = {"fp32": ("torchvision/resnet50", weights or "untrained"), "int8": (str(int8), None)}
+    return {name: overlap(*named, photos, rounds) for name, named in ours.items()}
+
+
 def flop_of(modality: str, contents: Sequence[Any]) -> float:
     """Floating-point operations that one item needs on average, no padding counted."""
     if modality == "image":
@@ -186,6 +214,10 @@ def main() -> None:
         entries += peers.contenders(options.modality, options.peers, options.weights)
     answer |= {"items": len(contents), "flop_per_item": flop_of(options.modality, contents)}
     answer["contenders"] = measure(entries, contents, options.rounds)
+    best = answer["hardware"]["peak_fp32_flop_per_second"]
+    answer["hardware"]["peak_fp32_flop_per_second"] = max(best, peak.measured_peak())
+    if options.modality == "image":
+        answer["overlap"] = overlaps(options.weights, int8, contents, options.rounds)
     for row in answer["contenders"]:
         if "int8" not in row["contender"]:
             used = row["items_per_second"] * answer["flop_per_item"]
@@ -193,42 +225,7 @@ def main() -> None:
     if options.as_json:
         sys.stdout.write(json.dumps(answer) + "\n")
     else:
-        _print(answer)
-
-
-def _print(answer: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    ours = answer["hardware"]
-    table = Table(
-        title=f"{answer['items']} {answer['modality']}s · {ours['gpu'] or ours['cpu']}, "
-        f"{ours['cores']} cores, {ours['peak_fp32_flop_per_second'] / 1e9:,.0f} GFLOP/s measured"
-    )
-    for column in (
-        "contender",
-        "items/s",
-        "ratio",
-        "cosine mean",
-        "min",
-        "same 10",
-        "of peak",
-        "MiB",
-    ):
-        table.add_column(column, justify="left" if column == "contender" else "right")
-    for row in answer["contenders"]:
-        share, same = row.get("share_of_peak"), row["neighbours"]
-        table.add_row(
-            row["contender"],
-            f"{row['items_per_second']:.1f}",
-            f"{row['ratio']:.2f} ({row['ratio_low']:.2f}–{row['ratio_high']:.2f})",
-            f"{row['cosine_mean']:.6f}",
-            f"{row['cosine_min']:.6f}",
-            f"{same:.3f}" if same is not None else "",
-            f"{share:.0%}" if share is not None else "",
-            f"{row['peak_bytes'] / 2**20:,.0f}",
-        )
-    Console(width=120).print(table)
+        table.show(answer)
 
 
 if __name__ == "__main__":

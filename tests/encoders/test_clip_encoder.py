@@ -20,6 +20,7 @@ from encoders.reference import EncoderReference
 from encoders.spec import Modality
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.models
 
 MODALITIES: tuple[Modality, Modality] = ("image", "text")
 ENGINES = ("openvino", "torch")
@@ -200,7 +201,6 @@ import json, sys
 import numpy as np
 from encoders.catalog import load
 from encoders.reference import EncoderReference
-
 folder, photo = sys.argv[1:]
 texts = ["http://127.0.0.1:9/photo.png", "https://example.org/a.jpg?b=c", photo, "file://" + photo,
          "data:image/png;base64,iVBORw0KGgo=", "ftp://example.org/x.webp"]

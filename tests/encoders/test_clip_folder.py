@@ -21,6 +21,8 @@ from encoders.spec import EncoderSpec, Modality
 
 pytest.importorskip("torch")
 
+pytestmark = pytest.mark.models
+
 MODALITIES: tuple[Modality, Modality] = ("image", "text")
 
 

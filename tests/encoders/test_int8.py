@@ -22,6 +22,7 @@ from encoders.reference import EncoderReference
 WORDS = "river stone lamp quiet engine violet seven harbour bread winter moss"
 
 pytest.importorskip("nncf", reason='nncf is not installed: pip install "commonspace[quantise]"')
+pytestmark = pytest.mark.models
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,8 @@ torchvision = pytest.importorskip("torchvision")
 
 from encoders.torchvision_state import load_state  # noqa: E402
 
+pytestmark = pytest.mark.models
+
 
 @pytest.fixture
 def resnet18_state() -> dict[str, torch.Tensor]:

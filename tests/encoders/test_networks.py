@@ -23,6 +23,8 @@ torchvision = pytest.importorskip("torchvision")
 from encoders.torchvision_network import measured_dim  # noqa: E402
 from encoders.torchvision_spec import preset_of  # noqa: E402
 
+pytestmark = pytest.mark.models
+
 SMALLEST = [
     *("alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet", "inception_v3"),
     *("maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "regnet_x_400mf"),

@@ -17,6 +17,8 @@ from encoders.protocol import Content, Encoder, Reason
 from encoders.reference import EncoderReference
 from encoders.text import TextEncoder
 
+pytestmark = pytest.mark.models
+
 SHORT = "A heron stands in the shallow water and waits for fish."
 LONG = " ".join(f"Sentence {n} tells of river number {n * 7} and of its banks." for n in range(80))
 
