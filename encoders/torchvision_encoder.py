@@ -69,4 +69,8 @@ def _require_vector(engine: Engine, probe: np.ndarray, spec: EncoderSpec) -> Non
             item=spec.label,
         )
     for failure in unit_failures(vector).values():
-        raise WeightsRefused(f"makes no vectors: {failure.message}", item=spec.label)
+        raise WeightsRefused(
+            f"makes no usable vectors: {failure.message}",
+            item=spec.label,
+            do="Copy or download the weights anew.",
+        )

