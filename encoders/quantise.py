@@ -157,8 +157,11 @@ def quantisable_images(
 
 
 def _outside(network: openvino.Model) -> list[str]:
-    """What stands around the network itself: norms in 8 bits are not of norm 1."""
-    plumbing = ("Constant", "Parameter", "Result")
+    """What stands around the network itself: norms in 8 bits are not of norm 1.
+
+    Products are always the network's: where a norm is folded into one, it loses its name.
+    """
+    plumbing = ("Constant", "Parameter", "Result", "Convolution", "GroupConvolution", "MatMul")
     return [
         operation.get_friendly_name()
         for operation in network.get_ordered_ops()
