@@ -7,12 +7,15 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+PATIENCE = 1800
+"""Seconds a contender may load, or take for a round; then it is killed."""
 
 
 class Stopped(Exception):
@@ -61,7 +64,10 @@ class Contender:
         self.rounds.append(self._answer())
 
     def _answer(self) -> dict[str, Any]:
+        impatience = threading.Timer(PATIENCE, self.process.kill)
+        impatience.start()
         line = self.process.stdout.readline()
+        impatience.cancel()
         if not line:
             code = self.process.wait()
             raise Stopped(f"{self.name} stopped with exit code {code}: {self._last_words()}")
