@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-models test-quality test-airflow test-demo test-gpu crash check format lock clean
+.PHONY: help setup demo test test-models test-quality test-airflow test-demo test-gpu crash soak check format lock clean
 
 help:
 	@echo "make demo          real texts and photos through Airflow into searchable tables"
@@ -16,7 +16,8 @@ help:
 	@echo "make test-airflow  whole DAG runs"
 	@echo "make test-demo     the demo, three times"
 	@echo "make test-gpu      the same vectors on a GPU"
-	@echo "make crash         real kills"
+	@echo "make crash         a kill and an error at every write, damage, crowds"
+	@echo "make soak          2,000 runs in one process"
 	@echo "make setup         the environment only"
 
 setup: $(READY)
@@ -35,7 +36,7 @@ demo: $(READY)
 	@$(BIN)/commonspace demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not (models or quality or crash or airflow or demo or gpu)" $(ARGS)
+	@$(BIN)/python -m pytest -m "not (models or quality or crash or airflow or demo or gpu or soak)" $(ARGS)
 
 test-models: $(READY)
 	@$(BIN)/python -m pytest -m "models and not quality" $(ARGS)
@@ -54,6 +55,9 @@ test-gpu: $(READY)
 
 crash: $(READY)
 	@$(BIN)/python -m pytest -m crash $(ARGS)
+
+soak: $(READY)
+	@$(BIN)/python -m pytest -m soak $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff check .

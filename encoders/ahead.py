@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 def ahead(
     executor: Executor, work: Callable[[Item], Result], items: Iterable[Item], limit: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """`work` of each item in order, at most `limit` items ahead of the consumer."""
     running: deque[Future[Result]] = deque()
     try:

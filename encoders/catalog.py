@@ -103,6 +103,12 @@ def quantise(
     from encoders.quantise import write_int8
 
     spec = describe(reference)
+    if spec.preprocessing.get("decoder") == "nvjpeg":
+        raise EncoderError(
+            "its images are decoded on a GPU, and int8 models compute on a CPU",
+            item=reference.name,
+            do="Name a space without a `decoder`.",
+        )
     write_int8(reference, spec, folder, calibration)
     from encoders.fidelity import compare
 

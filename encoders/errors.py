@@ -50,3 +50,12 @@ class WeightsRefused(EncoderError):
 
 class DeviceFull(Exception):
     """A device has no memory for a batch of this size; internal, a smaller batch may fit."""
+
+
+def no_memory(what: str, *, or_else: str = "or set COMMONSPACE_DEVICE to cpu") -> EncoderError:
+    """What becomes of DeviceFull where nothing smaller can be tried."""
+    return EncoderError(
+        f"no device memory for {what}",
+        retry=True,
+        do=f"Wait until other processes leave the device, {or_else}.",
+    )

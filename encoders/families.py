@@ -181,7 +181,7 @@ _CLIP_HUB = Family(("image", "text"), frozenset({"revision"}), _describe_clip, _
 _INT8 = Family(("text", "image"), frozenset({"overflow"}), _describe_int8, _load_int8)
 _TORCHVISION = Family(
     ("image",),
-    frozenset({"weights", "layer", "pooling", "precision"}),
+    frozenset({"weights", "layer", "pooling", "precision", "decoder"}),
     _describe_network,
     _load_network,
 )

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from encoders.ahead import ahead
 from encoders.engine import Engine
 from encoders.image_batches import ImageBatches, Pixels
 from encoders.image_crops import crop_of
-from encoders.image_rules import read_image
+from encoders.image_decoder import Decoder, PillowDecoder, Prepare, Prepared, note_rule
 from encoders.protocol import Content, Encoded, Fact, Failure, Purpose
-from encoders.runtime import choose_threads
 from encoders.spec import EncoderSpec
 from encoders.unit_rows import unit_failures
 
 CPU_ROWS = 1
 """So that no neighbour can change a bit. Measured on ResNet-50: larger batches gain 4 %."""
 CUDA_ROWS = 128
-_DECODERS = 16
-
-Prepare = Callable[[Image.Image, Mapping[str, Any]], Pixels]
-Prepared = tuple[Pixels, dict[str, Fact]]
 
 
 class ImageEncoder:
@@ -45,19 +37,21 @@ class ImageEncoder:
         *,
         exact: Engine | None = None,
         prepare: Prepare = crop_of,
+        decoder: Decoder | None = None,
+        fill: bool = False,
     ) -> None:
         """engine: batches of what `prepare` makes to (n, dim) float32 of unit norm.
 
         exact: computes again, in fp32, the rows of `engine` that are not finite.
-        prepare: an RGB image and `spec.preprocessing` to an array of one shape.
+        prepare: what Pillow's images go through; decoder: takes its place, and Pillow's.
+        fill: give the engine batches of one size only.
         """
         self.spec = spec
         self.device = device
         rows = CPU_ROWS if device == "cpu" else CUDA_ROWS
-        self._batches = ImageBatches(engine, rows)
+        self._batches = ImageBatches(engine, rows, fill=fill)
         self._exact = ImageBatches(exact, rows) if exact is not None else None
-        self._prepare = prepare
-        self._decoders = min(_DECODERS, choose_threads())
+        self._decoder = decoder or PillowDecoder(spec.preprocessing, prepare)
 
     @property
     def engine(self) -> str:
@@ -68,7 +62,7 @@ class ImageEncoder:
         """Encode image files; `purpose` changes nothing, as there are no prompts.
 
         Raises:
-            EncoderError: the device has no memory for one image.
+            EncoderError: the device has failed, or has no memory for one image.
         """
         del purpose
         failures: dict[int, Failure] = {}
@@ -84,9 +78,9 @@ class ImageEncoder:
                 facts.append(outcome[1])
                 yield outcome[0]
 
-        with ThreadPoolExecutor(self._decoders, thread_name_prefix="decode") as executor:
-            limit = 2 * self._batches.rows + self._decoders
-            vectors = self._vectors(decoded(ahead(executor, self._read, contents, limit)), facts)
+        limit = 2 * self._batches.rows + self._decoder.threads
+        with closing(self._decoder.decode(contents, limit)) as outcomes:
+            vectors = self._vectors(decoded(outcomes), facts)
         bad = unit_failures(vectors)
         failures |= {positions[row]: failure for row, failure in bad.items()}
         kept = [row for row in range(len(positions)) if row not in bad]
@@ -96,12 +90,6 @@ class ImageEncoder:
             [facts[row] for row in kept],
             failures,
         )
-
-    def _read(self, content: Content) -> Prepared | Failure:
-        image = read_image(content)
-        if isinstance(image, Failure):
-            return image
-        return self._prepare(image.pixels, self.spec.preprocessing), dict(image.facts)
 
     def _vectors(
         self, images: Iterator[Pixels], facts: list[dict[str, Fact]]
@@ -114,7 +102,7 @@ class ImageEncoder:
                 broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
                 for row, again in zip(broken, self._again(batch, broken), strict=True):
                     vectors[row] = again
-                    _note(facts[done + row], "fp32-fallback")
+                    note_rule(facts[done + row], "fp32-fallback")
             parts.append(vectors)
             done += len(batch)
         return np.concatenate(parts)
@@ -125,8 +113,3 @@ class ImageEncoder:
         if self._exact is not None:
             for _, vectors in self._exact.run(batch[row] for row in rows):
                 yield from vectors
-
-
-def _note(facts: dict[str, Fact], rule: str) -> None:
-    done = facts["image_rules"]
-    facts["image_rules"] = f"{done},{rule}" if done else rule

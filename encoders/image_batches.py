@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.engine import Arrays, Engine
-from encoders.errors import DeviceFull, EncoderError
+from encoders.errors import DeviceFull, no_memory
 
 Pixels = NDArray[Any]
 
@@ -19,8 +19,9 @@ Pixels = NDArray[Any]
 class ImageBatches:
     """An engine, and how many images it takes at a time: fewer, for good, after it was full."""
 
-    def __init__(self, engine: Engine, rows: int) -> None:
-        self.engine, self.rows = engine, rows
+    def __init__(self, engine: Engine, rows: int, *, fill: bool = False) -> None:
+        """fill: the last batch is as large as the others, its rest repeats its last image."""
+        self.engine, self.rows, self._fill = engine, rows, fill
 
     def run(self, images: Iterable[Pixels]) -> Iterator[tuple[list[Pixels], NDArray[np.float32]]]:
         """Each batch with its vectors (n, dim), in the order of `images`.
@@ -33,9 +34,10 @@ class ImageBatches:
         while True:
             try:
                 for vectors in self.engine.run(self._batches(images, running)):
-                    yield running.popleft(), vectors
+                    batch = running.popleft()
+                    yield batch, vectors[: len(batch)]
             except DeviceFull as error:
-                self._shrink(max(map(len, running)), error)
+                self._shrink(self.rows if self._fill else max(map(len, running)), error)
                 images = chain([image for batch in running for image in batch], images)
                 running.clear()
             else:
@@ -52,13 +54,10 @@ class ImageBatches:
                 waiting = []
         if waiting:
             running.append(waiting)
-            yield (np.stack(waiting),)
+            filler = [waiting[-1]] * (self.rows - len(waiting)) if self._fill else []
+            yield (np.stack(waiting + filler),)
 
     def _shrink(self, tried: int, error: DeviceFull) -> None:
         if tried == 1:
-            raise EncoderError(
-                "no device memory for one image",
-                retry=True,
-                do="Wait until other processes leave the device, or set COMMONSPACE_DEVICE to cpu.",
-            ) from error
+            raise no_memory("one image") from error
         self.rows = tried // 2

@@ -17,6 +17,7 @@
 | transparency of any kind                     | laid on white: `alpha-on-white`            |
 | palette, grey, CMYK, YCbCr, LAB, 1-bit       | converted: `<mode>-to-rgb`                 |
 | a colour profile                             | ignored                                    |
+| a plain JPEG, in a space with `nvjpeg`       | decoded on the GPU: `nvjpeg`               |
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ MIN_SIDE = 8
 MAX_ASPECT = 100
 """A strip thinner than this keeps nothing of itself in a square crop."""
 
-_DECODING_ERRORS = (
+DECODING_ERRORS = (
     OSError,
     ValueError,
     SyntaxError,
@@ -96,7 +97,9 @@ class UprightImage:
     facts: Mapping[str, Fact]
 
 
-class _Refused(Exception):
+class Refused(Exception):
+    """A rule has refused a file."""
+
     def __init__(self, reason: Reason, message: str) -> None:
         self.failure = Failure(reason, message)
 
@@ -112,7 +115,7 @@ def read_image(content: object) -> UprightImage | Failure:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _decode(image, content)
-    except _Refused as refused:
+    except Refused as refused:
         return refused.failure
     except UnidentifiedImageError:
         return _unidentified(content)
@@ -122,22 +125,22 @@ def read_image(content: object) -> UprightImage | Failure:
         return Failure(Reason.UNREADABLE_IMAGE, "no memory to decode it", retryable=True)
     except EOFError as error:
         return Failure(Reason.TRUNCATED_IMAGE, _short(error))
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         cut = "truncated" in str(error).lower()
         return Failure(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, _short(error))
 
 
 def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
     width, height = image.size
-    _require_size(width, height)
+    require_size(width, height)
     stored_mode = image.mode
     if stored_mode in _UNKNOWN_RANGE:
-        raise _Refused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
+        raise Refused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
     if image.format == "PNG" and ends_early(content):
-        raise _Refused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
+        raise Refused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
     sixteen = halves_channels(image)
     # Read before `load`, which turns a TIFF upright by itself and drops the tag.
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     if image.format == "TIFF" and orientation >= 5:
         width, height = height, width  # Pillow gives a TIFF's size as it is upright
     image.load()
@@ -162,20 +165,22 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
     return UprightImage(pixels, facts)
 
 
-def _require_size(width: int, height: int) -> None:
+def require_size(width: int, height: int) -> None:
+    """Raises Refused for sizes that the rules refuse."""
     if width * height > MAX_PIXELS:
-        raise _Refused(
+        raise Refused(
             Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels; the limit is {MAX_PIXELS:,}"
         )
     short, long = sorted((width, height))
     if short < MIN_SIDE or long > MAX_ASPECT * short:
-        raise _Refused(
+        raise Refused(
             Reason.IMAGE_TOO_SMALL,
             f"{width} × {height} pixels; sides start at {MIN_SIDE}, strips end at 1:{MAX_ASPECT}",
         )
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none that is valid."""
     tag = image.getexif().get(ExifTags.Base.Orientation, 1)
     return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
 

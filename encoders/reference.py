@@ -27,6 +27,7 @@ class EncoderReference:
     overflow: text only: `truncate` (the default), `mean` or `rows`, as in `EncoderSpec`.
     dimensions: text only: keep the first so many of a Matryoshka model's dimensions.
     precision: `fp32` (the default), `fp16` or `bf16`; an int8 model is a folder of its own.
+    decoder: torchvision only: `pillow` (the default), or `nvjpeg` where a GPU decodes JPEG.
     """
 
     name: str
@@ -38,6 +39,7 @@ class EncoderReference:
     overflow: str | None = None
     dimensions: int | None = None
     precision: str | None = None
+    decoder: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

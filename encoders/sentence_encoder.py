@@ -11,7 +11,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from encoders.engine import Arrays, Engine
-from encoders.errors import WeightsRefused
+from encoders.errors import DeviceFull, WeightsRefused, no_memory
 from encoders.length_batches import Batch
 from encoders.protocol import Purpose
 from encoders.runtime import choose_engine
@@ -122,6 +122,8 @@ def _require_vectors(engine: Engine, parts: SentenceParts, spec: EncoderSpec, fo
     """Encode the probe. Configurations may agree with each other and not with the weights."""
     try:
         (vectors,) = engine.run([parts.probe])
+    except DeviceFull as error:
+        raise no_memory("two texts") from error
     except (RuntimeError, IndexError) as error:
         raise WeightsRefused("its modules do not fit together", item=str(folder)) from error
     if vectors.shape[1] != spec.dim:

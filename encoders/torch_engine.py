@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders.device_errors import on_device
 from encoders.engine import Arrays
-from encoders.errors import DeviceFull
+from encoders.errors import DeviceFull, no_memory
 from encoders.spec import Precision
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -21,42 +23,79 @@ class TorchEngine:
     """A module on a device; on CUDA one batch computes while the next is prepared."""
 
     def __init__(self, module: torch.nn.Module, device: str, precision: Precision = "fp32") -> None:
-        """precision: `fp16` and `bf16` compute so under autocast, weights stay in fp32."""
+        """precision: `fp16` and `bf16` compute so under autocast, weights stay in fp32.
+
+        Raises:
+            EncoderError: the device has failed, or has no memory for the weights.
+        """
         self._device = torch.device(device)
-        self._module = module.to(self._device).eval().requires_grad_(False)
+        try:
+            placed = on_device(module.to, self._device)
+        except DeviceFull as error:
+            raise no_memory("the weights") from error
+        self._module = placed.eval().requires_grad_(False)
         self._half = _HALF.get(precision)
         self.name = f"torch {torch.__version__}"
 
     def run(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
-        """As `Engine.run`. A row that overflows in half precision comes out as it is: NaN."""
-        running: torch.Tensor | None = None
+        """As `Engine.run`. A row that overflows in half precision comes out as it is: NaN.
+
+        Raises:
+            DeviceFull: as `Engine.run`.
+            EncoderError: CUDA has failed, in this batch or in one before it.
+        """
+        running: _Running | None = None
         for batch in batches:
-            started = self._start(batch)
+            started = on_device(self._start, batch)
             if running is not None:
-                yield _fetch(running)
+                yield on_device(running.finish)
             running = started
         if running is not None:
-            yield _fetch(running)
+            yield on_device(running.finish)
 
-    def _start(self, batch: Arrays) -> torch.Tensor:
+    def _start(self, batch: Arrays) -> _Running:
         half: Any = nullcontext()
         if self._half is not None:
             half = torch.autocast(self._device.type, dtype=self._half)
-        try:
-            with torch.inference_mode(), half:
+        with torch.inference_mode(), self._current():
+            with half:
                 output: torch.Tensor = self._module(*(self._placed(array) for array in batch))
-                return output.float()
-        except torch.cuda.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise DeviceFull from error
+            return _Running.of(output.float())
 
     def _placed(self, array: NDArray[Any]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         if self._device.type == "cpu":
             return tensor
+        # Its memory is given to another tensor only when the copy is done: torch sees to it.
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
+    def _current(self) -> Any:
+        """Pinning and events are the current device's: not cuda:0's where cuda:1 was chosen."""
+        return nullcontext() if self._device.type == "cpu" else torch.cuda.device(self._device)
 
-def _fetch(output: torch.Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = output.cpu().numpy()
-    return array
+
+@dataclass(frozen=True)
+class _Running:
+    """A batch's output on its way to the host, and what tells that it is there."""
+
+    host: torch.Tensor
+    done: torch.cuda.Event | None
+
+    @classmethod
+    def of(cls, output: torch.Tensor) -> _Running:
+        if output.device.type == "cpu":
+            return cls(output, None)
+        # Copied before the next batch is queued: behind it, the copy would wait for that too.
+        host = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+        host.copy_(output, non_blocking=True)
+        # Waits asleep: the cores are the decoders'.
+        done: torch.cuda.Event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        done.record()
+        return cls(host, done)
+
+    def finish(self) -> NDArray[np.float32]:
+        array: NDArray[np.float32] = self.host.numpy()
+        if self.done is None:
+            return array
+        self.done.synchronize()
+        return array.copy()  # pinned memory is scarce, and wanted for the next batch

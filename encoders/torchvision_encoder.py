@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from encoders.compiled_engine import CompiledEngine, choose_compile
 from encoders.engine import Engine
-from encoders.errors import WeightsRefused
-from encoders.image import ImageEncoder
+from encoders.errors import EncoderError, WeightsRefused
+from encoders.image import CUDA_ROWS, ImageEncoder
 from encoders.image_batches import ImageBatches
+from encoders.image_decoder import Decoder
 from encoders.image_graph import ImageGraph
 from encoders.runtime import choose_engine
 from encoders.spec import EncoderSpec
@@ -36,8 +38,10 @@ def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: st
 
     Raises:
         WeightsRefused, EncoderNotFound: as `network_graph`.
-        EncoderError: OpenVINO is to run the network and cannot.
+        EncoderError: OpenVINO is to run the network and cannot, nvJPEG is to decode and cannot, or
+            the compiled network gives other vectors.
     """
+    decoder = _decoder(spec, device)
     graph = network_graph(spec, weights)
     probe = _probe(spec)
     if device != "cpu":
@@ -49,10 +53,30 @@ def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: st
 
         engine = converted(graph, (np.concatenate([probe, probe]),), exact, spec.label)
         return ImageEncoder(spec, engine, device)
-    if device == "cpu" or spec.precision == "fp32":
-        return ImageEncoder(spec, exact, device)
-    half = TorchEngine(graph, device, spec.precision)
-    return ImageEncoder(spec, half, device, exact=exact)
+    in_full = device == "cpu" or spec.precision == "fp32"
+    again = None if in_full else exact
+    if choose_compile(device):
+        compiled = CompiledEngine(graph, device, spec, exact)
+        list(ImageBatches(compiled, CUDA_ROWS, fill=True).run(probe))  # now, not under a query
+        return ImageEncoder(spec, compiled, device, exact=again, decoder=decoder, fill=True)
+    engine = exact if in_full else TorchEngine(graph, device, spec.precision)
+    return ImageEncoder(spec, engine, device, exact=again, decoder=decoder)
+
+
+def _decoder(spec: EncoderSpec, device: str) -> Decoder | None:
+    """What decodes in Pillow's place, if anything."""
+    if spec.preprocessing["decoder"] != "nvjpeg":
+        return None
+    if device == "cpu":
+        raise EncoderError(
+            "its images are decoded by nvJPEG, which needs a CUDA device",
+            item=spec.label,
+            do="Run where there is one, with COMMONSPACE_DEVICE unset. Pillow makes other vectors: "
+            'leave `decoder = "nvjpeg"` out in a new version of the space.',
+        )
+    from encoders.nvjpeg_decoder import NvjpegDecoder
+
+    return NvjpegDecoder(spec.preprocessing, device)
 
 
 def _probe(spec: EncoderSpec) -> np.ndarray:

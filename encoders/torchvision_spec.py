@@ -47,7 +47,8 @@ def describe_network(reference: EncoderReference) -> EncoderSpec:
     untrained weights, by the preset of the first weights torchvision has of the architecture.
 
     Raises:
-        EncoderNotFound: no such layer, pooling, precision or weights, or they are out of reach.
+        EncoderNotFound: no such layer, pooling, precision, decoder or weights,
+            or they are out of reach.
         WeightsRefused: the file is cut off or not what its name promises.
         EncoderError: torch is not installed and the network needs it.
     """
@@ -62,14 +63,7 @@ def describe_network(reference: EncoderReference) -> EncoderSpec:
         architecture=architecture,
         weights=f"sha256:{sha256_of(path)}" if path else untrained_label(),
         trained=path is not None,
-        # Pillow by name, not by version: what its releases may change is `rules`' business,
-        # and a security fix must not part new vectors from old ones.
-        preprocessing={
-            "decoder": "pillow",
-            "rules": RULES_VERSION,
-            "resizer": "torch-uint8",
-            **preset,
-        },
+        preprocessing={**_decoding(reference), **preset},
         layer=layer,
         pooling=pooling,
         dim=_dim(architecture, layer, pooling, preset["crop"]),
@@ -95,6 +89,21 @@ def preset_of(architecture: str, weights: str | None) -> dict[str, Any]:
         "mean": list(transform.mean),
         "std": list(transform.std),
     }
+
+
+def _decoding(reference: EncoderReference) -> dict[str, Any]:
+    """What turns files into pixels, and resizes them; `nvjpeg` leaves most formats to Pillow.
+
+    Pillow by name, not by version: what its releases may change is `rules`' business, and a
+    security fix must not part new vectors from old ones.
+    """
+    resizers = {"pillow": "torch-uint8", "nvjpeg": "torch-float32"}
+    decoder = reference.decoder or "pillow"
+    if decoder not in resizers:
+        raise EncoderNotFound(
+            f"has no decoder {decoder!r}", item=reference.name, do="It is pillow or nvjpeg."
+        )
+    return {"decoder": decoder, "rules": RULES_VERSION, "resizer": resizers[decoder]}
 
 
 def _place(reference: EncoderReference) -> tuple[str, str]:

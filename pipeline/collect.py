@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from encoders.protocol import Failure, Reason
 from pipeline.contract import Contract
 from pipeline.errors import ContractBroken
+from pipeline.local_store import told
 from pipeline.records import Plan, Release, fact_fields
 from pipeline.releases import read_part
 from pipeline.shards import read_shard
-from pipeline.store import LocalStore, told
+from pipeline.store import Store
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Slots:
 
 
 def collect(
-    store: LocalStore,
+    store: Store,
     contract: Contract,
     plan: Plan,
     items: pa.Table,
@@ -96,7 +97,7 @@ def collect(
     is gone.
     """
     chosen = plan.of("encode", "reuse")
-    slots = Slots(set(chosen["digest"].to_pylist()), contract, store.root)
+    slots = Slots(set(chosen["digest"].to_pylist()), contract, store.scratch)
     failed: dict[str, Failure] = {}
     for key in shards:
         shard = read_shard(store, key, contract.spec)

@@ -56,13 +56,19 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+KEEP_RELEASES = 10
+"""How many releases of a space `retain` keeps where its owner has not said."""
+
+
 class CollectionSection(_Section):
-    """Who owns the collection, and when it runs."""
+    """Who owns the collection, when it runs, and what becomes of its releases."""
 
     name: Name
     owner: str
     schedule: str | None = None
     description: str = ""
+    promote: Literal["auto", "manual"] = "auto"
+    keep_releases: int = Field(default=KEEP_RELEASES, ge=1)
 
 
 class SourceSection(_Section):
@@ -158,8 +164,11 @@ class SpaceSection(_Section):
     overflow: Literal["truncate", "mean", "rows"] | None = None
     dimensions: int | None = Field(default=None, ge=1)
     precision: Literal["fp32", "fp16", "bf16"] | None = None
+    decoder: Literal["pillow", "nvjpeg"] | None = None
     fields: tuple[str, ...] = ()
     image: str | None = None
+    promote: Literal["auto", "manual"] | None = None
+    golden: str | None = Field(default=None, min_length=1)
 
     @field_validator("fields", mode="before")
     @classmethod
@@ -182,6 +191,10 @@ class GatesSection(_Section):
 
     max_reject_share: float = Field(default=0.01, ge=0, le=1)
     max_deleted_share: float = Field(default=0.2, ge=0, le=1)
+    max_duplicate_vectors: float = Field(default=0.05, ge=0, le=1)
+    max_drift: float = Field(default=0.25, ge=0, le=1)
+    min_golden_recall: float = Field(default=1.0, ge=0, le=1)
+    spot_rows: int = Field(default=16, ge=0, le=10_000)
 
 
 class RunSection(_Section):
@@ -253,6 +266,14 @@ class Collection(_Section):
             )
         return max(found, key=lambda space: space.version)
 
+    def promotes(self, space: SpaceSection) -> bool:
+        """Whether a run promotes the space's release, or leaves it to a person."""
+        return (space.promote or self.collection.promote) == "auto"
+
+    def golden(self, space: SpaceSection) -> Path | None:
+        """The file of a space's golden queries, a relative one resolved against this file's."""
+        return None if space.golden is None else Path(_resolve(space.golden, self.path.parent))
+
     def reference(self, space: SpaceSection) -> EncoderReference:
         """The encoder of a space as its owner named it, with paths made absolute."""
         name, weights, folder = space.encoder, space.weights, self.path.parent
@@ -270,6 +291,7 @@ class Collection(_Section):
             space.overflow,
             space.dimensions,
             space.precision,
+            space.decoder,
         )
 
 

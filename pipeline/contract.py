@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -43,6 +44,9 @@ class SpaceName:
         return f"{self}/{rest}"
 
 
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+
+
 def parse_name(text: str) -> tuple[str, str, int | None]:
     """`collection/space` or `collection/space/vN`. Raises NotPublished for anything else."""
     match = re.fullmatch(r"([a-z0-9_-]+)/([a-z0-9_-]+)(?:/v([0-9]+))?", text)
@@ -70,6 +74,14 @@ class Contract:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
+        """Raises ValueError, TypeError, KeyError or AttributeError for what `of` has not made."""
+        written = json.dumps(
+            value["spec"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        if hashlib.sha256(written.encode()).hexdigest() != value["fingerprint"]:
+            raise ValueError("its fingerprint is not that of its spec")
+        if not set(value["metadata"].values()) <= COLUMN_TYPES.keys():
+            raise ValueError("a metadata column has no known type")
         spec = EncoderSpec.from_json(value["spec"])
         return cls(value["space"], value["fingerprint"], spec, value["metadata"])
 
@@ -114,11 +126,16 @@ def stored_contract(store: Store, name: SpaceName) -> Contract | None:
     if data is None:
         return None
     try:
-        return Contract.from_json(json.loads(data.to_pybytes()))
-    except (ValueError, TypeError, KeyError) as error:
+        contract = Contract.from_json(json.loads(data.to_pybytes()))
+        if contract.space != str(name):
+            raise ValueError(f"it is that of {contract.space}")
+    except _UNREADABLE as error:
         raise ContractBroken(
-            "is damaged", item=name.key("spec.json"), do="Restore the file from a copy."
+            f"is damaged: {error}",
+            item=name.key("spec.json"),
+            do="Restore the file from a copy.",
         ) from error
+    return contract
 
 
 def agree(store: Store, name: SpaceName, contract: Contract) -> None:
@@ -154,10 +171,7 @@ def check_schema(found: pa.Schema, contract: Contract, where: str) -> None:
     if written is None:
         faults.append("it carries no contract")
     else:
-        stored = Contract.from_json(json.loads(written))
-        if stored.space != contract.space:
-            faults.append(f"it belongs to {stored.space}")
-        faults += [str(difference) for difference in differences(contract.spec, stored.spec)]
+        faults += _strange(written, contract)
     if faults:
         raise ContractBroken(
             "does not keep the contract:\n  " + "\n  ".join(faults),
@@ -165,6 +179,16 @@ def check_schema(found: pa.Schema, contract: Contract, where: str) -> None:
             do=f"Something other than commonspace wrote to {contract.space}. "
             "`commonspace verify` says what is whole.",
         )
+
+
+def _strange(written: bytes, contract: Contract) -> list[str]:
+    """How the contract that a file carries differs from the agreed one."""
+    try:
+        stored = Contract.from_json(json.loads(written))
+    except _UNREADABLE as error:
+        return [f"the contract it carries is damaged: {error}"]
+    belongs = [] if stored.space == contract.space else [f"it belongs to {stored.space}"]
+    return belongs + [str(difference) for difference in differences(contract.spec, stored.spec)]
 
 
 def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.bool_]:

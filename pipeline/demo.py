@@ -16,10 +16,12 @@ from typing import Any
 from encoders import catalog
 from encoders.errors import CommonspaceError, EncoderNotFound
 from encoders.reference import EncoderReference
-from pipeline import tables
+from pipeline import run_tables, tables
+from pipeline.collection_files import warehouse_address
 from pipeline.errors import UserMistake
 from pipeline.read import Space, open_space
 from pipeline.samples import write_photos, write_texts
+from pipeline.store import open_store
 
 DAGS = Path(__file__).resolve().parents[1] / "dags"
 
@@ -88,10 +90,10 @@ def run_demo(folder: Path, photos: Path | None) -> list[dict[str, Any]]:
     for collection in ("docs", photo_name):
         _run_dag(folder, environment, collection)
     _say("3. The ledgers: every item offered is accounted for")
-    reports = [_latest_report(folder, name) for name in ("docs", photo_name)]
-    tables.reports(reports)
+    reports = [_latest_report(name) for name in ("docs", photo_name)]
+    run_tables.reports(reports)
     _say("4. Searching")
-    _search(folder, photo_space)
+    _search(photo_space)
     _farewell(folder, photo_space)
     return reports
 
@@ -133,9 +135,11 @@ def _photo_weights() -> tuple[str, str]:
 
 
 def _environment(folder: Path) -> dict[str, str]:
+    given = warehouse_address()
+    in_bucket = f"{given.rstrip('/')}/demo"  # beside, not among, what is there in earnest
     ours = {
         "COMMONSPACE_COLLECTIONS": str(folder / "collections"),
-        "COMMONSPACE_WAREHOUSE": str(folder / "warehouse"),
+        "COMMONSPACE_WAREHOUSE": in_bucket if "://" in given else str(folder / "warehouse"),
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -147,9 +151,9 @@ def _environment(folder: Path) -> dict[str, str]:
 
 def _run_dag(folder: Path, environment: dict[str, str], collection: str) -> None:
     tables.console.print(f"   DAG {collection}")
-    before = _reports(folder, collection)
+    before = _reports(collection)
     told = _airflow(folder, environment, "dags", "test", collection)
-    if _reports(folder, collection) == before:
+    if _reports(collection) == before:
         failed = re.findall(r"(?:AirflowFailException|StageFailed): (.*)", told)
         raise CommonspaceError(
             f"the DAG {collection} did not reach its report: {(failed or ['see its log'])[0]}",
@@ -185,20 +189,22 @@ def _airflow(folder: Path, environment: dict[str, str], *command: str) -> str:
     return "".join(said)
 
 
-def _reports(folder: Path, collection: str) -> list[Path]:
-    return sorted((folder / "warehouse/.runs" / collection).glob("*/*/report.json"))
+def _reports(collection: str) -> list[str]:
+    keys = open_store(warehouse_address()).list(f".runs/{collection}")
+    return [key for key in keys if key.endswith("/report.json")]
 
 
-def _latest_report(folder: Path, collection: str) -> dict[str, Any]:
-    return dict(json.loads(_reports(folder, collection)[-1].read_text()))
+def _latest_report(collection: str) -> dict[str, Any]:
+    data = open_store(warehouse_address()).read(_reports(collection)[-1])
+    return dict(json.loads(data.to_pybytes() if data is not None else "{}"))
 
 
-def _search(folder: Path, photo_space: str) -> None:
-    docs = open_space("docs/text", warehouse=str(folder / "warehouse"))
+def _search(photo_space: str) -> None:
+    docs = open_space("docs/text")
     for query in QUERIES:
         tables.console.print(f'\n   commonspace search docs/text "{query}" -k 3')
         _hits(docs, query=query)
-    photos = open_space(photo_space, warehouse=str(folder / "warehouse"))
+    photos = open_space(photo_space)
     ids = photos.to_arrow(["id"])["id"].to_pylist()
     item = next((item for item in ids if item.startswith("coffee/crop-0-1")), ids[0])
     tables.console.print(f"\n   commonspace search {photo_space} --id {item} -k 3")
@@ -215,12 +221,13 @@ def _hits(space: Space, **near: str) -> None:
 
 def _farewell(folder: Path, photo_space: str) -> None:
     _say("5. Where things are, and what to do next")
+    warehouse = warehouse_address()
     tables.console.print(
-        f"   Parquet    {folder}/warehouse/docs/text/v1/parts\n"
-        f"   LanceDB    {folder}/warehouse/lancedb\n"
+        f"   Parquet    {warehouse}/docs/text/v1/parts\n"
+        f"   LanceDB    {warehouse}/lancedb\n"
         f"   Airflow    {folder}/airflow (log: demo.log)\n\n"
         f"   export COMMONSPACE_COLLECTIONS={folder}/collections\n"
-        f"   export COMMONSPACE_WAREHOUSE={folder}/warehouse\n"
+        f"   export COMMONSPACE_WAREHOUSE={warehouse}\n"
         "   commonspace show\n"
         f"   commonspace verify {photo_space}\n\n"
         "   Run `make demo` again: nothing is encoded. Change one line of samples/docs.jsonl,\n"

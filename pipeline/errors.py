@@ -49,10 +49,14 @@ class GateRefused(CommonspaceError):
 class Conflict(CommonspaceError):
     """Another run published first; planning again from the new release resolves it."""
 
-    def __init__(self, what: str, *, item: str | None = None) -> None:
-        super().__init__(
-            what, item=item, retry=True, do="Run again: it plans from the new release."
-        )
+    def __init__(
+        self,
+        what: str,
+        *,
+        item: str | None = None,
+        do: str = "Run again: it plans from the new release.",
+    ) -> None:
+        super().__init__(what, item=item, retry=True, do=do)
 
 
 def near(word: str, known: Iterable[str]) -> str:

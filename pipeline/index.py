@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.bucket_errors import is_of_the_store
 from pipeline.contract import Contract, SpaceName
 from pipeline.errors import ContractBroken
 from pipeline.lance import (
@@ -20,19 +20,19 @@ from pipeline.lance import (
     chunks,
     connect,
     open_table,
+    reachable,
     readable,
     rows_of,
     table_schema,
     with_ids,
 )
 from pipeline.records import Release
-from pipeline.releases import read_part
+from pipeline.releases import STAMP, read_part
 from pipeline.store import Store
 
-STAMP = ["id", "content_digest", "row_digest", "run", "encoded_at"]
-"""The columns that differ whenever a row differs."""
 
-VERSIONS_BETWEEN_UPKEEP = 20
+class Unfaithful(ContractBroken):
+    """LanceDB holds something else than was written to it."""
 
 
 def bring_to(
@@ -40,11 +40,20 @@ def bring_to(
 ) -> int:
     """Make the space's table equal the release; returns the table version that does.
 
-    Raises ContractBroken where the table belongs to another contract, or holds something else
-    than was written.
+    A table that cannot be read, or does not read back as it was written, is written anew in
+    one commit: LanceDB may report success for a write that failed.
+    Raises ContractBroken where the table belongs to another contract, cannot be opened, or
+    still holds something else than was written.
     """
     with readable(str(name)):
-        return _bring(address, store, name, contract, release)
+        try:
+            with reachable(str(name)):
+                return _bring(address, store, name, contract, release)
+        except (Unfaithful, OSError, RuntimeError, ValueError) as error:
+            if is_of_the_store(error):  # it is not the table that is at fault
+                raise
+            open_table(connect(address), name.table)  # one that cannot be opened needs a person
+            return refill(address, store, name, contract, release)
 
 
 def _bring(
@@ -85,16 +94,6 @@ def refill(
         every = {i for rows in _parts(store, contract, release) for i in rows["id"].to_pylist()}
         _read_back(table, store, contract, release, every)
         return int(table.version)
-
-
-def upkeep(address: str, name: SpaceName) -> None:
-    """Now and then, compact the table; versions of the last seven days stay for their readers.
-
-    Called right after `CURRENT` has moved, so that the version it names is among them.
-    """
-    table = open_table(connect(address), name.table)
-    if table is not None and table.version % VERSIONS_BETWEEN_UPKEEP == 0:
-        table.optimize()
 
 
 def differing(table: Any, store: Store, contract: Contract, release: Release) -> tuple[
@@ -140,32 +139,41 @@ def _read_back(
     """LanceDB has been seen to report success for a write that cannot be read."""
     table.checkout_latest()
     problem = ""
-    if table.count_rows() != release.rows:
-        problem = f"{table.count_rows()} rows, the release has {release.rows}"
+    # `count_rows` does not open the files that say which rows are deleted; a scan does.
+    there = table.search().select(["id"]).limit(max(table.count_rows(), 1)).to_arrow().num_rows
+    if there != release.rows:
+        problem = f"{there} rows, the release has {release.rows}"
     for rows in _parts(store, contract, release) if changed and not problem else ():
         written = rows.filter(pc.is_in(rows["id"], value_set=pa.array(changed, pa.string())))
         found = rows_of(table, written["id"].to_pylist(), [*STAMP, "vector"])
-        if not same_rows(written, found):
+        if not same_rows(written.select(found.column_names), found):
             problem = "other rows than were written"
             break
     if problem:
-        raise ContractBroken(
+        raise Unfaithful(
             f"reading back gave {problem}",
             item=f"LanceDB table {table.name}",
             retry=True,
-            do="The release was not promoted. Run again; the table is then mended or refilled.",
+            do="The release was not promoted. Run again: the table is then written anew.",
         )
 
 
 def same_rows(one: pa.Table, other: pa.Table) -> bool:
-    """True where both hold the same ids with the same stamps and the same vectors, bit by bit."""
-    if one.num_rows != other.num_rows:
+    """True where both hold the same ids with equal columns; floats are compared bit by bit."""
+    if one.num_rows != other.num_rows or set(one.column_names) != set(other.column_names):
         return False
-    if not one.num_rows:
-        return True
-    one, other = (t.select([*STAMP, "vector"]).sort_by("id") for t in (one, other))
-    first, second = (np.asarray(t["vector"].combine_chunks().flatten()) for t in (one, other))
-    return _stamps(one) == _stamps(other) and np.array_equal(first, second)
+    one, other = one.sort_by("id"), other.sort_by("id")
+    return all(_bits(one[name]).equals(_bits(other[name])) for name in one.column_names)
+
+
+def _bits(column: pa.ChunkedArray) -> pa.Array:
+    """The column, vectors flattened, floats as the integers of the same bits."""
+    values = column.combine_chunks()
+    if pa.types.is_fixed_size_list(values.type):
+        values = values.flatten()
+    if pa.types.is_floating(values.type):
+        values = values.view(pa.int32() if values.type.bit_width == 32 else pa.int64())
+    return values
 
 
 def _stamps(rows: pa.Table) -> list[tuple[Any, ...]]:

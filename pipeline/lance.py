@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.bucket_errors import failure_of, is_of_the_store
 from pipeline.contract import Contract, check_schema
 from pipeline.errors import ContractBroken, StoreFailed
 
@@ -19,11 +20,30 @@ IDS_AT_ONCE = 4096
 
 
 @contextmanager
+def reachable(item: str) -> Iterator[None]:
+    """Turns what LanceDB says of a bucket that fails it into StoreFailed.
+
+    A panic of the Rust below it, as some damaged files cause, becomes a RuntimeError.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError, OSError) as error:
+        if is_of_the_store(error):
+            raise failure_of(error, item) from error
+        raise
+    except Exception as error:
+        if type(error).__name__ != "RustPanic":  # a class that cannot be imported
+            raise
+        raise RuntimeError(f"LanceDB panicked: {error}") from error
+
+
+@contextmanager
 def readable(space: str) -> Iterator[None]:
     """Turns LanceDB's own errors into one that says how the table is mended."""
     try:
-        yield
-    except (RuntimeError, OSError) as error:
+        with reachable(space):
+            yield
+    except (RuntimeError, OSError, ValueError) as error:
         said = re.sub(r",? \S+\.rs:[0-9:]+.*", "", (str(error).splitlines() or [""])[0])[:200]
         if os.strerror(errno.ENOSPC) in said:
             raise StoreFailed(
@@ -41,18 +61,21 @@ def readable(space: str) -> Iterator[None]:
 
 
 def connect(address: str) -> Any:
-    """The LanceDB database of a warehouse."""
+    """The LanceDB database of a warehouse; a bucket's access is read from the environment."""
     # Lance warns whenever a table is created; a warning that is no news trains no one.
     os.environ.setdefault("LANCE_LOG", "error")
     import lancedb  # two seconds that most stages need not pay
 
-    return lancedb.connect(f"{address}/lancedb")
+    place = f"{address}/lancedb"
+    with reachable(place):
+        return lancedb.connect(place)
 
 
 def open_table(database: Any, name: str) -> Any | None:
     """The table at its latest version, or None where there is none."""
     try:
-        return database.open_table(name)
+        with reachable(f"LanceDB table {name}"):
+            return database.open_table(name)
     except (ValueError, RuntimeError) as error:
         if "not found" in str(error).lower():
             return None

@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.collect import Collected
+from pipeline.condemned import Condemned, condemned, spared_key
 from pipeline.contract import Contract, SpaceName
-from pipeline.errors import Conflict, ContractBroken
+from pipeline.errors import ContractBroken
 from pipeline.parquet import table_bytes
-from pipeline.records import REJECTS_SCHEMA, Part, Release
-from pipeline.releases import create_release, load_release, numbers, read_part
+from pipeline.records import REJECTS_SCHEMA, Part
+from pipeline.releases import read_part
 from pipeline.store import Store
 
 PART_ROWS = 16_384
@@ -40,6 +41,15 @@ class Change:
     rows: Collected
     removed: Sequence[str]
     """Ids that leave without a successor: deletes, and items that became rejects for good."""
+
+    def counts(self, published: pa.Table) -> dict[str, int]:
+        """How many rows are added, changed and removed against what is published: `id`."""
+        before, after = set(published["id"].to_pylist()), set(self.rows.rows["id"].to_pylist())
+        return {
+            "added": len(after - before),
+            "changed": len(after & before),
+            "removed": len(before & set(self.removed) - after),
+        }
 
 
 def bucket_of(item: str, bits: int) -> str:
@@ -81,29 +91,13 @@ def write_parts(
             width = bits[part.partition] - len(part.bucket)
             touched |= {(part.partition, f"{part.bucket}{n:0{width}b}") for n in range(2**width)}
     kept = [p for p in parts if not any(_holds(p, place) for place in touched)]
+    doomed = condemned(store, name)
     for place in sorted(touched, key=lambda p: (p[0] or "", p[1])):
         old = [part for part in parts if _holds(part, place)]
         table = _bucket(store, contract, old, place, gone, change.rows.take(coming[place]))
         if table.num_rows:
-            kept.append(_write(store, name, place, table))
+            kept.append(_write(store, name, place, table, doomed))
     return tuple(sorted(kept, key=lambda p: (p.partition or "", p.bucket)))
-
-
-def commit(store: Store, name: SpaceName, draft: Release) -> Release:
-    """Commit the draft as the next number, or adopt an equal candidate of the same parent.
-
-    Raises Conflict where other runs keep taking the numbers.
-    """
-    for _ in range(20):
-        taken = numbers(store, name)
-        for number in (n for n in reversed(taken) if n > draft.parent):
-            found = load_release(store, name, number)
-            if found.parent == draft.parent and found.state == draft.state:
-                return found
-        numbered = Release.from_json({**draft.to_json(), "number": max(taken, default=0) + 1})
-        if create_release(store, name, numbered):
-            return numbered
-    raise Conflict("other runs keep publishing", item=str(name))
 
 
 def write_rejects(
@@ -118,7 +112,7 @@ def write_rejects(
     table = pa.Table.from_pylist(stable, REJECTS_SCHEMA)
     data = table_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
-    key = name.key(f"rejects/{digest[:32]}.parquet")
+    key = spared_key(name.key(f"rejects/{digest[:32]}.parquet"), condemned(store, name))
     store.create(key, data)
     by_reason = pc.value_counts(table["reason"]).to_pylist()
     return {
@@ -183,13 +177,14 @@ def _bucket(
     return whole
 
 
-def _write(store: Store, name: SpaceName, place: Place, table: pa.Table) -> Part:
+def _write(store: Store, name: SpaceName, place: Place, table: pa.Table, doomed: Condemned) -> Part:
     data = table_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
     partition, bucket = place
     # Not `key=value`, which engines would read as a column; never only dots.
     folder = "all" if partition is None else f"in-{quote(partition, safe='')}"
     key = name.key(f"parts/{folder}/{bucket or 'all'}-{digest[:32]}.parquet")
+    key = spared_key(key, doomed)
     store.create(key, data)
     stored = store.read(key)
     if stored is None or hashlib.sha256(stored).hexdigest() != digest:

@@ -9,45 +9,72 @@ reader. The contract is checked when it is opened.
 
 from __future__ import annotations
 
-import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import ArrayLike, NDArray
 
-from encoders import catalog
-from encoders.protocol import Encoder
-from encoders.reference import EncoderReference
-from encoders.spec import EncoderSpec, differences
-from pipeline.canary import published_canary
+from encoders.spec import EncoderSpec
+from pipeline.changes import Changes, changes_between
 from pipeline.collection_files import warehouse_address
-from pipeline.contract import Contract, SpaceName, bad_vectors, parse_name, stored_contract
+from pipeline.contract import Contract, SpaceName, stored_contract
 from pipeline.errors import ContractBroken, NotPublished, UserMistake, near
-from pipeline.flight import fly
-from pipeline.lance import check_table, connect, equals, open_table, readable, rows_of
-from pipeline.records import Current, Release
-from pipeline.releases import current, load_release, read_part, release_rejects, whole
-from pipeline.store import LocalStore, open_store
+from pipeline.history import Listed, listed
+from pipeline.lance_rows import LanceRows
+from pipeline.parquet_rows import ParquetRows
+from pipeline.query_encoder import Queries
+from pipeline.records import Current, Part, Release
+from pipeline.releases import current, load_release, numbers, read_part, release_rejects, whole
+from pipeline.retire import retirement
+from pipeline.space_versions import full_name
+from pipeline.store import Store, open_store
+
+
+class Rows(Protocol):
+    """The rows of one release, wherever they are read from."""
+
+    def of(self, ids: Sequence[str]) -> pa.Table:
+        """The rows of some ids, in no order."""
+        ...
+
+    def nearest(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        where: str | Mapping[str, Any] | None,
+        columns: Sequence[str],
+    ) -> pa.Table:
+        """The k rows of the highest cosine, highest first, with `similarity`."""
+        ...
 
 
 class Space:
-    """One space at its current release. `open_space` makes it."""
+    """One space at one release. `open_space` makes it."""
 
     def __init__(
-        self, name: SpaceName, store: LocalStore, contract: Contract, pointer: Current
+        self,
+        name: SpaceName,
+        store: Store,
+        contract: Contract,
+        release: Release,
+        pointer: Current | None,
     ) -> None:
-        self.name = str(name)
-        self.release: Release = load_release(store, name, pointer.release)
-        self._space, self._store, self._contract, self._pointer = name, store, contract, pointer
-        self._encoder: Encoder | None = None
-        self._opened: Any = None
-        if self.release.fingerprint != contract.fingerprint:
+        """pointer: what CURRENT says of the release; None for one that is not served."""
+        self.name, self.release = str(name), release
+        self._space, self._store, self._contract = name, store, contract
+        self._queries = Queries(store, name, release, contract)
+        self._rows: Rows = (
+            LanceRows(store.address, contract, pointer)
+            if pointer
+            else ParquetRows(contract, release.parts, self._read)
+        )
+        if release.fingerprint != contract.fingerprint:
             raise ContractBroken("the release and spec.json disagree", item=self.name)
 
     @property
@@ -93,15 +120,19 @@ class Space:
             raise UserMistake("search takes exactly one of a text, an image, a vector and an id")
         if k < 1:
             raise UserMistake(f"k is {k}; it must be at least 1")
-        near_what = self._query_vector(query, image, vector, id)
+        if id is not None:
+            near_what = self._vector_of(id)
+        elif vector is not None:
+            near_what = self._queries.given(vector)
+        else:
+            near_what = self._queries.encoded(query, image)
         return self._nearest(near_what, k, where, columns, without=id)
 
     def get(self, ids: Sequence[str]) -> pa.Table:
         """The rows of these ids, in this order; all columns null where one is not published."""
         if isinstance(ids, str):
             raise UserMistake(f"get takes a list of ids: [{ids!r}]", item=self.name)
-        with readable(self.name):
-            found = rows_of(self._table, list(dict.fromkeys(ids)))
+        found = self._rows.of(list(dict.fromkeys(ids)))
         found = found.select(self._contract.schema.names)
         at = pc.index_in(pa.array(ids, pa.string()), value_set=found["id"].combine_chunks())
         rows = found.combine_chunks().take(at)
@@ -115,38 +146,70 @@ class Space:
         for column in columns or ():
             if column not in known:
                 raise UserMistake(f"{self.name} has no column {column!r}" + near(column, known))
-        parts = (
-            read_part(self._store, part, self._contract, columns) for part in self.release.parts
-        )
+        parts = (self._read(part, columns) for part in self.release.parts)
         schema = self._contract.schema
         return whole(parts, pa.schema([f for f in schema if columns is None or f.name in columns]))
 
     def batches(self) -> Iterator[pa.Table]:
         """The rows of the release part by part, for spaces that exceed memory."""
-        return (read_part(self._store, part, self._contract) for part in self.release.parts)
+        return (self._read(part) for part in self.release.parts)
 
     def files(self) -> list[str]:
         """The release's Parquet files, for Spark, DuckDB, Polars or anything else."""
-        return [str(self._store.root / part.key) for part in self.release.parts]
+        return [self._store.locate(part.key) for part in self.release.parts]
 
-    @property
-    def _table(self) -> Any:
-        if self._opened is None:
-            database = connect(str(self._store.root))
-            table = open_table(database, self._pointer.table)
-            advice = f"Run `commonspace verify {self.name} --repair` to rebuild it."
-            if table is None:
-                raise ContractBroken("the LanceDB table is gone", item=self.name, do=advice)
-            check_table(table, self._contract)
-            try:
-                table.checkout(self._pointer.table_version)
-            except (ValueError, RuntimeError) as error:
-                version = self._pointer.table_version
-                raise ContractBroken(
-                    f"version {version} of the LanceDB table is gone", item=self.name, do=advice
-                ) from error
-            self._opened = table
-        return self._opened
+    def at(self, release: int) -> Space:
+        """The same space at another release that is kept: an older one, or a candidate.
+
+        It is read from Parquet: every search compares every row, and `where` takes values only.
+        Raises NotPublished, naming what is kept.
+        """
+        if release == self.release.number:
+            return self
+        pointer = current(self._store, self._space)
+        found = load_release(self._store, self._space, release)
+        served = pointer if pointer and pointer.release == release else None
+        return Space(self._space, self._store, self._contract, found, served)
+
+    def releases(self) -> list[Listed]:
+        """Every release of the space that is kept, ascending, with its state."""
+        return listed(self._store, self._space)
+
+    def changes(self, since: int) -> Changes:
+        """What was added, changed and removed between release `since` and this one.
+
+        `since` may be the younger of the two: after a rollback, for example. Raises
+        NotPublished where it is not kept.
+        """
+        other = load_release(self._store, self._space, since)
+        try:
+            return changes_between(self._store, self._contract, other, self.release)
+        except ContractBroken as error:
+            raise self._removed(error, since, self.release.number) from error
+
+    def _read(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        try:
+            return read_part(self._store, part, self._contract, columns)
+        except ContractBroken as error:
+            raise self._removed(error, self.release.number) from error
+
+    def _removed(self, error: ContractBroken, *releases: int) -> ContractBroken | NotPublished:
+        """The error itself, or that retention has removed one of the releases meanwhile."""
+        for number in releases:
+            if number not in numbers(self._store, self._space):
+                try:
+                    load_release(self._store, self._space, number)
+                except NotPublished as gone:
+                    return gone
+        return error
+
+    def _vector_of(self, item: str) -> NDArray[np.float32]:
+        row = self.get([item])
+        if not row["found"][0].as_py():
+            raise NotPublished(
+                f"item {item!r} is not in release {self.release.number}", item=self.name
+            )
+        return np.asarray(row["vector"][0].as_py(), np.float32)
 
     def _nearest(
         self,
@@ -161,146 +224,35 @@ class Space:
         for column in [*chosen, *(where if isinstance(where, Mapping) else ())]:
             if column not in self._contract.schema.names:
                 raise UserMistake(f"{self.name} has no column {column!r}" + near(column, names))
+        for column, value in where.items() if isinstance(where, Mapping) else ():
+            if not isinstance(value, str | int | float | bool | datetime):
+                said = f"`where` compares {column!r} with {value!r}, which is no single value"
+                raise UserMistake(said, do="Write it as SQL: \"genre IN ('a', 'b')\".")
         if not len(self):
             return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
-        # Vectors are unit, so the inner product is the cosine, indexed or not.
-        query = self._table.search(vector).distance_type("dot").limit(k + (without is not None))
-        if isinstance(where, Mapping):
-            for column, value in where.items():
-                if not isinstance(value, str | int | float | bool | datetime):
-                    said = f"`where` compares {column!r} with {value!r}, which is no single value"
-                    raise UserMistake(said, do="Write it as SQL: \"genre IN ('a', 'b')\".")
-        if where:
-            condition = where if isinstance(where, str) else equals(dict(where))
-            query = query.where(condition, prefilter=True)
-        try:
-            with readable(self.name) if not isinstance(where, str) else nullcontext():
-                found = query.select([*chosen, "_distance"]).to_arrow()
-        except (ValueError, RuntimeError) as error:
-            raise UserMistake(f"the condition {where!r} was refused: {error}") from error
-        similarity = pc.subtract(pa.scalar(1.0, pa.float32()), found["_distance"])
-        found = found.drop(["_distance"]).append_column("similarity", similarity)
+        found = self._rows.nearest(vector, k + (without is not None), where, chosen)
         if without is not None:
             found = found.filter(pc.not_equal(found["id"], without))
         return found.slice(0, k)
 
-    def _query_vector(
-        self,
-        query: str | None,
-        image: bytes | str | Path | None,
-        vector: ArrayLike | None,
-        item: str | None,
-    ) -> NDArray[np.float32]:
-        if item is not None:
-            row = self.get([item])
-            if not row["found"][0].as_py():
-                raise NotPublished(
-                    f"item {item!r} is not in release {self.release.number}", item=self.name
-                )
-            return np.asarray(row["vector"][0].as_py(), np.float32)
-        if vector is not None:
-            given: NDArray[np.float32] = np.asarray(vector, np.float32)
-            if given.shape != (self.spec.dim,):
-                shape = f"{given.shape}, not ({self.spec.dim},)"
-                raise UserMistake(f"the query vector has shape {shape}", item=self.name)
-            norm = float(np.linalg.norm(given))
-            if not np.isfinite(norm) or norm == 0:
-                raise UserMistake("the query vector is zero or not finite", item=self.name)
-            return (given / norm).astype(np.float32)
-        self._require_modality("text" if query is not None else "image")
-        return self._encode(query if query is not None else _image_bytes(image))
-
-    def _require_modality(self, wanted: str) -> None:
-        if wanted not in (self.spec.modality, *self.spec.queries):
-            raise UserMistake(
-                f"this is a space of {self.spec.modality}s: it cannot be searched by {wanted}",
-                item=self.name,
-            )
-
-    def _encode(self, content: str | bytes) -> NDArray[np.float32]:
-        if self._encoder is None:
-            self._encoder = load_encoder(self._store, self._space, self.release, self._contract)
-        encoded = self._encoder.encode([content], purpose="query")
-        if encoded.failures:
-            raise UserMistake(f"the query cannot be encoded: {encoded.failures[0].message}")
-        if bad_vectors(encoded.vectors, self.spec).any():
-            raise ContractBroken("the encoder gave an unusable vector", item=self.name)
-        vector: NDArray[np.float32] = encoded.vectors[0]
-        return vector
-
-
-def _image_bytes(image: bytes | str | Path | None) -> bytes:
-    """The bytes of an image file, or those given."""
-    if not isinstance(image, str | Path):
-        return image or b""
-    try:
-        return Path(image).read_bytes()
-    except OSError as error:
-        raise UserMistake(f"cannot be read: {error.strerror}", item=str(image)) from error
-
-
-def load_encoder(
-    store: LocalStore, name: SpaceName, release: Release, contract: Contract
-) -> Encoder:
-    """The encoder that made the release, proved by its fingerprint and by the space's canary.
-
-    A space that was published before there were canaries has none: its fingerprint alone counts.
-    Raises ContractBroken.
-    """
-    canary = published_canary(store, name, contract, release.canary)
-    encoder = unproved_encoder(release, contract)
-    if canary is not None and not (flight := fly(canary, encoder)).ok:
-        raise ContractBroken(
-            flight.what,
-            item=str(name),
-            retry=flight.retry,
-            do=f"{flight.do}\n  Search by vector or id works without the encoder.",
-        )
-    return encoder
-
-
-def unproved_encoder(release: Release, contract: Contract) -> Encoder:
-    """The encoder of the release's fingerprint. Raises ContractBroken."""
-    reference = EncoderReference.from_json(release.encoder)
-    spec = catalog.describe(reference)
-    if spec.fingerprint != contract.fingerprint:
-        found = "\n  ".join(str(d) for d in differences(contract.spec, spec))
-        raise ContractBroken(
-            f"the encoder {reference.name} is no longer the one that made its vectors:\n  {found}",
-            item=contract.space,
-            do="Restore the model; search by vector or id works without it.",
-        )
-    return catalog.load(reference)
-
 
 def open_space(name: str, *, warehouse: str | None = None) -> Space:
-    """Open `collection/space` (its highest promoted version) or `collection/space/vN`.
+    """Open `collection/space/vN`, or `collection/space`: its highest version that is not retired.
 
-    warehouse: a folder; by default COMMONSPACE_WAREHOUSE, or ./warehouse.
-    Raises NotPublished where nothing was promoted, ContractBroken where what is stored does
-    not keep its contract.
+    warehouse: a folder or s3://BUCKET/PREFIX; by default COMMONSPACE_WAREHOUSE, or ./warehouse.
+    Warns (FutureWarning) where the version is retired. Raises NotPublished where nothing was
+    promoted, ContractBroken where what is stored does not keep its contract.
     """
     store = open_store(warehouse or warehouse_address())
-    collection, space, version = parse_name(name)
-    versions = published_versions(store, collection, space)
-    if version is None:
-        version = max(versions, default=1)
-    full = SpaceName(collection, space, version)
-    pointer = current(store, full) if version in versions else None
-    contract = stored_contract(store, full)
+    full = full_name(store, name)
+    contract, pointer = stored_contract(store, full), current(store, full)
+    retired = retirement(store, full)
     if pointer is None or contract is None:
+        was = f" (it was {retired})" if retired else ""
         raise NotPublished(
-            f"{full} has no promoted release in {store.root}",
+            f"{full} has no promoted release in {store.address}{was}",
             do="`commonspace show` lists what there is; COMMONSPACE_WAREHOUSE says where to look.",
         )
-    return Space(full, store, contract, pointer)
-
-
-def published_versions(store: LocalStore, collection: str, space: str) -> list[int]:
-    """The versions of a space that have a promoted release."""
-    folder = store.root / collection / space
-    found = (
-        re.fullmatch(r"v([0-9]+)/CURRENT", p.relative_to(folder).as_posix())
-        for p in folder.glob("v*/CURRENT")
-    )
-    return sorted(int(match[1]) for match in found if match)
+    if retired is not None:
+        warnings.warn(f"{full} was {retired}", FutureWarning, stacklevel=2)
+    return Space(full, store, contract, load_release(store, full, pointer.release), pointer)

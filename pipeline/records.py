@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from encoders.protocol import FACTS, Failure
 from encoders.spec import EncoderSpec
 from pipeline.config import SpaceSection
+from pipeline.errors import ContractBroken
 
 COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
@@ -148,6 +149,8 @@ class Release:
     versions: Mapping[str, str] = field(default_factory=dict)
     canary: str | None = None
     """sha256 of the space's canary.parquet; None where there was none yet."""
+    changes: Mapping[str, int] = field(default_factory=dict)
+    """How many rows were added, changed and removed since the parent; empty where unknown."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -159,6 +162,15 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Served:
+    """A release that readers were served before the current one."""
+
+    release: int
+    table_version: int
+    promoted_at: str
+
+
+@dataclass(frozen=True)
 class Current:
     """The pointer that readers follow: the promoted release and its state in LanceDB."""
 
@@ -167,13 +179,44 @@ class Current:
     table_version: int
     promoted_at: str
     run: str
+    """What moved the pointer: a run's id, `promote` or `rollback`."""
+    served: tuple[Served, ...] = ()
+    """What was served before, the latest last, a release once; what retention removed is not
+    among them."""
+
+    def followed_by(self, release: int, version: int, moment: str, run: str) -> Current:
+        """The pointer after the next promotion, this one in its history."""
+        earlier = (*self.served, Served(self.release, self.table_version, self.promoted_at))
+        served = tuple(one for one in earlier if one.release != release)
+        return Current(release, self.table, version, moment, run, served)
 
     def to_bytes(self) -> bytes:
-        return (json.dumps(asdict(self), indent=1) + "\n").encode()
+        document = json.loads(json.dumps(asdict(self)))
+        document["sha256"] = canonical_digest(document)
+        return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Current:
-        return cls(**json.loads(data))
+        """Raises ContractBroken for what `to_bytes` has not written."""
+        try:
+            document = json.loads(data)
+            # Before there was a checksum, pointers had none.
+            if document.pop("sha256", None) not in (None, canonical_digest(document)):
+                raise ValueError("its checksum does not match")
+            served = tuple(Served(**one) for one in document.pop("served", ()))
+            return cls(**document, served=served)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise ContractBroken(
+                f"the pointer to the served release is damaged: {error}",
+                item="CURRENT",
+                do="Restore the file from a copy: it names the release that readers see.",
+            ) from error
+
+
+def canonical_digest(document: Mapping[str, Any]) -> str:
+    """sha256 of the canonical JSON of a document that does not hold the digest itself."""
+    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def space_key(space: SpaceSection) -> str:

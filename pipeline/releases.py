@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 
 from pipeline.contract import Contract, SpaceName, check_schema
 from pipeline.errors import ContractBroken, NotPublished
 from pipeline.parquet import read_table
-from pipeline.records import REJECTS_SCHEMA, Current, Part, Release
+from pipeline.records import REJECTS_SCHEMA, Current, Part, Release, canonical_digest
 from pipeline.store import Store
 
-_DAMAGED = "Restore the file from a copy; `commonspace verify` lists the damage."
+STAMP = ["id", "content_digest", "row_digest", "run", "encoded_at"]
+"""The columns that differ whenever a row differs."""
+
+_DAMAGED = (
+    "`commonspace verify` lists the damage, and with `--repair` takes parts back out of LanceDB; "
+    "restore any other file from a copy."
+)
 
 
 def current(store: Store, name: SpaceName) -> Current | None:
@@ -25,10 +31,8 @@ def current(store: Store, name: SpaceName) -> Current | None:
         return None
     try:
         return Current.from_bytes(data.to_pybytes())
-    except (ValueError, TypeError) as error:
-        raise ContractBroken(
-            "is no readable pointer", item=name.key("CURRENT"), do=_DAMAGED
-        ) from error
+    except ContractBroken as error:
+        raise ContractBroken(error.what, item=name.key("CURRENT"), do=error.do) from error
 
 
 def release_key(name: SpaceName, number: int) -> str:
@@ -42,32 +46,41 @@ def numbers(store: Store, name: SpaceName) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+def spoken(held: Iterable[int]) -> str:
+    """`1, 4 to 9`: numbers in words, `none` where there are none."""
+    runs: list[list[int]] = []
+    for number in sorted(held):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join(" to ".join(map(str, run)) for run in runs) or "none"
+
+
 def load_release(store: Store, name: SpaceName, number: int) -> Release:
     """The manifest of one release. Raises NotPublished or ContractBroken."""
     key = release_key(name, number)
     data = store.read(key)
     if data is None:
-        raise NotPublished(f"there is no release {number}", item=str(name))
+        raise NotPublished(
+            f"there is no release {number} (kept: {spoken(numbers(store, name))})",
+            item=str(name),
+            do="`commonspace releases` lists them; a pinned release is never removed.",
+        )
     try:
         document = json.loads(data.to_pybytes())
         digest = document.pop("sha256")
-        if manifest_digest(document) != digest:
+        if canonical_digest(document) != digest:
             raise ValueError("its checksum does not match")
         return Release.from_json(document)
     except (ValueError, TypeError, KeyError) as error:
         raise ContractBroken(f"is damaged: {error}", item=key, do=_DAMAGED) from error
 
 
-def manifest_digest(document: dict[str, object]) -> str:
-    """sha256 of the manifest's canonical JSON, without the digest itself."""
-    canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()
-
-
 def create_release(store: Store, name: SpaceName, release: Release) -> bool:
     """Commit a manifest under its number; False where another run took the number first."""
     document = release.to_json()
-    document["sha256"] = manifest_digest(json.loads(json.dumps(document)))
+    document["sha256"] = canonical_digest(json.loads(json.dumps(document)))
     data = (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
     return store.create(release_key(name, release.number), data)
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 from pipeline.config import Collection, SpaceSection
 from pipeline.contract import SpaceName
-from pipeline.errors import CommonspaceError, Conflict
+from pipeline.errors import CommonspaceError, Conflict, ContractBroken, NotPublished
+from pipeline.promote import promote_stage, settle
 from pipeline.records import Release, Scope
 from pipeline.rejects import rejected_item
 from pipeline.releases import current, load_release, release_rejects
@@ -23,12 +24,11 @@ from pipeline.stages import (
     encode_stage,
     is_stale,
     plan_stage,
-    promote_stage,
     publish_stage,
     pull_stage,
     validate_stage,
 )
-from pipeline.store import LocalStore
+from pipeline.store import Store
 from pipeline.validate import Verdict
 from pipeline.workspace import Run, Work
 
@@ -45,9 +45,16 @@ def new_run_id() -> str:
 
 
 def run_collection(
-    run: Run, spaces: list[SpaceSection], *, promote: bool = True, tell: Callable[[str], None]
+    run: Run,
+    spaces: list[SpaceSection],
+    *,
+    promote: bool | None = None,
+    tell: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Bring every given space to what the source offers; one report each.
+
+    promote: whether readers see the new releases, or they are left as candidates; as the
+    collection file says where it is not given.
 
     A space that is refused has `error` in its report, and the others go on. A run that is
     interrupted anywhere and started again finishes what is missing and does nothing twice.
@@ -77,7 +84,7 @@ def plan_collection(run: Run, spaces: list[SpaceSection]) -> list[dict[str, Any]
         run.store.forget(run.folder)
 
 
-def rejected_ids(store: LocalStore, collection: Collection, spaces: list[SpaceSection]) -> Scope:
+def rejected_ids(store: Store, collection: Collection, spaces: list[SpaceSection]) -> Scope:
     """The scope of the items that the current releases hold as rejects."""
     found: set[str] = set()
     for space in spaces:
@@ -97,8 +104,11 @@ def planning_again(
     for _ in range(ATTEMPTS - 1):
         try:
             return act(work)
-        except Conflict as conflict:
-            tell(f"{work.name}: {conflict.what}; planning again")
+        except (Conflict, ContractBroken, NotPublished) as error:
+            # Of a release that is not served any more, files may have been removed.
+            if not isinstance(error, Conflict) and not is_stale(work):
+                raise
+            tell(f"{work.name}: {error.what}; planning again")
             work = Work(work.run, work.space)
             plan_stage(work)
     return act(work)
@@ -122,6 +132,17 @@ def published(work: Work) -> Release:
     return publish_stage(work)
 
 
+def left_waiting(work: Work) -> int:
+    """The plan's release, made where it is missing and not promoted; its number.
+
+    LanceDB is brought back to what is served, where a promotion was interrupted.
+    """
+    number = int(work.noted("publish.json")["release"] if work.has("publish.json") else 0)
+    number = number or published(work).number
+    settle(work.run.store, work.name, work.contract)
+    return number
+
+
 def promoted(work: Work) -> bool:
     """Whether readers see a change now that the plan's release is promoted."""
     number = work.noted("publish.json")["release"] if work.has("publish.json") else None
@@ -135,20 +156,21 @@ def forget_old_runs(run: Run) -> None:
     """Drop the folders of runs that ended, but for the latest, and what nobody has touched
     for a week: runs that died, and shards that no plan asks for any more."""
     store, folder = run.store, f".runs/{run.collection.name}"
-    keys = store.list(folder)
+    written = store.written(folder)
+    keys = sorted(written)
     stale = time.time() - DAYS_KEPT * 86_400
     shards = [key for key in keys if key.startswith(f"{folder}/shards/")]
-    fresh = {key.rpartition("/")[0] for key in shards if store.modified(key) >= stale}
+    fresh = {key.rpartition("/")[0] for key in shards if written[key] >= stale}
     for key in shards:  # a canary stays as long as a shard that was encoded under it
         place, _, file = key.rpartition("/")
-        if store.modified(key) < stale and not (file == "canary.parquet" and place in fresh):
+        if written[key] < stale and not (file == "canary.parquet" and place in fresh):
             store.delete(key)
     runs: dict[str, list[str]] = {}
     for key in keys:
         runs.setdefault(key.split("/")[2], []).append(key)
     others = sorted(runs.keys() - {"shards", run.id})
     ended = [name for name in others if _ended(runs[name])]
-    dead = [name for name in others if max(map(store.modified, runs[name])) < stale]
+    dead = [name for name in others if max(written[key] for key in runs[name]) < stale]
     for name in {*ended[: -(RUNS_KEPT - 1)], *dead}:
         store.forget(f"{folder}/{name}")
 
@@ -160,13 +182,15 @@ def _ended(keys: list[str]) -> bool:
     return bool(ends["plan.json"]) and ends["plan.json"] <= ends["report.json"]
 
 
-def _report(work: Work, promote: bool, tell: Callable[[str], None]) -> dict[str, Any]:
+def _report(work: Work, promote: bool | None, tell: Callable[[str], None]) -> dict[str, Any]:
     def act(work: Work) -> dict[str, Any]:
         tell(_sentence(work, work.noted("plan.json")))
         validated(work)
         publish_stage(work)
-        if promote:
+        if work.run.collection.promotes(work.space) if promote is None else promote:
             promoted(work)
+        else:
+            left_waiting(work)
         return report_stage(work)
 
     try:

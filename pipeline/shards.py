@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,12 +25,16 @@ def shard_path(name: SpaceName, fingerprint: str, shard: str) -> str:
     return f".runs/{name.collection}/shards/{space}/{shard}.parquet"
 
 
-def read_shard(store: Store, key: str, spec: EncoderSpec) -> pa.Table:
+def read_shard(
+    store: Store, key: str, spec: EncoderSpec, columns: Sequence[str] | None = None
+) -> pa.Table:
     """A finished shard, its columns checked. Raises Conflict where a twin has used it up."""
     data = store.read(key)
     if data is None:
         raise Conflict(f"the finished shard {key} is gone: another run has published it")
-    return read_table(data, key).cast(shard_schema(spec))
+    schema = shard_schema(spec)
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    return read_table(data, key, columns).cast(wanted)
 
 
 def is_whole(store: Store, key: str, spec: EncoderSpec) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,16 +17,18 @@ from encoders import catalog
 from encoders.protocol import Encoder
 from pipeline.canary import publish_canary
 from pipeline.collect import collect
+from pipeline.commit import commit
 from pipeline.contract import Contract, agree
 from pipeline.encode import encode_shard
 from pipeline.errors import Conflict, GateRefused, UserMistake
 from pipeline.flight import canary_gate, prove
-from pipeline.index import bring_to, upkeep
+from pipeline.gates import spot_gate
+from pipeline.golden_queries import check_golden, golden_recall, keep_golden
 from pipeline.parquet import table_bytes
 from pipeline.plan import make_plan
-from pipeline.publish import Change, commit, state_of, write_parts, write_rejects
+from pipeline.publish import Change, state_of, write_parts, write_rejects
 from pipeline.pull import pull
-from pipeline.records import Current, Gate, Ledger, Plan, Release, Scope
+from pipeline.records import Gate, Ledger, Plan, Release, Scope
 from pipeline.rejects import (
     carried_rejects,
     known_rejects,
@@ -36,10 +38,12 @@ from pipeline.rejects import (
 )
 from pipeline.releases import current, load_release, release_rejects, release_rows, whole
 from pipeline.report import about, draft_release
+from pipeline.retire import refuse_retired
 from pipeline.shards import has_passing_failures
 from pipeline.source import open_source
-from pipeline.store import LocalStore
-from pipeline.validate import Verdict, told_rejects, validate
+from pipeline.spot_check import check_made, check_published, sample
+from pipeline.store import Store
+from pipeline.validate import Verdict, settled, told_rejects, validate
 from pipeline.workspace import (
     Run,
     Work,
@@ -49,6 +53,7 @@ from pipeline.workspace import (
     peak_rss,
     pull_rejects,
     read_plan,
+    spot_notes,
     timer,
 )
 
@@ -76,6 +81,7 @@ def plan_stage(work: Work) -> dict[str, Any]:
     run, store = work.run, work.run.store
     for stale in store.list(work.path("")):  # of an earlier try of the same run
         store.delete(stale)
+    refuse_retired(store, work.name)
     agree(store, work.name, work.contract)
     with timer() as seconds:
         pointer = current(store, work.name)
@@ -102,6 +108,7 @@ def plan_stage(work: Work) -> dict[str, Any]:
                 [*said, "Check the source's `uri` and the space's `fields` or `image`."]
             ),
         )
+    check_golden(work, items, published)
     store.replace(work.path("plan.parquet"), table_bytes(plan.table))
     result = {
         "base": base.number if base else 0,
@@ -133,7 +140,8 @@ def is_stale(work: Work) -> bool:
 def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = None) -> list[str]:
     """Encode those of the plan's shards that no run has finished yet; returns their keys.
 
-    Raises GateRefused, before the first one, where the canary shows that the encoder has changed.
+    Raises GateRefused, before the first one, where the canary shows that the encoder has changed
+    or published rows no longer get their vectors; after one, where its own rows do not.
     """
     run = work.run
     todo = [key for key in shards if work.finished_shard(key) is None]
@@ -143,21 +151,27 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     _prove(work, encoder)
     plan, source = read_plan(work), open_source(run.collection)
     planned = plan.table.filter(pc.is_in(plan.table["shard"], value_set=pa.array(todo)))
-    places, _ = offered(work, ["locator"])
+    places, _ = offered(work, ["locator", "partition"])
     at = pc.index_in(planned["id"], value_set=places["id"].combine_chunks())
     planned = places.take(at).append_column("shard", planned["shard"])
+    seed = f"{run.id} {todo[0]}"
+    spots = check_published(work, plan, places, source, encoder, seed)
+    work.note(f"spot-{secrets.token_hex(4)}.json", spots.to_json())
+    keep_golden(work, encoder)
+    spotted = sample(planned["id"].combine_chunks(), run.collection.gates.spot_rows, seed)
     with run.progress(f"{work.name}: encode", planned.num_rows) as progress:
-        for key in todo:
+        for number, key in enumerate(todo):
             rows = planned.filter(pc.equal(planned["shard"], key))
             with timer() as seconds:
                 made = encode_shard(
                     rows, run.collection, work.space, source, encoder, run.id, progress
                 )
-                _keep_shard(work, key, made)
+                place = _keep_shard(work, key, made)
             note = {"items": rows.num_rows, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
-            work.note(
-                f"encode-{key}.json", {**note, "device": encoder.device, "engine": encoder.engine}
-            )
+            note |= {"device": encoder.device, "engine": encoder.engine}
+            rows = rows.filter(pc.is_in(rows["id"], value_set=spotted))
+            spots = check_made(work, place, rows, todo[: number + 1], source, encoder)
+            work.note(f"encode-{key}.json", {**note, "spots": spots.to_json()})
     return todo
 
 
@@ -175,13 +189,18 @@ def _prove(work: Work, encoder: Encoder) -> None:
         )
 
 
-def _keep_shard(work: Work, key: str, made: pa.Table) -> None:
-    """What would come out the same again is kept for every run, the rest for this one."""
+def _keep_shard(work: Work, key: str, made: pa.Table) -> str:
+    """What would come out the same again is kept for every run, the rest for this one.
+
+    Returns where it lies.
+    """
     store, data = work.run.store, table_bytes(made)
     if has_passing_failures(made):
         store.replace(work.own_shard(key), data)
-    elif not store.create(work.shard(key), data) and work.finished_shard(key) is None:
+        return work.own_shard(key)
+    if not store.create(work.shard(key), data) and work.finished_shard(key) is None:
         store.replace(work.shard(key), data)  # what stands there is damaged
+    return work.shard(key)
 
 
 def validate_stage(work: Work) -> Verdict:
@@ -191,35 +210,52 @@ def validate_stage(work: Work) -> Verdict:
     scope = work.run.scope
     touched = published.filter(_in_scope(published, scope, work.contract)).num_rows
     carried = carried_rejects(work)
-    flights = [work.noted(file) for file in canary_notes(work)]
+    shards = work.shard_files
     with timer() as seconds:
-        verdict = validate(
+        found = settled(
             read_plan(work),
             planned["offered"],
             planned["absent"],
             pull_rejects(work),
-            published["id"].combine_chunks(),
-            published.num_rows if scope.ids is not None else touched,
-            work.shard_files,
-            work.spec,
+            published,
+            shards,
+            work.contract,
+            store,
+        )
+        verdict = validate(
+            found,
+            work.base,
+            shards,
+            work.contract,
             work.run.collection.gates,
             store,
+            published_in_scope=published.num_rows if scope.ids is not None else touched,
             untouched=published.num_rows - touched + carried,
             carried=carried,
-            canary=canary_gate(flights, len(encode_notes(work)), work.spec),
+            golden=golden_recall(work, found.coming, lambda: _loaded(work)),
+            measured=_measured(work),
         )
-    gates = [gate.to_json() for gate in verdict.gates]
-    work.note(
-        "verdict.json",
-        {
-            "ledger": verdict.ledger.to_json(),
-            "gates": gates,
-            "rejects": verdict.rejects,
-            "seconds": seconds(),
-        },
-    )
+    work.note("verdict.json", {**verdict.to_json(), "seconds": seconds()})
     verdict.enforce(str(work.name))
     return verdict
+
+
+def _loaded(work: Work) -> Encoder:
+    encoder = catalog.load(work.run.collection.reference(work.space))
+    _prove(work, encoder)
+    return encoder
+
+
+def _measured(work: Work) -> tuple[Gate, Gate]:
+    """The gates over what the processes that had an encoder have noted."""
+    flights = [work.noted(file) for file in canary_notes(work)]
+    encodes = [work.noted(file) for file in encode_notes(work)]
+    spots = [work.noted(file) for file in spot_notes(work)]
+    spots += [note["spots"] for note in encodes if "spots" in note]
+    return (
+        spot_gate(spots, len(encodes), work.spec),
+        canary_gate(flights, len(encodes), work.spec),
+    )
 
 
 def publish_stage(work: Work) -> Release:
@@ -236,11 +272,10 @@ def publish_stage(work: Work) -> Release:
         _check_verdict(work, verdict, plan, len(collected.failures))
         lasting = [item for item, why in collected.failures.items() if not why.retryable]
         removed = [*plan.of("delete", "reject")["id"].to_pylist(), *lasting]
-        published = _published(store, base, work.contract)
+        published, change = _published(store, base, work.contract), Change(collected, removed)
         parts = write_parts(
-            store, work.name, work.contract, base.parts if base else (), published,
-            Change(collected, removed),
-        )  # fmt: skip
+            store, work.name, work.contract, base.parts if base else (), published, change
+        )
         old = release_rejects(store, base)
         rejects = write_rejects(
             store, work.name, release_reject_rows(work, plan, collected.failures, old), old
@@ -253,48 +288,10 @@ def publish_stage(work: Work) -> Release:
             canary = base.canary if base else None
             canary = canary or publish_canary(store, work.name, work.contract)
             draft = draft_release(work, verdict, parts, rejects, state, canary)
+            draft = replace(draft, changes=change.counts(published))
             release = commit(store, work.name, draft)
     work.note("publish.json", {"release": release.number, "seconds": seconds()})
     return release
-
-
-def promote_stage(work: Work, number: int) -> bool:
-    """Bring LanceDB to the release, then move CURRENT to it; True where readers see a change.
-
-    Raises Conflict where another run was promoted since the plan was made.
-    """
-    store = work.run.store
-    release = load_release(store, work.name, number)
-    key = work.name.key("CURRENT")
-    with store.hold(work.name.key(".promotion")):
-        return _promote(work, release, key)
-
-
-def _promote(work: Work, release: Release, key: str) -> bool:
-    store, number = work.run.store, release.number
-    before = store.read(key)
-    old = before.to_pybytes() if before is not None else None
-    pointer = Current.from_bytes(old) if old is not None else None
-    served = pointer.release if pointer else 0
-    if served not in (number, release.parent):
-        raise Conflict(
-            f"release {number} follows release {release.parent}, but release {served} has been "
-            "promoted meanwhile",
-            item=str(work.name),
-        )
-    with timer() as seconds:
-        version = bring_to(str(store.root), store, work.name, work.contract, release)
-        store.flush(f"lancedb/{work.name.table}.lance")  # LanceDB itself calls no fsync
-        # A retry after the pointer moved has promoted all the same.
-        moved = served != number or (pointer is not None and pointer.run == work.run.id)
-        if pointer is None or served != number or pointer.table_version != version:
-            moment = datetime.now(UTC).isoformat(timespec="seconds")
-            new = Current(number, work.name.table, version, moment, work.run.id)
-            if not store.swap(key, old, new.to_bytes()):
-                raise Conflict("another run was promoted meanwhile", item=str(work.name))
-            upkeep(str(store.root), work.name)
-    work.note("promote.json", {"release": number, "promoted": moved, "seconds": seconds()})
-    return moved
 
 
 def _in_scope(published: pa.Table, scope: Scope, contract: Contract) -> pa.Array:
@@ -306,7 +303,7 @@ def _in_scope(published: pa.Table, scope: Scope, contract: Contract) -> pa.Array
     return pa.array([True] * published.num_rows, pa.bool_())
 
 
-def _published(store: LocalStore, base: Release | None, contract: Contract) -> pa.Table:
+def _published(store: Store, base: Release | None, contract: Contract) -> pa.Table:
     columns = ["id", "content_digest", "row_digest", "partition"]
     columns += [contract.item_column] if contract.item_column != "id" else []
     schema = pa.schema([contract.schema.field(name) for name in columns])

@@ -6,23 +6,33 @@ Everything that must be decided once is decided by `create` (put if absent) or `
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import os
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 import pyarrow as pa
 
-from pipeline.errors import StoreFailed, UserMistake
+from pipeline.bucket_store import BucketStore
+from pipeline.errors import UserMistake
+from pipeline.local_store import LocalStore
 
 
 class Store(Protocol):
     """Keys are relative paths with `/`; every method raises StoreFailed on trouble."""
+
+    @property
+    def address(self) -> str:
+        """Where the warehouse is, as `open_store` and LanceDB take it: a folder or a URL."""
+        ...
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this machine for temporary files as large as a release."""
+        ...
+
+    def locate(self, key: str) -> str:
+        """The address of one object, for other engines."""
+        ...
 
     def read(self, key: str) -> pa.Buffer | None:
         """The object's bytes, or None where there is none."""
@@ -40,159 +50,47 @@ class Store(Protocol):
         """Put where the object still equals `expected` (None: is absent); else False."""
         ...
 
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders right below the folder `prefix`, sorted."""
+        ...
+
     def list(self, prefix: str) -> list[str]:
         """Every key below the folder `prefix`, sorted; unfinished writes are not among them."""
+        ...
+
+    def written(self, prefix: str) -> dict[str, float]:
+        """The keys of `list`, each with when it was last written, in seconds since 1970."""
         ...
 
     def delete(self, key: str) -> None:
         """Remove the object; one that is gone already is no error."""
         ...
 
-
-class LocalStore:
-    """A folder. Files are written beside, flushed to disk, linked or renamed into place."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-
-    def read(self, key: str) -> pa.Buffer | None:
-        with told(self.root / key):
-            try:
-                with pa.memory_map(str(self.root / key)) as file:
-                    return file.read_buffer()
-            except FileNotFoundError:
-                return None
-
-    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
-        with told(self.root / key), self._beside(key, data) as (beside, target):
-            try:
-                os.link(beside, target)
-            except FileExistsError:
-                return False
-            return True
-
-    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
-        with told(self.root / key), self._beside(key, data) as (beside, target):
-            beside.rename(target)
-
-    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
-        path = self.root / key
-        with told(path):
-            _make_folder(path.parent)
-            with (path.parent / ".lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                found = path.read_bytes() if path.exists() else None
-                if found != expected:
-                    return False
-                if expected is None:
-                    return self.create(key, data)
-                self.replace(key, data)
-                return True
-
-    def list(self, prefix: str) -> list[str]:
-        folder = self.root / prefix
-        with told(folder):
-            found = (path for path in folder.rglob("*") if path.is_file())
-            return sorted(
-                path.relative_to(self.root).as_posix()
-                for path in found
-                if not path.name.startswith(".")
-            )
-
-    def delete(self, key: str) -> None:
-        with told(self.root / key):
-            (self.root / key).unlink(missing_ok=True)
-
-    @contextmanager
-    def hold(self, key: str) -> Iterator[None]:
-        """Keep every other holder of the key waiting, on this machine or a shared disk."""
-        path = self.root / key
-        with told(path):
-            _make_folder(path.parent)
-            with path.open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                yield
-
-    def modified(self, key: str) -> float:
-        """When the object was last written, in seconds since 1970; 0 where it is gone."""
-        try:
-            return (self.root / key).stat().st_mtime
-        except OSError:
-            return 0.0
-
-    def flush(self, prefix: str) -> None:
-        """Bring every file below the folder to the disk: for writers that do not do it."""
-        with told(self.root / prefix):
-            for folder, _, files in os.walk(self.root / prefix):
-                for path in (*(Path(folder) / name for name in files), Path(folder)):
-                    _flush(path)
-
     def forget(self, prefix: str) -> None:
         """Remove the folder with all that is in it."""
-        with told(self.root / prefix):
-            shutil.rmtree(self.root / prefix, ignore_errors=True)
-            with suppress(OSError):  # folders that this leaves empty, the root included
-                os.removedirs((self.root / prefix).parent)
+        ...
 
-    @contextmanager
-    def _beside(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:
-        """A flushed temporary file in the target's folder; the folder is flushed afterwards."""
-        target = self.root / key
-        _make_folder(target.parent)
-        beside = target.parent / f".{secrets.token_hex(8)}.tmp"
-        try:
-            with beside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            yield beside, target
-            _flush(target.parent)
-        finally:
-            beside.unlink(missing_ok=True)
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        """Keep every other holder of the key waiting.
+
+        It saves work and decides nothing: what must be decided once goes through `swap`.
+        """
+        ...
+
+    def flush(self, prefix: str) -> None:
+        """Make what other writers left below the folder survive a power cut."""
+        ...
 
 
-def _make_folder(folder: Path) -> None:
-    """The folder and all above it, each entered in its parent for good."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in missing:
-        _flush(path.parent)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def open_store(address: str) -> LocalStore:
+def open_store(address: str) -> Store:
     """The store behind a warehouse address. Raises UserMistake for kinds we do not serve."""
-    if "://" in address:
-        raise UserMistake(
-            "buckets are not served yet: the warehouse must be a folder",
-            item=address,
-            do="Set COMMONSPACE_WAREHOUSE to a folder.",
-        )
-    return LocalStore(Path(address).expanduser().resolve())
-
-
-_ADVICE = {
-    errno.ENOSPC: (True, "The disk is full: free space, then run again; finished work is kept."),
-    errno.EDQUOT: (True, "The quota is used up: free space, then run again."),
-    errno.EACCES: (False, "Permission is missing: let this user write to the warehouse."),
-    errno.EPERM: (False, "Permission is missing: let this user write to the warehouse."),
-    errno.EROFS: (False, "The file system is read-only: set COMMONSPACE_WAREHOUSE elsewhere."),
-}
-
-
-@contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turns an OSError into a StoreFailed that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        retry, do = _ADVICE.get(error.errno or 0, (True, "Look at the disk, then run again."))
-        what = f"the warehouse failed: {error.strerror or error}"
-        raise StoreFailed(what, item=str(path), retry=retry, do=do) from error
+    scheme, colons, _ = address.partition("://")
+    if not colons:
+        return LocalStore(Path(address).expanduser().resolve())
+    if scheme == "s3":
+        return BucketStore(address)
+    raise UserMistake(
+        f"there are no warehouses on {scheme}://",
+        item=address,
+        do="Set COMMONSPACE_WAREHOUSE to a folder or to s3://BUCKET/PREFIX.",
+    )

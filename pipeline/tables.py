@@ -16,90 +16,26 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 
 Answer = Mapping[str, Any]
 HIDDEN = {"vector", "content_digest", "row_digest", "encoded_at", "run", "source_uri", "partition"}
-LEDGER = ("offered", "encoded", "reused", "kept", "rejected", "deleted")
 WIDE = 120
 CELL = 100
-
-
-def quantised(answer: Answer) -> None:
-    """How near an int8 model comes to the one it was made from."""
-    table = _table("int8 of", "compared", "cosine", "lowest", "same neighbours", "times as fast")
-    same = answer["neighbours"]
-    table.add_row(
-        answer["encoder"],
-        f"{answer['items']:,}",
-        f"{answer['cosine_mean']:.4f}",
-        f"{answer['cosine_min']:.4f}",
-        f"{same:.1%}" if same is not None else "too few",
-        f"{answer['times_as_fast']:.1f}",
-    )
-    console.print(table)
-
-
-def plans(values: Sequence[Answer]) -> None:
-    """What a run would do, a line a space."""
-    table = _table("space", "encode", "reuse", "keep", "reject", "delete", "estimate")
-    for plan in values:
-        seconds = plan["estimated_seconds"]
-        estimate = f"{seconds:,.0f} s" if seconds is not None else "unknown"
-        rejected = plan["reject"] + plan["rejected_by_pull"]
-        counts = [plan["encode"], plan["reuse"], plan["keep"], rejected, plan["delete"]]
-        table.add_row(_name(plan), *(f"{count:,}" for count in counts), estimate)
-    console.print(table)
-
-
-def reports(values: Sequence[Answer]) -> None:
-    """The ledger of a run, a line a space; then what was rejected and how long it took."""
-    done = [report for report in values if "error" not in report]
-    if console.width < WIDE:
-        _narrow_reports(done)
-        return
-    table = _table("space", "release", *LEDGER, "seconds", "items/s")
-    for report in done:
-        ledger, rate = report["ledger"], report["items_per_second"]
-        counts = [f"{ledger[state]:,}" for state in LEDGER]
-        seconds = sum(s for s in report["seconds"].values() if s)
-        table.add_row(
-            _name(report), f"{report['release']} {report['state']}", *counts,
-            f"{seconds:.1f}", f"{rate:,.0f}" if rate else "",
-        )  # fmt: skip
-    if done:
-        console.print(table)
-    for report in done:
-        _remarks(report)
-
-
-def _narrow_reports(done: Sequence[Answer]) -> None:
-    for report in done:
-        counts = ", ".join(f"{report['ledger'][state]:,} {state}" for state in LEDGER)
-        console.print(f"{_name(report)}: release {report['release']} {report['state']}")
-        console.print(f"  {counts}")
-        _remarks(report)
-
-
-def _remarks(report: Answer) -> None:
-    _warn_untrained(report)
-    reasons = ", ".join(f"{n} {reason}" for reason, n in report["rejects_by_reason"].items())
-    if reasons:
-        console.print(f"{_name(report)} rejected: {reasons}")
 
 
 def catalogue(values: Sequence[Answer]) -> None:
     """What exists: a line a space version."""
     cells: Mapping[str, Callable[[Answer], str | Text]] = {
-        "space": lambda s: str(s["space"]),
+        "space": lambda s: f"{s['space']}{' (retired)' if s['retired'] else ''}",
         "rows": lambda s: f"{s['rows']:,}" if s["rows"] is not None else "not published",
         "release": lambda s: str(s["release"] or ""),
         "rejects": lambda s: str(s["rejects"] or 0),
         "promoted": lambda s: str(s["promoted_at"] or "")[:16].replace("T", " "),
-        "owner": lambda s: _cell(s["owner"]),
+        "owner": lambda s: cell(s["owner"]),
         "dim": lambda s: str(s["dim"] or ""),
         "encoder": _encoder,
         "fingerprint": lambda s: (s["fingerprint"] or "")[:12],
     }
     names = list(cells) if console.width >= WIDE else list(cells)[:5]
     if values:
-        table = _table(*names)
+        table = new_table(*names)
         for space in values:
             table.add_row(*(cells[name](space) for name in names))
         console.print(table)
@@ -117,13 +53,13 @@ def rows(value: Answer) -> None:
     """Rows by id, a column a line; the vector as its first numbers."""
     _heading(value)
     for row in value["rows"]:
-        console.print(Text(_cell(row["id"]).plain, style="bold"))
+        console.print(Text(cell(row["id"]).plain, style="bold"))
         if not row["found"]:
             console.print("  not in this release")
             continue
         shown = {**row, "vector": _vector(row["vector"])}
         for name in (n for n in shown if n not in {"id", "found"}):
-            console.print(Text(f"  {name:<16} {_cell(shown[name]).plain}"))
+            console.print(Text(f"  {name:<16} {cell(shown[name]).plain}"))
 
 
 def files(value: Answer) -> None:
@@ -135,11 +71,11 @@ def files(value: Answer) -> None:
 def rejects(value: Answer) -> None:
     """What could not be embedded, and why."""
     _heading(value)
-    table = _table("id", "reason", "message", "retrying helps", "source")
+    table = new_table("id", "reason", "message", "retrying helps", "source")
     for row in value["rejects"]:
         cells = [row["id"], row["reason"], row["message"]]
         cells += ["yes" if row["retryable"] else "no", row["source_uri"]]
-        table.add_row(*(_cell(cell) for cell in cells))
+        table.add_row(*(cell(value) for value in cells))
     console.print(table)
 
 
@@ -150,6 +86,8 @@ def verification(value: Answer) -> None:
         f"{value['parts']} parts, LanceDB version {value['table_version']}"
     )
     console.print(_canary(value["canary"]))
+    if value["orphans"]:
+        console.print(f"  {value['orphans']:,} files that no release names; `retain` removes them")
     for problem in value["problems"]:
         console.print(Text(f"  WRONG  {problem}", style="bold red"))
     if value["repaired"]:
@@ -174,7 +112,7 @@ def _vector(values: Sequence[float] | None) -> str | None:
     return f"{', '.join(f'{x:.4f}' for x in values[:3])}, … ({len(values)})"
 
 
-def _table(*columns: str) -> Table:
+def new_table(*columns: str) -> Table:
     """Columns by name; the first one is never broken."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for number, column in enumerate(columns):
@@ -188,13 +126,13 @@ def _rows(values: Sequence[Answer], first: list[str]) -> None:
         return
     names = first + [n for n in values[0] if n not in first and n not in HIDDEN]
     names = [n for n in names if n in values[0]]
-    table = _table(*names)
+    table = new_table(*names)
     for value in values:
-        table.add_row(*(_cell(value[name]) for name in names))
+        table.add_row(*(cell(value[name]) for name in names))
     console.print(table)
 
 
-def _cell(value: Any) -> Text:
+def cell(value: Any) -> Text:
     """A value as plain text: what stands in the data is never taken as markup."""
     text = f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
     text = " ".join(text.split())
@@ -203,16 +141,13 @@ def _cell(value: Any) -> Text:
     return Text(printable if len(printable) <= CELL else f"{printable[: CELL - 1]}…")
 
 
-def _name(value: Answer) -> str:
-    return f"{value['collection']}/{value['space']}/v{value['version']}"
-
-
 def _heading(value: Answer) -> None:
     console.print(f"{value['space']}, release {value['release']}, {value['encoder']}")
-    _warn_untrained(value)
+    warn_untrained(value)
 
 
-def _warn_untrained(value: Answer) -> None:
+def warn_untrained(value: Answer) -> None:
+    """Said wherever something of an untrained encoder is shown."""
     if not value["trained"]:
         console.print(
             Text("UNTRAINED encoder: near means alike on the surface, nothing more.",

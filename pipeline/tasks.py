@@ -13,15 +13,23 @@ from typing import Any
 from pipeline.config import Collection
 from pipeline.errors import UserMistake
 from pipeline.records import Scope
+from pipeline.releases import current
 from pipeline.report import report_stage
-from pipeline.run import forget_old_runs, planning_again, promoted, published, validated
+from pipeline.run import (
+    forget_old_runs,
+    left_waiting,
+    planning_again,
+    promoted,
+    published,
+    validated,
+)
 from pipeline.stages import (
     encode_stage,
     is_stale,
     plan_stage,
     pull_stage,
 )
-from pipeline.store import LocalStore
+from pipeline.store import Store
 from pipeline.workspace import Run, Work
 
 STAGES = ("pull", "plan", "encode", "validate", "publish", "promote", "report")
@@ -30,7 +38,7 @@ STAGES = ("pull", "plan", "encode", "validate", "publish", "promote", "report")
 def run_stage(
     stage: str,
     collection: Collection,
-    store: LocalStore,
+    store: Store,
     run_id: str,
     space: str | None,
     partition: str | None,
@@ -68,9 +76,17 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
         case "publish":
             return {"release": planning_again(work, published, _tell).number}
         case "promote":
+            if not work.run.collection.promotes(work.space):
+                waiting = planning_again(work, left_waiting, _tell)
+                return {**_announcement(work, promoted=False), "waits": not _serves(work, waiting)}
             moved = planning_again(work, promoted, _tell)
             return _announcement(work, promoted=moved)
     return report_stage(work)
+
+
+def _serves(work: Work, number: int) -> bool:
+    pointer = current(work.run.store, work.name)
+    return pointer is not None and pointer.release == number
 
 
 def _tell(message: str) -> None:

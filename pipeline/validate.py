@@ -7,15 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.spec import EncoderSpec
+from pipeline.coming import Coming, contents_to_come, rows_to_come
 from pipeline.config import GatesSection
-from pipeline.contract import bad_vectors
+from pipeline.contract import Contract
 from pipeline.errors import GateRefused
-from pipeline.records import Gate, Ledger, Plan
+from pipeline.gates import (
+    Drift,
+    DuplicateVectors,
+    GoldenRecall,
+    UnusableVectors,
+    Watcher,
+    account_gates,
+)
+from pipeline.ledger import Account, Failed, settle
+from pipeline.records import Gate, Ledger, Plan, Release
 from pipeline.shards import read_shard
 from pipeline.store import Store
 
@@ -30,6 +38,14 @@ class Verdict:
     gates: tuple[Gate, ...]
     rejects: tuple[str, ...]
     """What this run rejected, in words: counts by reason, then the first items."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What a run notes of it."""
+        return {
+            "ledger": self.ledger.to_json(),
+            "gates": [gate.to_json() for gate in self.gates],
+            "rejects": self.rejects,
+        }
 
     def enforce(self, space: str) -> None:
         """Raises GateRefused, naming every gate that did not hold."""
@@ -48,71 +64,92 @@ class Verdict:
             )
 
 
-def validate(
+@dataclass(frozen=True)
+class Settled:
+    """What a run amounts to before its vectors are looked at."""
+
+    account: Account
+    coming: Coming
+    rejects: tuple[str, ...]
+
+
+def settled(
     plan: Plan,
     offered: int,
     absent: int,
     pull_rejects: pa.Table,
-    published_ids: pa.Array,
-    published_in_scope: int,
+    published: pa.Table,
     shards: Sequence[str],
-    spec: EncoderSpec,
-    limits: GatesSection,
+    contract: Contract,
     store: Store,
-    *,
-    untouched: int,
-    carried: int,
-    canary: Gate,
-) -> Verdict:
-    """Count every item's state and hold the gates against it.
+) -> Settled:
+    """Count every item's state.
 
     offered: what the source offered this space, counted by `pull`, rejects included.
     pull_rejects: REJECTS_SCHEMA rows: the records that `pull` rejected for this space.
-    untouched: items of that release outside the run's scope, `carried` rejects among them.
-    published_ids: those of the release the plan was made from; published_in_scope: how many
-        of its rows the run may delete.
-    canary: the gate that was held before anything was encoded.
+    published: `id`, `content_digest` of the release that the plan was made from, part by part.
     """
-    failed, lasting = [_NONE], [_NONE]
     rejects = pull_rejects.to_pylist()
-    vectors = bad = 0
+    every, lasting = [pa.nulls(0, pa.string())], [pa.nulls(0, pa.string())]
     for key in shards:
-        shard = read_shard(store, key, spec)
-        ok = pc.is_null(shard["reason"])
-        broken = shard.filter(pc.invert(ok))
-        failed.append(broken["content_digest"].combine_chunks())
+        broken = read_shard(store, key, contract.spec, _FAILURES)
+        broken = broken.filter(pc.is_valid(broken["reason"]))
         rejects += broken.select(["id", "reason", "message"]).to_pylist()
+        every.append(broken["content_digest"].combine_chunks())
         for_good = broken.filter(pc.invert(broken["retryable"]))
         lasting.append(for_good["content_digest"].combine_chunks())
-        made = shard.filter(ok)["vector"].combine_chunks()
-        vectors += len(made)
-        bad += int(bad_vectors(_matrix(made, spec.dim), spec).sum())
-    wanted = pc.is_in(plan.table["action"], value_set=pa.array(["encode", "reuse"]))
-    digests = plan.table["digest"]
-    lost = pc.and_(wanted, pc.is_in(digests, value_set=pa.concat_arrays(failed)))
-    lost_for_good = pc.and_(wanted, pc.is_in(digests, value_set=pa.concat_arrays(lasting)))
-    counts = {
-        action: plan.table.filter(pc.and_(pc.equal(plan.table["action"], action), pc.invert(lost)))
-        for action in ("encode", "reuse", "keep", "reject", "delete")
-    }
-    gone = pa.concat_arrays(
-        [
-            _ids(plan.table.filter(lost_for_good)),
-            _ids(counts["reject"]),
-            _ids(counts["delete"]),
-        ]
-    )
-    ledger = Ledger(
+    failed = Failed(pa.concat_arrays(every), pa.concat_arrays(lasting))
+    account = settle(
+        plan,
+        failed,
         offered=offered,
-        encoded=counts["encode"].num_rows,
-        reused=counts["reuse"].num_rows,
-        kept=counts["keep"].num_rows,
-        rejected=int(pc.sum(lost).as_py() or 0) + counts["reject"].num_rows + len(pull_rejects),
-        deleted=int(pc.sum(pc.is_in(pc.unique(gone), value_set=published_ids)).as_py() or 0),
         absent=absent,
+        pull_rejects=pull_rejects.num_rows,
+        published_ids=published["id"].combine_chunks(),
     )
-    gates = _gates(ledger, vectors, bad, published_in_scope, untouched, carried, limits)
-    return Verdict(ledger, (*gates, canary), tuple(told_rejects(rejects)))
+    coming = rows_to_come(plan, published, failed.every, account.gone)
+    return Settled(account, coming, tuple(told_rejects(rejects)))
+
+
+def validate(
+    found: Settled,
+    base: Release | None,
+    shards: Sequence[str],
+    contract: Contract,
+    limits: GatesSection,
+    store: Store,
+    *,
+    published_in_scope: int,
+    untouched: int,
+    carried: int,
+    golden: GoldenRecall | None,
+    measured: Sequence[Gate],
+) -> Verdict:
+    """Hold the gates.
+
+    published_in_scope: how many rows of `base` the run may delete.
+    untouched: items of that release outside the run's scope, `carried` rejects among them.
+    golden: the golden queries, None where the space has none or nothing changes.
+    measured: the gates over what was measured where an encoder was loaded.
+    """
+    new: list[Watcher] = [
+        UnusableVectors(contract.spec),
+        DuplicateVectors(limits.max_duplicate_vectors),
+        Drift(limits.max_drift),
+    ]
+    looking = [*(new if shards else ()), *([golden] if golden else ())]
+    if looking:
+        for contents in contents_to_come(store, contract, base, shards, found.coming):
+            for watcher in looking:
+                watcher.see(contents)
+    ledger, rejects, deletes = account_gates(
+        found.account.ledger, published_in_scope, untouched, carried, limits
+    )
+    vectors, *distributions = (watcher.gate() for watcher in new)
+    gates = [ledger, vectors, rejects, deletes, *distributions]
+    said = "the space names no golden queries, or this run changes no row"
+    recall = golden.gate() if golden else Gate("golden", True, None, limits.min_golden_recall, said)
+    return Verdict(found.account.ledger, (*gates, recall, *measured), found.rejects)
 
 
 def told_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -127,56 +164,4 @@ def told_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
     return said
 
 
-def _gates(
-    ledger: Ledger,
-    vectors: int,
-    bad: int,
-    published: int,
-    untouched: int,
-    carried: int,
-    limits: GatesSection,
-) -> tuple[Gate, ...]:
-    """The share of rejects is that of the whole space after the run: a run over a few items
-    that were bad before must be allowed to heal some of them."""
-    states = ledger.encoded + ledger.reused + ledger.kept + ledger.rejected
-    items = ledger.offered + untouched
-    rejects = ledger.rejected + carried
-    rejected = rejects / items if items else 0.0
-    deleted = ledger.deleted / published if published else 0.0
-    return (
-        Gate(
-            "ledger",
-            ledger.balances,
-            states,
-            ledger.offered,
-            f"{ledger.offered} items were offered, {states} are accounted for",
-        ),
-        Gate("vectors", bad == 0, bad, 0, f"{bad} of {vectors} vectors are not finite unit ones"),
-        Gate(
-            "reject_share",
-            rejected <= limits.max_reject_share,
-            rejected,
-            limits.max_reject_share,
-            f"{rejects} of {items} items are rejects "
-            f"({rejected:.1%}, max_reject_share is {limits.max_reject_share:.1%})",
-        ),
-        Gate(
-            "deleted_share",
-            deleted <= limits.max_deleted_share,
-            deleted,
-            limits.max_deleted_share,
-            f"{ledger.deleted} of {published} published rows would go "
-            f"({deleted:.1%}, max_deleted_share is {limits.max_deleted_share:.1%})",
-        ),
-    )
-
-
-_NONE = pa.nulls(0, pa.string())
-
-
-def _ids(table: pa.Table) -> pa.Array:
-    return table["id"].combine_chunks()
-
-
-def _matrix(vectors: pa.Array, dim: int) -> np.ndarray:
-    return np.asarray(vectors.flatten()).reshape(-1, dim)
+_FAILURES = ("id", "content_digest", "reason", "message", "retryable")

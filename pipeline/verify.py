@@ -15,33 +15,42 @@ from pipeline.contract import Contract, SpaceName, bad_vectors, check_schema, st
 from pipeline.errors import CommonspaceError, NotPublished
 from pipeline.flight import fly
 from pipeline.index import refill, same_rows
-from pipeline.lance import check_table, connect, open_table, rows_of
-from pipeline.read import open_space, unproved_encoder
+from pipeline.lance import check_table, connect, open_table, reachable, rows_of
+from pipeline.promote import interrupted, settle
+from pipeline.query_encoder import unproved_encoder
+from pipeline.read import open_space
 from pipeline.records import Current, Release
 from pipeline.releases import current, read_part
-from pipeline.store import LocalStore
+from pipeline.restore import restore_parts
+from pipeline.retain import orphans
+from pipeline.store import Store
 
 
 def verify_space(
-    store: LocalStore, name: str, *, repair: bool = False, canary: bool = False
+    store: Store, name: str, *, repair: bool = False, canary: bool = False
 ) -> dict[str, Any]:
     """Check the current release of a space against all that is known of it.
 
     Manifest checksum, every part's checksum, schema, contract, row count, unique ids, vectors;
-    the canary's file; then LanceDB, row for row and bit for bit. `repair` rebuilds the table
-    from Parquet where only the table is wrong; a canary is never made anew. `canary` loads the
-    encoder and compares its vectors of the probes. Raises NotPublished.
+    the canary's file; then LanceDB, row for row and bit for bit, and whether a promotion was
+    interrupted, which `repair` undoes. `repair` rebuilds the table
+    from Parquet where only the table is wrong, and parts from the table where their bytes come
+    out the same; a canary is never made anew. `canary` loads the encoder and compares its
+    vectors of the probes. Raises NotPublished.
     """
-    space = open_space(name, warehouse=str(store.root))
+    space = open_space(name, warehouse=store.address)
     full = SpaceName(*_split(space.name))
     contract, pointer = stored_contract(store, full), current(store, full)
     if contract is None or pointer is None:
         raise NotPublished("nothing was promoted", item=name)
     # First, while LanceDB has no threads yet: a model may be converted in a child process.
     told, canary_problems = _check_canary(store, full, contract, space.release, flown=canary)
-    problems = _check_parts(store, space.release, contract) + _check_rejects(store, space.release)
-    table_problems = [] if problems else _check_table(store, full, contract, space.release, pointer)
+    problems = _check_files(store, space.release, contract)
     repaired = False
+    if repair and problems and restore_parts(store, contract, space.release, pointer):
+        problems = _check_files(store, space.release, contract)
+        repaired = not problems
+    table_problems = [] if problems else _check_table(store, full, contract, space.release, pointer)
     if repair and table_problems:
         pointer = _rebuild(store, full, contract, space.release)
         table_problems = _check_table(store, full, contract, space.release, pointer)
@@ -53,13 +62,18 @@ def verify_space(
         "parts": len(space.release.parts),
         "table_version": pointer.table_version,
         "canary": told,
+        "orphans": len(orphans(store, full)),
         "problems": problems + table_problems + canary_problems,
         "repaired": repaired,
         "ok": not (problems or table_problems or canary_problems),
     }
 
 
-def _check_parts(store: LocalStore, release: Release, contract: Contract) -> list[str]:
+def _check_files(store: Store, release: Release, contract: Contract) -> list[str]:
+    return _check_parts(store, release, contract) + _check_rejects(store, release)
+
+
+def _check_parts(store: Store, release: Release, contract: Contract) -> list[str]:
     problems: list[str] = []
     ids: Counter[str] = Counter()
     for part in release.parts:
@@ -81,7 +95,7 @@ def _check_parts(store: LocalStore, release: Release, contract: Contract) -> lis
     return problems
 
 
-def _check_rejects(store: LocalStore, release: Release) -> list[str]:
+def _check_rejects(store: Store, release: Release) -> list[str]:
     if release.rejects is None:
         return []
     data = store.read(str(release.rejects["key"]))
@@ -91,7 +105,7 @@ def _check_rejects(store: LocalStore, release: Release) -> list[str]:
 
 
 def _check_canary(
-    store: LocalStore, name: SpaceName, contract: Contract, release: Release, *, flown: bool
+    store: Store, name: SpaceName, contract: Contract, release: Release, *, flown: bool
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """What there is of the canary, and what is wrong with it or with the encoder."""
     try:
@@ -119,38 +133,39 @@ def _check_canary(
 
 
 def _check_table(
-    store: LocalStore, name: SpaceName, contract: Contract, release: Release, pointer: Current
+    store: Store, name: SpaceName, contract: Contract, release: Release, pointer: Current
 ) -> list[str]:
     try:
-        table = open_table(connect(str(store.root)), name.table)
-        if table is None:
-            return ["the LanceDB table is gone"]
-        check_table(table, contract)
-        check_schema(table.schema, contract, "the LanceDB table")
-        table.checkout(pointer.table_version)
-        if table.count_rows() != release.rows:
-            return [f"LanceDB holds {table.count_rows()} rows, the release {release.rows}"]
-        for part in release.parts:
-            rows = read_part(store, part, contract)
-            if not same_rows(rows, rows_of(table, rows["id"].to_pylist())):
-                return [f"LanceDB holds other rows than {part.key}"]
+        with reachable(str(name)):
+            table = open_table(connect(store.address), name.table)
+            if table is None:
+                return ["the LanceDB table is gone"]
+            check_table(table, contract)
+            check_schema(table.schema, contract, "the LanceDB table")
+            table.checkout(pointer.table_version)
+            if table.count_rows() != release.rows:
+                return [f"LanceDB holds {table.count_rows()} rows, the release {release.rows}"]
+            for part in release.parts:
+                rows = read_part(store, part, contract)
+                if not same_rows(rows, rows_of(table, rows["id"].to_pylist())):
+                    return [f"LanceDB holds other rows than {part.key}"]
     except CommonspaceError as error:
         return [f"{error.item}: {error.what}"]
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         return [f"the LanceDB table cannot be read: {str(error).splitlines()[0][:200]}"]
-    return []
+    return interrupted(store, name)
 
 
-def _rebuild(store: LocalStore, name: SpaceName, contract: Contract, release: Release) -> Current:
+def _rebuild(store: Store, name: SpaceName, contract: Contract, release: Release) -> Current:
     """The table written anew from Parquet; readers of an older version keep it."""
     with store.hold(name.key(".promotion")):
-        return _rebuild_held(store, name, contract, release)
+        pointer = _rebuild_held(store, name, contract, release)
+    settle(store, name, contract)
+    return current(store, name) or pointer
 
 
-def _rebuild_held(
-    store: LocalStore, name: SpaceName, contract: Contract, release: Release
-) -> Current:
-    version = refill(str(store.root), store, name, contract, release)
+def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Release) -> Current:
+    version = refill(store.address, store, name, contract, release)
     store.flush(f"lancedb/{name.table}.lance")
     key = name.key("CURRENT")
     before = store.read(key)

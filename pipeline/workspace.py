@@ -1,7 +1,7 @@
 """A run's folder: what one stage leaves there for the next.
 
 .runs/<collection>/<run>/run.json  items/  passages/  pull-rejects.parquet
-.runs/<collection>/<run>/<space>-vN/plan.parquet  plan.json  canary-*.json  encode-*.json …
+.runs/<collection>/<run>/<space>-vN/plan.parquet  plan.json  canary-*.json  spot-*.json …
 .runs/<collection>/shards/<space>-vN-<fingerprint>/<shard>.parquet
 """
 
@@ -32,7 +32,7 @@ from pipeline.progress import Progress
 from pipeline.records import EVERYTHING, PLAN_SCHEMA, Plan, Release, Scope, items_schema, space_key
 from pipeline.releases import load_release
 from pipeline.shards import is_whole, shard_path
-from pipeline.store import LocalStore
+from pipeline.store import Store
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Run:
 
     id: str
     collection: Collection
-    store: LocalStore
+    store: Store
     scope: Scope = EVERYTHING
     retry_rejects: bool = False
     quiet: bool = False
@@ -201,6 +201,11 @@ def encode_notes(work: Work) -> list[str]:
 def canary_notes(work: Work) -> list[str]:
     """The notes of the canary's flights in this run, one a process that encoded."""
     return _notes(work, "canary-")
+
+
+def spot_notes(work: Work) -> list[str]:
+    """The notes of the spot checks of published rows, one a process that encoded."""
+    return _notes(work, "spot-")
 
 
 def _notes(work: Work, prefix: str) -> list[str]:

@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+BUCKET = "warehouses"
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +20,28 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip(f"no real data at {path}; set COMMONSPACE_SHARED")
     return path.resolve()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3-compatible store that lives as long as the session."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.s3_server", BUCKET], text=True,
+        cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as server:  # fmt: skip
+        assert server.stdout is not None
+        yield server.stdout.readline().strip()
+        server.communicate()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address of a fresh warehouse in a bucket, which the environment gives access to."""
+    given = {"ACCESS_KEY_ID": "tests", "SECRET_ACCESS_KEY": "secret-of-the-tests",
+             "ENDPOINT_URL": s3_server, "ALLOW_HTTP": "true", "REGION": "us-east-1"}  # fmt: skip
+    for name, value in given.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    return f"s3://{BUCKET}/{secrets.token_hex(6)}"
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import commonspace
-from pipeline.store import LocalStore
+from pipeline.local_store import LocalStore
 from pipeline.verify import verify_space
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1200)]
@@ -42,36 +42,13 @@ max_deleted_share = 1.0
 max_reject_share = 0.1
 """
 
-# Counts what changes the disk and kills the process right before the n-th such call.
-KILLER = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def hook(event, arguments):
-    global left
-    writes = event in {"os.link", "os.rename", "os.remove", "os.mkdir"} or (
-        event == "open" and arguments[2] and arguments[2] & (os.O_WRONLY | os.O_RDWR))
-    if writes and "warehouse" in str(arguments[0]):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-from pipeline.__main__ import main
-try:
-    main()
-finally:
-    print(-left, file=sys.stderr)
-"""
 
-
-def write_items(folder: Path, version: int) -> None:
-    """Version 2 changes, adds, removes and re-tags some of version 1."""
+def write_items(folder: Path) -> None:
     (folder / "things.toml").write_text(COLLECTION)
     with (folder / "things.jsonl").open("w") as file:
-        for n in range(0 if version == 1 else 40, ITEMS + version * 10):
-            text = f"item {n} says {'more' if version == 2 and n % 50 == 0 else 'less'}"
-            tag = "new" if version == 2 and n % 70 == 0 else "old"
-            row = {"id": f"i{n}", "text": " " if n % 500 == 7 else text, "tag": tag}
-            file.write(json.dumps(row) + "\n")
+        for n in range(ITEMS):
+            row = {"id": f"i{n}", "text": " " if n % 500 == 7 else f"item {n} says less"}
+            file.write(json.dumps({**row, "tag": str(n % 70)}) + "\n")
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -105,15 +82,12 @@ def notes(folder: Path) -> set[tuple[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[dict[str, Any]]]:
-    """What uninterrupted runs publish, of both versions of the source."""
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What an uninterrupted run publishes."""
     folder = tmp_path_factory.mktemp("uninterrupted")
-    answers = {}
-    for version in (1, 2):
-        write_items(folder, version)
-        run(folder)
-        answers[version] = rows_of(folder)
-    return answers
+    write_items(folder)
+    run(folder)
+    return rows_of(folder)
 
 
 def check(folder: Path, expected: list[dict[str, Any]]) -> None:
@@ -121,11 +95,11 @@ def check(folder: Path, expected: list[dict[str, Any]]) -> None:
     assert rows_of(folder) == expected
 
 
-def test_killed_at_random_moments(tmp_path: Path, expected: dict[int, Any]) -> None:
+def test_killed_at_random_moments(tmp_path: Path, expected: list[dict[str, Any]]) -> None:
     seed = random.randrange(2**32)
     print(f"seed {seed}")  # noqa: T201
     moments = random.Random(seed)
-    write_items(tmp_path, 1)
+    write_items(tmp_path)
     began = time.monotonic()
     subprocess.run([sys.executable, "-m", "pipeline", "plan", "things"],
                    env=environment(tmp_path), check=True, capture_output=True)  # fmt: skip
@@ -140,39 +114,11 @@ def test_killed_at_random_moments(tmp_path: Path, expected: dict[int, Any]) -> N
         killed += child.wait() == -signal.SIGKILL
         seen |= notes(tmp_path)
         if child.returncode == 0:  # it was done before the shot: start the next from nothing
-            check(tmp_path, expected[1])
+            check(tmp_path, expected)
             seen = set()
             subprocess.run(["rm", "-rf", str(tmp_path / "warehouse")], check=True)
     run(tmp_path)
     seen |= notes(tmp_path)
-    check(tmp_path, expected[1])
+    check(tmp_path, expected)
     twice = [key for key, count in Counter(shard for _, shard in seen).items() if count > 1]
     assert not twice, f"finished shards were encoded twice: {twice}"
-
-
-def test_killed_at_chosen_writes(tmp_path: Path, expected: dict[int, Any]) -> None:
-    """A second version is published over a first; the kill comes at a write of the second."""
-    base = tmp_path / "base"
-    base.mkdir()
-    write_items(base, 1)
-    run(base)
-    write_items(base, 2)
-    writes = 0
-    for number in range(KILLS + 1):
-        folder = tmp_path / f"kill-{number}"
-        subprocess.run(["cp", "-r", str(base), str(folder)], check=True)
-        shot = 10**9 if number == 0 else 1 + (number - 1) * (writes - 1) // (KILLS - 1)
-        answer = subprocess.run(
-            [sys.executable, "-c", KILLER, str(shot), "run", "things"],
-            env=environment(folder), capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        if number == 0:
-            writes = 10**9 + int(answer.stderr.split()[-1])
-            assert writes > KILLS
-        else:
-            assert answer.returncode == -signal.SIGKILL, (shot, writes, answer.stderr[-500:])
-            served = rows_of(folder)
-            assert served in (expected[1], expected[2]), "a reader saw something in between"
-            run(folder)
-        check(folder, expected[2])
-        subprocess.run(["rm", "-rf", str(folder)], check=True)

@@ -30,6 +30,8 @@ name = "books"
 owner = "search-team"
 schedule = "@daily"
 description = "Books: é 🐳"
+promote = "manual"
+keep_releases = 5
 
 [source]
 kind = "parquet"
@@ -61,6 +63,10 @@ image = "cover_path"
 [gates]
 max_reject_share = 0
 max_deleted_share = 1.0
+max_duplicate_vectors = 0.1
+max_drift = 1.0
+min_golden_recall = 0.5
+spot_rows = 4
 
 [run]
 shard_rows = 100

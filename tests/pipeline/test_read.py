@@ -45,7 +45,7 @@ def exact(space: Space, vector: np.ndarray, k: int) -> list[str]:
 
 def test_search_equals_brute_force(space: Space) -> None:
     found = space.search("a whale and a ship", k=5)
-    vector = space._encode("a whale and a ship")
+    vector = space._queries.encoded("a whale and a ship", None)
     similarity = found["similarity"].to_pylist()
     assert similarity == sorted(similarity, reverse=True)
     assert set(found["id"].to_pylist()) == set(exact(space, vector, 5))
@@ -179,5 +179,5 @@ def test_the_contract_travels_in_every_file(space: Space) -> None:
         contract = json.loads(table.schema.metadata[b"commonspace"])
         assert contract["space"] == "books/text/v1"
         assert contract["fingerprint"] == space.spec.fingerprint == space.release.fingerprint
-    lance = json.loads(space._table.schema.metadata[b"commonspace"])
+    lance = json.loads(space._rows.table.schema.metadata[b"commonspace"])
     assert lance["fingerprint"] == space.spec.fingerprint

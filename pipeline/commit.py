@@ -1,0 +1,55 @@
+"""Commit: a manifest under the next number, put if absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.condemned import check_spared, condemned, files_of
+from pipeline.contract import SpaceName
+from pipeline.errors import Conflict, NotPublished
+from pipeline.records import Release
+from pipeline.releases import create_release, load_release, numbers
+from pipeline.store import Store
+
+
+def commit(store: Store, name: SpaceName, draft: Release) -> Release:
+    """Commit the draft as the next number, or adopt an equal candidate of the same parent.
+
+    Raises Conflict where other runs keep taking the numbers, or files are being removed.
+    """
+    for _ in range(20):
+        taken = numbers(store, name)
+        equal = _equal(store, name, draft, [n for n in reversed(taken) if n > draft.parent])
+        if equal is not None:
+            return _whole(store, name, equal)
+        numbered = Release.from_json({**draft.to_json(), "number": max(taken, default=0) + 1})
+        if create_release(store, name, numbered):
+            return _whole(store, name, numbered)
+    raise Conflict("other runs keep publishing", item=str(name))
+
+
+def _equal(store: Store, name: SpaceName, draft: Release, numbers: Iterable[int]) -> Release | None:
+    """A release that holds and follows the same, and is not about to be removed."""
+    doomed = condemned(store, name)
+    for number in numbers:
+        try:
+            found = load_release(store, name, number)
+        except NotPublished:  # removed since it was listed
+            continue
+        stays = number not in doomed.releases and not files_of(found) & doomed.files
+        if stays and found.parent == draft.parent and found.state == draft.state:
+            return found
+    return None
+
+
+def _whole(store: Store, name: SpaceName, release: Release) -> Release:
+    """The release, now that its manifest has been seen by whoever removes files.
+
+    Raises Conflict where one was removed before: a new part may equal one of an old release.
+    """
+    check_spared(store, name, release)
+    there = {*store.list(name.key("parts")), *store.list(name.key("rejects"))}
+    gone = files_of(release) - there
+    if gone:
+        raise Conflict(f"{min(gone)} has just been removed as a file of an old release")
+    return release

@@ -1,0 +1,34 @@
+"""Removing a retired version of a space, all but the mark that it was retired."""
+
+from __future__ import annotations
+
+from pipeline.contract import SpaceName
+from pipeline.errors import UserMistake
+from pipeline.lance import connect
+from pipeline.pins import pins
+from pipeline.releases import spoken
+from pipeline.retire import KEY, retirement
+from pipeline.store import Store
+
+
+def drop(store: Store, name: SpaceName) -> list[str]:
+    """Remove every file and the LanceDB table; the keys that were removed.
+
+    Can be interrupted anywhere and called again: readers lose CURRENT first, the mark stays.
+    Raises UserMistake where the version is not retired, or one of its releases is pinned.
+    """
+    if retirement(store, name) is None:
+        raise UserMistake("is not retired", item=str(name), do=f"`commonspace retire {name}`")
+    if pinned := pins(store, name):
+        raise UserMistake(
+            f"pinned releases are kept: {spoken(pinned)}",
+            item=str(name),
+            do="`commonspace unpin` lets them go.",
+        )
+    with store.hold(name.key(".promotion")):
+        store.delete(name.key("CURRENT"))
+        connect(store.address).drop_table(name.table, ignore_missing=True)
+        gone = [key for key in store.list(str(name)) if key != name.key(KEY)]
+        for key in gone:
+            store.delete(key)
+    return gone

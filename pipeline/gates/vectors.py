@@ -1,0 +1,24 @@
+"""Vectors that must not be published: not finite, zero, or not of unit norm."""
+
+from __future__ import annotations
+
+from encoders.spec import EncoderSpec
+from pipeline.contract import bad_vectors
+from pipeline.gates.contents import Contents
+from pipeline.records import Gate
+
+
+class UnusableVectors:
+    """Counts the newly encoded vectors that break the spec; none may."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self._spec, self._seen, self._bad = spec, 0, 0
+
+    def see(self, contents: Contents) -> None:
+        if contents.fresh:
+            self._seen += len(contents.vectors)
+            self._bad += int(bad_vectors(contents.vectors, self._spec).sum())
+
+    def gate(self) -> Gate:
+        said = f"{self._bad} of {self._seen} vectors are not finite unit ones"
+        return Gate("vectors", self._bad == 0, self._bad, 0, said)

@@ -1,0 +1,112 @@
+"""The life of releases: which there are, and what each one is.
+
+candidate    committed and not promoted yet; the newest that follows the served release
+current      what readers are served
+retired      was served before
+superseded   never served, and another one has come: a newer candidate or a promotion
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipeline.contract import SpaceName
+from pipeline.errors import NotPublished
+from pipeline.pins import pins
+from pipeline.records import Current, Release
+from pipeline.releases import current, load_release, numbers
+from pipeline.store import Store
+
+State = Literal["candidate", "current", "retired", "superseded"]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A release of a space as a person asks for it."""
+
+    number: int
+    state: State
+    parent: int
+    rows: int
+    added: int | None
+    changed: int | None
+    removed: int | None
+    """Rows against the parent; None in releases that did not count them."""
+    run: str
+    created_at: str
+    promoted_at: str | None
+    """When it was last promoted; None where it never was, or long ago."""
+    pinned: str | None
+    """Why it is pinned, perhaps empty; None where it is not."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def states(parents: Mapping[int, int], served: int, earlier: Collection[int]) -> dict[int, State]:
+    """The state of every release.
+
+    parents: of each number, the release it was made from. served: the current one, 0 where
+    there is none. earlier: what is known to have been served. A parent was served, too: a run
+    plans from CURRENT.
+    """
+    was = {*earlier, *parents.values()}
+    waiting = [n for n in parents if n not in was and n != served and parents[n] == served]
+    found: dict[int, State] = {}
+    for number in sorted(parents):
+        if number == served:
+            found[number] = "current"
+        elif number in was:
+            found[number] = "retired"
+        else:
+            found[number] = "candidate" if number == max(waiting, default=0) else "superseded"
+    return found
+
+
+def manifests(store: Store, name: SpaceName) -> dict[int, Release]:
+    """Every release of the space, by number; one that is removed meanwhile is left out."""
+    found = {}
+    for number in numbers(store, name):
+        try:
+            found[number] = load_release(store, name, number)
+        except NotPublished:
+            continue
+    return found
+
+
+def listed(store: Store, name: SpaceName) -> list[Listed]:
+    """Every release of the space that is kept, ascending. Raises NotPublished for none."""
+    pointer, found = current(store, name), manifests(store, name)
+    if not found:
+        raise NotPublished(
+            "there are no releases", item=str(name), do="`commonspace show` lists what there is."
+        )
+    state, pinned = states_of(found, pointer), pins(store, name)
+    promoted = {one.release: one.promoted_at for one in pointer.served} if pointer else {}
+    if pointer:
+        promoted[pointer.release] = pointer.promoted_at
+    return [
+        Listed(
+            number,
+            state[number],
+            release.parent,
+            release.rows,
+            release.changes.get("added"),
+            release.changes.get("changed"),
+            release.changes.get("removed"),
+            release.run,
+            release.created_at,
+            promoted.get(number),
+            pinned[number].reason if number in pinned else None,
+        )
+        for number, release in found.items()
+    ]
+
+
+def states_of(found: Mapping[int, Release], pointer: Current | None) -> dict[int, State]:
+    """`states` of the manifests under a pointer."""
+    earlier = [one.release for one in pointer.served] if pointer else []
+    parents = {number: release.parent for number, release in found.items()}
+    return states(parents, pointer.release if pointer else 0, earlier)

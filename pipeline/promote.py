@@ -1,0 +1,147 @@
+"""Promotion: bring LanceDB to a release, then let readers see both at once.
+
+    announce PROMOTING -> bring LanceDB to the release -> flush -> swap CURRENT -> withdraw
+
+Readers follow CURRENT, which names the release and the version of the LanceDB table that holds
+it: both move in the one swap. Whoever finds an announcement finishes that promotion or undoes
+it: a promotion or a rollback by bringing LanceDB to its own release, a run that promotes
+nothing and `verify --repair` by bringing it back to the served one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pipeline.condemned import check_spared
+from pipeline.contract import Contract, SpaceName
+from pipeline.errors import Conflict, NotPublished
+from pipeline.index import bring_to
+from pipeline.marks import mark_bytes, read_mark
+from pipeline.records import Current, Release
+from pipeline.releases import current, load_release
+from pipeline.store import Store
+from pipeline.table_upkeep import upkeep
+from pipeline.workspace import Work, timer
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An announced promotion: to which release, and by what (as in `Current.run`)."""
+
+    release: int
+    by: str
+
+
+def announced(store: Store, name: SpaceName) -> Turn | None:
+    """The promotion that is under way or was interrupted."""
+    return read_mark(store, name.key("PROMOTING"), Turn)
+
+
+def promote_stage(work: Work, number: int) -> bool:
+    """Promote the run's release; True where readers see a change.
+
+    Raises Conflict where another run was promoted since the plan was made.
+    """
+    release = load_release(work.run.store, work.name, number)
+    with timer() as seconds:
+        before = current(work.run.store, work.name)
+        moved = serve(
+            work.run.store, work.name, work.contract, release,
+            by=work.run.id, after=work.noted("plan.json")["base"],
+        )  # fmt: skip
+        # A retry after the pointer moved has promoted all the same.
+        moved = moved or (before is not None and before.run == work.run.id)
+    work.note("promote.json", {"release": number, "promoted": moved, "seconds": seconds()})
+    return moved
+
+
+def serve(
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    release: Release,
+    *,
+    by: str,
+    after: int | None = None,
+) -> bool:
+    """Make the release the one that readers see; True where CURRENT has moved to it.
+
+    after: which release may be served before, the release's parent by default. Where it is
+    served already, only LanceDB is compared with it. Can be interrupted anywhere and called
+    again. Raises Conflict where another release is served or this one is being removed, and
+    ContractBroken, before any reader sees a change, where a file of it is damaged or LanceDB
+    holds something else than was written.
+    """
+    after = release.parent if after is None else after
+    with store.hold(name.key(".promotion")):
+        before = store.read(name.key("CURRENT"))
+        old = before.to_pybytes() if before is not None else None
+        pointer = Current.from_bytes(old) if old is not None else None
+        served = pointer.release if pointer else 0
+        if served not in (release.number, after):
+            raise Conflict(
+                f"release {release.number} follows release {after}, but release {served} "
+                "has been promoted meanwhile",
+                item=str(name),
+            )
+        if served != release.number:
+            _announce(store, name, release, by)
+        version = bring_to(store.address, store, name, contract, release)
+        store.flush(f"lancedb/{name.table}.lance")  # LanceDB itself calls no fsync
+        new = _moved(pointer, name, release.number, version, by)
+        if new != pointer and not store.swap(name.key("CURRENT"), old, new.to_bytes()):
+            raise Conflict("another run was promoted meanwhile", item=str(name))
+        if store.read(name.key("PROMOTING")) is not None:
+            store.delete(name.key("PROMOTING"))
+        if new != pointer:
+            upkeep(store.address, name, version)
+    return served != release.number
+
+
+def settle(store: Store, name: SpaceName, contract: Contract) -> bool:
+    """Undo a promotion that was interrupted; True where there was one.
+
+    LanceDB goes back to the served release. Where nothing is served yet, nobody relies on the
+    table, and the next promotion finishes.
+    """
+    pointer = current(store, name)
+    if pointer is None or announced(store, name) is None:
+        return False
+    release = load_release(store, name, pointer.release)
+    try:
+        serve(store, name, contract, release, by=pointer.run, after=release.number)
+    except Conflict:  # it was alive, and has ended
+        return False
+    return True
+
+
+def interrupted(store: Store, name: SpaceName) -> list[str]:
+    """What is wrong where a promotion was interrupted: LanceDB may be ahead of CURRENT."""
+    if announced(store, name) is None:
+        return []
+    with store.hold(name.key(".promotion")):  # one that is alive ends first
+        turn = announced(store, name)
+    if turn is None:
+        return []
+    verb = "rollback" if turn.by == "rollback" else "promotion"
+    return [f"a {verb} to release {turn.release} was interrupted: LanceDB may be ahead"]
+
+
+def _announce(store: Store, name: SpaceName, release: Release, by: str) -> None:
+    store.replace(name.key("PROMOTING"), mark_bytes(Turn(release.number, by)))
+    try:
+        check_spared(store, name, release)
+    except (Conflict, NotPublished):  # LanceDB is untouched
+        store.delete(name.key("PROMOTING"))
+        raise
+
+
+def _moved(pointer: Current | None, name: SpaceName, number: int, version: int, by: str) -> Current:
+    """The pointer once the release is served at that version of the LanceDB table."""
+    moment = datetime.now(UTC).isoformat(timespec="seconds")
+    if pointer is None:
+        return Current(number, name.table, version, moment, by)
+    if pointer.release != number:
+        return pointer.followed_by(number, version, moment, by)
+    return pointer if pointer.table_version == version else replace(pointer, table_version=version)

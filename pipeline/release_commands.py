@@ -1,0 +1,148 @@
+"""The verbs of a release's life: promoted, rolled back, pinned, compared, removed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pipeline import release_tables as tables
+from pipeline.command_line import JsonOption, SpaceArgument, answer, tell, warehouse, whole_files
+from pipeline.errors import UserMistake
+
+app = typer.Typer()
+
+NumberArgument = Annotated[int, typer.Argument(min=1, help="A release.")]
+MaybeNumber = Annotated[int | None, typer.Argument(min=1, help="A release.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; shown wherever it matters.")]
+
+
+@app.command()
+def releases(name: SpaceArgument, as_json: JsonOption = False) -> None:
+    """Every release of a space that is kept: candidate, current, retired or superseded."""
+    from pipeline.history import listed
+
+    full = _full(name)
+    found = [one.to_json() for one in listed(warehouse(), full)]
+    answer({"space": str(full), "releases": found}, as_json, tables.releases)
+
+
+@app.command()
+def promote(name: SpaceArgument, number: MaybeNumber = None, as_json: JsonOption = False) -> None:
+    """Let readers see a candidate: this one, or the newest."""
+    from pipeline.by_hand import promote_by_hand
+
+    _turned(name, number, promote_by_hand, as_json)
+
+
+@app.command()
+def rollback(name: SpaceArgument, number: MaybeNumber = None, as_json: JsonOption = False) -> None:
+    """Serve an older release again: this one, or the one before the current."""
+    from pipeline.by_hand import roll_back
+
+    _turned(name, number, roll_back, as_json)
+    tell("the next run brings what the source offers, and promotes it unless it is told not to")
+
+
+@app.command()
+def pin(
+    name: SpaceArgument,
+    number: NumberArgument,
+    reason: ReasonOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Keep a release, whatever `retain` is told."""
+    from pipeline.pins import pin as keep
+
+    full = _full(name)
+    made = keep(warehouse(), full, number, reason)
+    value = {"space": str(full), "release": number, "reason": made.reason, "at": made.pinned_at}
+    answer(value, as_json, tables.pinned)
+
+
+@app.command()
+def unpin(name: SpaceArgument, number: NumberArgument, as_json: JsonOption = False) -> None:
+    """Let `retain` remove a pinned release again."""
+    from pipeline.pins import unpin as let_go
+
+    full = _full(name)
+    let_go(warehouse(), full, number)
+    answer({"space": str(full), "release": number}, as_json, tables.unpinned)
+
+
+@app.command()
+def retain(
+    name: Annotated[
+        str | None, typer.Argument(help="collection, collection/space or …/vN; all by default.")
+    ] = None,
+    keep: Annotated[int | None, typer.Option(min=1, help="How many releases to keep.")] = None,
+    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+    retired: Annotated[
+        bool, typer.Option("--retired", help="Remove retired versions of spaces altogether.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove old releases, but for the last ones, pinned ones and the current one."""
+    from pipeline.retain_spaces import retain_spaces
+
+    found = retain_spaces(
+        warehouse(), whole_files(), name, keep=keep, retired=retired, dry_run=dry_run
+    )
+    answer(found, as_json, tables.retained)
+
+
+@app.command()
+def retire(
+    name: SpaceArgument,
+    reason: ReasonOption = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the retirement back.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that a version of a space is not filled again: readers are warned, runs refused."""
+    from pipeline.retire import retire as end
+    from pipeline.retire import revive
+
+    full, store = _full(name), warehouse()
+    if name != str(full):
+        raise UserMistake("name the version that is retired", item=name, do=f"For example {full}.")
+    if store.read(full.key("spec.json")) is None and store.read(full.key("RETIRED")) is None:
+        raise UserMistake("was never published", item=name)
+    if undo:
+        revive(store, full)
+        answer({"space": name, "retired": None}, as_json, tables.retired)
+    else:
+        answer({"space": name, "retired": str(end(store, full, reason))}, as_json, tables.retired)
+
+
+@app.command()
+def changes(
+    name: SpaceArgument,
+    since: Annotated[int, typer.Option(min=1, help="From this release.")],
+    until: Annotated[
+        int | None, typer.Option(min=1, help="To this one; the served one by default.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What was added, changed and removed from one release to another, by id."""
+    from pipeline.read import open_space
+
+    space = open_space(name)
+    space = space if until is None else space.at(until)
+    found = space.changes(since)
+    kinds = {"added": found.added, "changed": found.changed, "removed": found.removed}
+    ids = {kind: rows["id"].to_pylist() for kind, rows in kinds.items()}
+    value = {"space": space.name, "since": since, "until": found.until, **ids}
+    answer(value, as_json, tables.changes)
+
+
+def _turned(name: str, number: int | None, turn: Any, as_json: bool) -> None:
+    full = _full(name)
+    done = turn(warehouse(), full, number)
+    value = {"space": str(full), "release": done.release, "before": done.before}
+    answer({**value, "moved": done.moved}, as_json, tables.turned)
+
+
+def _full(name: str) -> Any:
+    from pipeline.space_versions import full_name
+
+    return full_name(warehouse(), name)

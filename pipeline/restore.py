@@ -1,0 +1,68 @@
+"""Restore: a damaged part of the served release, written again from its rows in LanceDB.
+
+A part's name is the checksum of its bytes, and equal rows give equal bytes: what is written is
+the file that was published, or nothing is. (Another release of the Parquet writer may give other
+bytes; then only a copy of the file helps.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.contract import Contract
+from pipeline.errors import CommonspaceError
+from pipeline.lance import reachable
+from pipeline.lance_rows import LanceRows
+from pipeline.parquet import table_bytes
+from pipeline.publish import bucket_of
+from pipeline.records import Current, Part, Release
+from pipeline.releases import read_part
+from pipeline.store import Store
+
+
+def restore_parts(
+    store: Store, contract: Contract, release: Release, pointer: Current
+) -> list[str]:
+    """Write every part again that is missing or damaged and that LanceDB still has; their keys."""
+    rows, restored = LanceRows(store.address, contract, pointer), []
+    for part in release.parts:
+        if not _is_whole(store, part, contract) and (data := _bytes(rows, part, contract)):
+            store.replace(part.key, data)
+            restored.append(part.key)
+    return restored
+
+
+def _is_whole(store: Store, part: Part, contract: Contract) -> bool:
+    try:
+        return bool(read_part(store, part, contract, deep=True).num_rows == part.rows)
+    except CommonspaceError:
+        return False
+
+
+def _bytes(rows: LanceRows, part: Part, contract: Contract) -> pa.Buffer | None:
+    """The part's file as it was published, or None where LanceDB does not give it back."""
+    try:
+        with reachable(contract.space):
+            data = table_bytes(_rows(rows, part, contract))
+    except (CommonspaceError, OSError, ValueError, RuntimeError, pa.ArrowException):
+        return None  # the table is damaged, too
+    return data if hashlib.sha256(data).hexdigest() == part.sha256 else None
+
+
+def _rows(rows: LanceRows, part: Part, contract: Contract) -> pa.Table:
+    """What LanceDB holds of the part's partition and bucket, as it was published."""
+    table = rows.table
+    places = table.search().select(["id", "partition"]).limit(max(table.count_rows(), 1)).to_arrow()
+    within = pc.is_null(places["partition"])
+    if part.partition is not None:
+        within = pc.fill_null(pc.equal(places["partition"], part.partition), False)
+    ids = _of_bucket(places.filter(within)["id"].to_pylist(), part.bucket)
+    return rows.of(ids).select(contract.schema.names).cast(contract.schema).sort_by("id")
+
+
+def _of_bucket(ids: Sequence[str], bucket: str) -> list[str]:
+    return [item for item in ids if bucket_of(item, len(bucket)) == bucket]

@@ -1,0 +1,36 @@
+"""Random kills of many runs, in a folder and in a bucket, while a reader looks all the time."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.crash.forks import Servers
+
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(1800)]
+
+KILLS = 100
+
+
+def test_in_a_folder(servers: Servers, prepared: Path, found: list[str]) -> None:
+    check(servers, prepared, found, "folder", {})
+
+
+def test_in_a_bucket(servers: Servers, prepared: Path, found: list[str], bucket: str) -> None:
+    given = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    check(servers, prepared, found, "bucket", {**given, "COMMONSPACE_WAREHOUSE": bucket})
+
+
+def check(
+    servers: Servers, prepared: Path, found: list[str], where: str, environment: dict[str, str]
+) -> None:
+    seed = random.randrange(2**32)
+    told = servers.ask("kills:play", str(prepared), KILLS, seed, environment)
+    found.append(f"kills in a {where}, seed {seed}: {told['ended']}; the reader saw {told['saw']}")
+    assert told["ended"].keys() <= {"killed", "done"}, told
+    assert set(told["saw"]) <= {"one", "two", "three"}, told["saw"]
+    assert sum(told["saw"].values()) > KILLS / 10
+    assert not told["wrong"], told

@@ -1,0 +1,433 @@
+"""Retention: what is kept, what goes, and that nobody loses what they rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import commit, table_upkeep
+from pipeline.by_hand import promote_by_hand, roll_back
+from pipeline.condemned import KEY, Condemned, condemned, files_of
+from pipeline.contract import SpaceName
+from pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
+from pipeline.history import listed, manifests
+from pipeline.lance import connect
+from pipeline.marks import mark_bytes
+from pipeline.pins import pin, unpin
+from pipeline.promote import announced
+from pipeline.read import Space, open_space
+from pipeline.releases import current, numbers
+from pipeline.retain import IN_FLIGHT, keep, orphans, retain, retention
+from pipeline.retain_spaces import retain_spaces
+from pipeline.retire import retire
+from pipeline.run import new_run_id, run_collection
+from pipeline.stages import encode_stage, plan_stage, pull_stage, validate_stage
+from pipeline.store import Store, open_store
+from pipeline.tasks import run_stage
+from pipeline.verify import verify_space
+from pipeline.workspace import Run, Work
+
+NAME = SpaceName("things", "text", 1)
+GATES: dict[str, Any] = {"gates": {"max_deleted_share": 1.0}}
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"i{n:03}", "text": f"text of item {n}"} for n in range(count)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "warehouse"))
+
+
+def go(collection: Any, store: Store, **options: Any) -> dict[str, Any]:
+    run = Run(new_run_id(), collection, store, quiet=True)
+    return run_collection(run, list(collection.space), tell=lambda _: None, **options)[0]
+
+
+def opened(store: Store) -> Space:
+    return open_space("things/text", warehouse=store.address)
+
+
+def grown(make_collection: Any, store: Store, releases: int) -> None:
+    """As many releases, each with one item more than the one before."""
+    for number in range(1, releases + 1):
+        go(make_collection(rows(number)), store)
+
+
+def check_whole(store: Store) -> None:
+    """Every kept release has all its files, and there is nothing else."""
+    assert verify_space(store, "things/text")["ok"]
+    assert not orphans(store, NAME)
+    assert condemned(store, NAME) == Condemned()
+    for number in manifests(store, NAME):
+        assert len(opened(store).at(number).to_arrow()) == number
+
+
+def test_what_is_kept() -> None:
+    line = {n: n - 1 for n in range(1, 9)}
+    assert keep(line, 8, 0, [], 2) == {7: "one of the last 2", 8: "current"}
+    assert keep(line, 8, 0, [3, 99], 1) == {3: "pinned", 8: "current"}
+    # After a rollback to 4: the way further back, and what is newest.
+    assert list(keep(line, 4, 0, [], 2)) == [3, 4, 7, 8]
+    assert keep(line, 8, 2, [], 1) == {2: "is being promoted", 8: "current"}
+    assert keep({1: 0}, 0, 0, [], 5) == {1: "one of the last 5"}
+    assert keep({}, 0, 0, [], 5) == {}
+
+
+def test_old_releases_go_and_pinned_ones_stay(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 6)
+    pin(store, NAME, 2, "paper")
+    before = {p for p in Path(store.address).rglob("*") if p.is_file()}
+    planned = retention(store, NAME, 2)
+    assert {p for p in Path(store.address).rglob("*") if p.is_file()} == before
+    done = retain(store, NAME, 2)
+    assert done == planned
+    assert done.releases == (1, 3, 4)
+    assert len(done.files) == 3
+    assert numbers(store, NAME) == [2, 5, 6]
+    check_whole(store)
+    pointer = current(store, NAME)
+    assert pointer is not None
+    assert [one.release for one in pointer.served] == [2, 5]
+    with pytest.raises(NotPublished, match=r"no release 3 \(kept: 2, 5 to 6\)"):
+        opened(store).at(3)
+    assert retain(store, NAME, 2).releases == ()
+    unpin(store, NAME, 2)
+    assert retain(store, NAME, 2).releases == (2,)
+
+
+def test_a_reader_of_a_removed_release_is_told(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 2)
+    old = opened(store).at(1)
+    grown_reader = opened(store)
+    go(make_collection(rows(3)), store)
+    retain(store, NAME, 1)
+    for ask in (old.to_arrow, lambda: old.get(["i000"]), lambda: old.search(id="i000"),
+                grown_reader.to_arrow, lambda: list(grown_reader.batches())):  # fmt: skip
+        with pytest.raises(NotPublished, match=r"no release [12] \(kept: 3\)"):
+            ask()
+    with pytest.raises(NotPublished, match="kept: 3"):
+        grown_reader.changes(3)
+
+
+def test_rolling_back_stays_possible(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 5)
+    retain(store, NAME, 3)
+    for number in (4, 3):
+        assert roll_back(store, NAME).release == number
+    with pytest.raises(NotPublished, match="no release 2"):
+        roll_back(store, NAME)
+    retain(store, NAME, 1)
+    assert numbers(store, NAME) == [3, 5]
+    assert go(make_collection(rows(5)), store)["release"] == 6
+
+
+def test_a_file_in_flight_stays_for_a_day(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 1)
+    key = NAME.key("parts/all/all-of-a-run-that-has-not-committed.parquet")
+    store.create(key, b"rows")
+    assert orphans(store, NAME) == [key]
+    assert retain(store, NAME, 1).files == ()
+    then = time.time() - IN_FLIGHT - 60
+    os.utime(Path(store.address) / key, (then, then))
+    assert retain(store, NAME, 1).files == (key,)
+    check_whole(store)
+
+
+def test_the_tables_old_versions_go_too(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_upkeep, "STALL", timedelta(seconds=2))
+    grown(make_collection, store, 3)
+    time.sleep(2.2)
+    go(make_collection(rows(6)), store)
+    reader = opened(store)
+    go(make_collection(rows(7)), store)
+    retain(store, NAME, 2)
+    left = [v["version"] for v in connect(store.address).open_table(NAME.table).list_versions()]
+    pointer = current(store, NAME)
+    assert pointer is not None
+    assert pointer.table_version in left
+    assert min(left) > 1
+    assert reader.get(["i005"])["found"].to_pylist() == [True]  # release 4 is kept
+    assert len(opened(store).search("text", k=50)) == 7
+
+
+def published_as_before(make_collection: Any, store: Store) -> Work:
+    """A run that is about to write a part again that only release 1 names."""
+    work = Work(Run("back", make_collection(rows(1), **GATES), store, quiet=True),
+                make_collection(rows(1), **GATES).space[0])  # fmt: skip
+    pull_stage(work.run)
+    encode_stage(work, plan_stage(work)["shards"])
+    validate_stage(work)
+    return work
+
+
+def test_a_part_that_comes_back_is_not_lost(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The classic race: a run finds an old part there, `retain` removes it, the run names it."""
+    grown(make_collection, store, 3)
+    published_as_before(make_collection, store)
+    real, removed = commit.create_release, []
+
+    def slow(*arguments: Any) -> bool:
+        if not removed:  # between the part, which was there already, and the manifest
+            removed.extend(retain(store, NAME, 1).files)
+        return real(*arguments)
+
+    monkeypatch.setattr(commit, "create_release", slow)
+    told = run_stage("publish", make_collection(rows(1), **GATES), store, "back", "text/v1",
+                     None, ())  # fmt: skip
+    released = manifests(store, NAME)[told["release"]]
+    assert set(removed) & {part.key for part in released.parts}, "the part was not the old one"
+    run_stage("promote", make_collection(rows(1), **GATES), store, "back", "text/v1", None, ())
+    assert len(opened(store)) == 1
+    assert verify_space(store, "things/text")["ok"]
+
+
+def test_a_condemned_name_is_not_given_again(make_collection: Any, store: Store) -> None:
+    """`retain` was killed once it had announced what it removes."""
+    grown(make_collection, store, 3)
+    (part,) = manifests(store, NAME)[1].parts
+    plan = retention(store, NAME, 1)
+    store.replace(NAME.key(KEY), mark_bytes(Condemned(frozenset({1, 2}), frozenset(plan.files))))
+    with pytest.raises(Conflict, match="is being removed"):
+        pin(store, NAME, 1)
+    with pytest.raises(Conflict, match="is being removed"):
+        roll_back(store, NAME)
+    assert announced(store, NAME) is None
+    report = go(make_collection(rows(1), **GATES), store)
+    assert report["state"] == "promoted"
+    (again,) = opened(store).release.parts
+    assert (again.sha256, again.key) == (part.sha256, part.key.replace(".parquet", "-2.parquet"))
+    retain(store, NAME, 1)
+    assert not listed(store, NAME)[0].pinned
+    assert verify_space(store, "things/text")["ok"]
+    assert not orphans(store, NAME)
+
+
+def test_a_release_that_is_turned_to_is_spared(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody pins and rolls back after `retain` has decided and before it has announced."""
+    grown(make_collection, store, 5)
+    real = type(store).replace
+
+    def announce_late(self: Any, key: str, data: Any) -> None:
+        if key == NAME.key(KEY):
+            monkeypatch.setattr(type(store), "replace", real)
+            pin(store, NAME, 2)
+            roll_back(store, NAME, 3)
+        real(self, key, data)
+
+    monkeypatch.setattr(type(store), "replace", announce_late)
+    done = retain(store, NAME, 1)
+    assert done.releases == (1, 4)
+    assert numbers(store, NAME) == [2, 3, 5]
+    assert len(opened(store)) == 3
+    check_whole(store)
+
+
+def test_a_run_whose_base_was_removed_plans_again(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 1)
+    collection = make_collection(rows(9))
+    run_stage("pull", collection, store, "slow", None, None, ())
+    run_stage("plan", collection, store, "slow", "text/v1", None, ())
+    run_stage("encode", collection, store, "slow", "text/v1", None, (0,))
+    go(make_collection(rows(2)), store)
+    go(make_collection(rows(3)), store)
+    retain(store, NAME, 1)
+    make_collection(rows(9))
+    for stage in ("validate", "publish", "promote"):
+        told = run_stage(stage, collection, store, "slow", "text/v1", None, ())
+    assert told["promoted"] is True
+    assert len(opened(store)) == 9
+    assert verify_space(store, "things/text")["ok"]
+
+
+def test_every_space_as_its_file_says(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 3)
+    other = make_collection(rows(1), name="others")
+    go(other, store)
+    collection = make_collection(rows(3))
+    file = Path(collection.path)
+    file.write_text(file.read_text().replace("[collection]", "[collection]\nkeep_releases = 2"))
+    from pipeline.collection_files import load_collection
+
+    answers = retain_spaces(store, [load_collection(file), other], dry_run=True)
+    assert [(a["space"], a["removed"]) for a in answers] == [
+        ("others/text/v1", []), ("things/text/v1", [1]),
+    ]  # fmt: skip
+    assert numbers(store, NAME) == [1, 2, 3]
+    with pytest.raises(NotPublished, match="did you mean"):
+        retain_spaces(store, [], "thing")
+    (answer,) = retain_spaces(store, [], "things", keep=1)
+    assert answer["removed"] == [1, 2]
+
+
+def test_a_retired_version_is_removed_on_request_only(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 2)
+    pin(store, NAME, 1)
+    retire(store, NAME, "over")
+    assert retain_spaces(store, [], keep=5)[0]["removed"] == []
+    with pytest.raises(UserMistake, match="pinned releases are kept: 1"):
+        retain_spaces(store, [], retired=True)
+    unpin(store, NAME, 1)
+    assert retain_spaces(store, [], retired=True, dry_run=True)[0]["removed"] == [1, 2]
+    assert numbers(store, NAME) == [1, 2]
+    assert retain_spaces(store, [], retired=True)[0]["removed"] == [1, 2]
+    assert store.list(str(NAME)) == [NAME.key("RETIRED")]
+    assert NAME.table not in connect(store.address).list_tables().tables
+    assert retain_spaces(store, [], retired=True) == []
+    with pytest.raises(NotPublished, match="no promoted release"):
+        opened(store)
+    with pytest.raises(UserMistake, match="retired"):
+        go(make_collection(rows(1)), store)
+
+
+# Stops the process before the n-th file it puts or removes in the warehouse.
+KILLER = """
+import os, signal, sys
+left = int(sys.argv.pop(1))
+def hook(event, arguments):
+    global left
+    if event not in {"os.link", "os.rename", "os.remove"}:
+        return
+    name = str(arguments[event != "os.remove"])
+    if "warehouse" in name and not os.path.basename(name).startswith("."):
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(hook)
+from pipeline.store import open_store
+from pipeline.contract import SpaceName
+from pipeline.retain import retain
+retain(open_store(sys.argv[1]), SpaceName("things", "text", 1), 1)
+"""
+
+
+@pytest.mark.parametrize(
+    "point", [pytest.param(n, marks=() if n in (3, 5) else pytest.mark.crash) for n in range(1, 9)]
+)
+def test_killed_at_any_change(make_collection: Any, store: Store, point: int) -> None:
+    """The announcement, two manifests, two parts, its withdrawal, and the pointer's history."""
+    grown(make_collection, store, 3)
+    answer = subprocess.run(
+        [sys.executable, "-c", KILLER, str(point), store.address],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == (-9 if point < 8 else 0), answer.stderr
+    assert verify_space(store, "things/text")["ok"]
+    retain(store, NAME, 1)
+    assert numbers(store, NAME) == [3]
+    check_whole(store)
+    pointer = current(store, NAME)
+    assert pointer is not None
+    assert pointer.served == ()
+
+
+@pytest.mark.parametrize(
+    ("key", "ask"),
+    [
+        (KEY, lambda store: retain(store, NAME, 1)),
+        ("PROMOTING", lambda store: promote_by_hand(store, NAME)),
+        ("RETIRED", opened),
+        ("pins/000001.json", lambda store: retain(store, NAME, 1)),
+    ],
+)
+def test_a_damaged_mark_is_named(
+    make_collection: Any, store: Store, key: str, ask: Callable[[Store], Any]
+) -> None:
+    grown(make_collection, store, 1)
+    pin(store, NAME, 1)
+    for damage in (b"", b"[]", b'{"release"', b'{"what": 1}', bytes([0xFF])):
+        store.replace(NAME.key(key), damage)
+        with pytest.raises(ContractBroken, match="is damaged") as refusal:
+            ask(store)
+        assert refusal.value.item == NAME.key(key)
+
+
+def test_a_candidate_may_be_promoted_beside_retention(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 2)
+    go(make_collection(rows(3)), store, promote=False)
+    retain(store, NAME, 1)
+    assert numbers(store, NAME) == [2, 3]
+    promote_by_hand(store, NAME)
+    assert len(opened(store)) == 3
+
+
+def test_what_is_announced_is_plain_json(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 1)
+    (release,) = manifests(store, NAME).values()
+    doomed = Condemned(frozenset({2, 1}), frozenset(files_of(release)))
+    assert json.loads(mark_bytes(doomed))["releases"] == [1, 2]
+    store.replace(NAME.key(KEY), mark_bytes(doomed))
+    assert condemned(store, NAME) == doomed
+
+
+def test_a_life_in_a_bucket(make_collection: Any, bucket: str) -> None:
+    store = open_store(bucket)
+    grown(make_collection, store, 4)
+    go(make_collection(rows(5)), store, promote=False)
+    assert promote_by_hand(store, NAME).release == 5
+    assert roll_back(store, NAME).release == 4
+    pin(store, NAME, 1)
+    assert retain(store, NAME, 1).releases == (2, 3)
+    assert [(one.number, one.state) for one in listed(store, NAME)] == [
+        (1, "retired"), (4, "current"), (5, "retired"),
+    ]  # fmt: skip
+    check_whole(store)
+    assert opened(store).changes(1).added["id"].to_pylist() == ["i001", "i002", "i003"]
+    unpin(store, NAME, 1)
+    retire(store, NAME)
+    retain_spaces(store, [], retired=True)
+    assert store.list(str(NAME)) == [NAME.key("RETIRED")]
+
+
+RETAINING = """
+import sys
+from pipeline.store import open_store
+from pipeline.contract import SpaceName
+from pipeline.errors import Conflict
+from pipeline.retain import retain
+rounds = 0
+while True:
+    retain(open_store(sys.argv[1]), SpaceName("things", "text", 1), 1)
+    rounds += 1
+    print(rounds, flush=True)
+"""
+
+
+@pytest.mark.crash
+def test_runs_beside_retention_and_a_reader(make_collection: Any, store: Store) -> None:
+    """Two states take turns, so that each run needs parts that retention is removing."""
+    grown(make_collection, store, 2)
+    with subprocess.Popen(
+        [sys.executable, "-c", RETAINING, store.address],
+        cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True,
+    ) as retaining:  # fmt: skip
+        assert retaining.stdout is not None
+        assert retaining.stdout.readline() == "1\n"
+        for turn in range(30):
+            count = turn % 2 + 1
+            assert "error" not in go(make_collection(rows(count), **GATES), store)
+            assert len(opened(store).search("text", k=9)) == count
+            assert len(opened(store).to_arrow()) == count
+            assert verify_space(store, "things/text")["ok"]
+        assert retaining.poll() is None
+        retaining.kill()
+    retain(store, NAME, 1)
+    assert verify_space(store, "things/text")["ok"]
+    assert len(numbers(store, NAME)) == 1
+    assert not orphans(store, NAME)
