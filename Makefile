@@ -76,4 +76,5 @@ lock: $(READY)
 	  --no-emit-index-url --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .infinity_cache benchmarks/.cache benchmarks/.peers

@@ -88,7 +88,8 @@ def _skip_unless_moved(told: Answer) -> None:
     """Raises AirflowSkipException where readers see what they saw before."""
     if told.get("waits"):
         raise AirflowSkipException(
-            f"release {told['release']} waits: `commonspace promote {told['space']}`"
+            f"release {told['release']} waits: "
+            f"`commonspace promote {told['space']} {told['release']}`"
         )
     if not told["promoted"]:
         raise AirflowSkipException(f"nothing changed: release {told['release']} stays")

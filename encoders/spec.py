@@ -17,11 +17,11 @@ from typing import Any, Literal
 Modality = Literal["text", "image"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
 
-TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 1e-1, "int8": 5e-2}
+TOLERANCE: Mapping[Precision, float] = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 2e-1, "int8": 5e-2}
 """Largest angle in radians between two machines' vectors of one content, by precision.
 
-Measured: fp32 7e-6 between torch and OpenVINO; bf16 in other batches 0.13 at worst, which is
-why a space in bf16 is worth little more than a space of its own.
+Measured: fp32 7e-6 between torch and OpenVINO; bf16 in other batches 0.13 at worst, so 0.2, beside
+which little drift is seen: choose fp16 where there is a choice.
 """
 
 

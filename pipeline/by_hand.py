@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipeline.contract import Contract, SpaceName, stored_contract
-from pipeline.errors import NotPublished, UserMistake
-from pipeline.history import State, manifests, states_of
+from pipeline.errors import ContractBroken, NotPublished, UserMistake
+from pipeline.history import State, states_of, whole_manifests
 from pipeline.promote import announced, serve
-from pipeline.records import Release
 from pipeline.releases import current, load_release
 from pipeline.retire import refuse_retired
 from pipeline.store import Store
@@ -31,12 +30,14 @@ def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) ->
     """Serve a candidate: the given one, or the newest.
 
     Raises UserMistake where there is no candidate, Conflict where another release has been
-    promoted since it was made.
+    promoted since it was made, ContractBroken where the newest candidate's manifest is damaged.
     """
     refuse_retired(store, name)
-    served, known = _known(store, name)
+    served, known, damaged = _known(store, name)
     number = number or _interrupted(store, name, "promote")
     waiting = [n for n, state in known.items() if state == "candidate"]
+    if number is None:
+        _refuse_damaged(damaged, max([served, *waiting]))
     if number is None and not waiting:
         raise UserMistake(
             f"there is no candidate: release {served} is served",
@@ -60,7 +61,7 @@ def roll_back(store: Store, name: SpaceName, number: int | None = None) -> Turne
     Raises UserMistake where there is none, or it was never served; Conflict where another
     release is promoted meanwhile.
     """
-    served, known = _known(store, name)
+    served, known, _ = _known(store, name)
     number = number or _interrupted(store, name, "rollback")
     if not served:
         raise NotPublished("nothing is served yet", item=str(name))
@@ -79,11 +80,23 @@ def roll_back(store: Store, name: SpaceName, number: int | None = None) -> Turne
     return Turned(number, served)
 
 
-def _known(store: Store, name: SpaceName) -> tuple[int, dict[int, State]]:
-    """The served release, 0 for none, and the state of every one."""
+def _known(
+    store: Store, name: SpaceName
+) -> tuple[int, dict[int, State], dict[int, ContractBroken]]:
+    """The served release, 0 for none; the state of every one; and what is wrong with those,
+    never served, whose manifest is damaged."""
     pointer = current(store, name)
-    found: dict[int, Release] = manifests(store, name)
-    return pointer.release if pointer else 0, states_of(found, pointer)
+    found, damaged = whole_manifests(store, name)
+    earlier = {one.release for one in pointer.served} if pointer else set()
+    never = {number: error for number, error in damaged.items() if number not in earlier}
+    return pointer.release if pointer else 0, states_of(found, pointer), never
+
+
+def _refuse_damaged(damaged: dict[int, ContractBroken], after: int) -> None:
+    """Choose no older candidate where a newer release may be the one that is meant."""
+    for number, error in damaged.items():
+        if number > after:
+            raise error
 
 
 def _interrupted(store: Store, name: SpaceName, verb: str) -> int | None:

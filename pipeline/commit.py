@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pipeline.condemned import check_spared, condemned, files_of
 from pipeline.contract import SpaceName
-from pipeline.errors import Conflict, NotPublished
+from pipeline.errors import Conflict, ContractBroken, NotPublished
 from pipeline.records import Release
 from pipeline.releases import create_release, load_release, numbers
 from pipeline.store import Store
@@ -34,7 +34,7 @@ def _equal(store: Store, name: SpaceName, draft: Release, numbers: Iterable[int]
     for number in numbers:
         try:
             found = load_release(store, name, number)
-        except NotPublished:  # removed since it was listed
+        except (NotPublished, ContractBroken):  # removed since it was listed, or damaged
             continue
         stays = number not in doomed.releases and not files_of(found) & doomed.files
         if stays and found.parent == draft.parent and found.state == draft.state:
@@ -47,7 +47,10 @@ def _whole(store: Store, name: SpaceName, release: Release) -> Release:
 
     Raises Conflict where one was removed before: a new part may equal one of an old release.
     """
-    check_spared(store, name, release)
+    try:
+        check_spared(store, name, release)
+    except NotPublished as error:  # an equal candidate, superseded
+        raise Conflict(f"release {release.number} has just been removed", item=str(name)) from error
     there = {*store.list(name.key("parts")), *store.list(name.key("rejects"))}
     gone = files_of(release) - there
     if gone:

@@ -70,7 +70,8 @@ class Contract:
 
     @classmethod
     def of(cls, name: SpaceName, spec: EncoderSpec, metadata: Mapping[str, str]) -> Contract:
-        return cls(str(name), spec.fingerprint, spec, dict(metadata))
+        # One order of columns, whatever the file's: what is stored has its keys sorted.
+        return cls(str(name), spec.fingerprint, spec, dict(sorted(metadata.items())))
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.contract import SpaceName
 from pipeline.errors import UserMistake
-from pipeline.lance import connect
+from pipeline.lance import connect, readable
 from pipeline.pins import pins
 from pipeline.releases import spoken
 from pipeline.retire import KEY, retirement
@@ -14,8 +14,9 @@ from pipeline.store import Store
 def drop(store: Store, name: SpaceName) -> list[str]:
     """Remove every file and the LanceDB table; the keys that were removed.
 
-    Can be interrupted anywhere and called again: readers lose CURRENT first, the mark stays.
-    Raises UserMistake where the version is not retired, or one of its releases is pinned.
+    Can be interrupted anywhere and called again: readers lose CURRENT first, then the retirement
+    cannot be taken back; the mark stays. Raises UserMistake where the version is not retired, or
+    one of its releases is pinned, and ContractBroken where LanceDB fails.
     """
     if retirement(store, name) is None:
         raise UserMistake("is not retired", item=str(name), do=f"`commonspace retire {name}`")
@@ -26,9 +27,13 @@ def drop(store: Store, name: SpaceName) -> list[str]:
             do="`commonspace unpin` lets them go.",
         )
     with store.hold(name.key(".promotion")):
-        store.delete(name.key("CURRENT"))
-        connect(store.address).drop_table(name.table, ignore_missing=True)
         gone = [key for key in store.list(str(name)) if key != name.key(KEY)]
-        for key in gone:
+        first = [name.key("CURRENT"), name.key("spec.json")]
+        for key in first:
             store.delete(key)
+        with readable(str(name)):
+            connect(store.address).drop_table(name.table, ignore_missing=True)
+        for key in gone:
+            if key not in first:
+                store.delete(key)
     return gone

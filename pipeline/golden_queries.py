@@ -71,9 +71,12 @@ def keep_golden(work: Work, encoder: Encoder) -> None:
     work.run.store.replace(work.path(NOTED), table_bytes(pa.table(table)))
 
 
-def golden_recall(work: Work, coming: Coming, load: Callable[[], Encoder]) -> GoldenRecall | None:
+def golden_recall(
+    work: Work, coming: Coming, published: pa.Table, load: Callable[[], Encoder]
+) -> GoldenRecall | None:
     """The gate's watcher; None where there are no golden queries or no row comes or goes.
 
+    published: the `id` and the item of each row of the release before.
     load: gives the encoder where this run has encoded nothing, and so no query either.
     """
     if work.space.golden is None or not coming.changes:
@@ -85,10 +88,11 @@ def golden_recall(work: Work, coming: Coming, load: Callable[[], Encoder]) -> Go
     wanted = {item for row in noted for item in json.loads(row["ids"])}
     held = _digests(coming.rows, wanted, passages=has_passages(work.space))
     partial = work.run.scope != EVERYTHING
+    known = held.keys() | _among(wanted, published, work.contract.item_column)
     golden, left_out = [], 0
     for row in noted:
         ids = json.loads(row["ids"])
-        asked = [(item, sorted(held.get(item, ()))) for item in ids if item in held or not partial]
+        asked = [(item, sorted(held.get(item, ()))) for item in ids if item in known or not partial]
         left_out += len(ids) - len(asked)
         vector = np.array(row["vector"], np.float32)
         golden.append(Expectation(row["shown"], vector, row["k"], asked))
@@ -96,6 +100,13 @@ def golden_recall(work: Work, coming: Coming, load: Callable[[], Encoder]) -> Go
         return None
     said = f"; {left_out} ids outside the run's scope are not there yet" if left_out else ""
     return GoldenRecall(golden, work.run.collection.gates.min_golden_recall, said)
+
+
+def _among(wanted: set[str], published: pa.Table, item_column: str) -> set[str]:
+    """Those of the wanted ids that are published: one that this run removes is missed."""
+    named = pa.array(wanted, pa.string())
+    columns = (published[name] for name in {"id", item_column})
+    return {i for ids in columns for i in ids.filter(pc.is_in(ids, value_set=named)).to_pylist()}
 
 
 def _declared(work: Work) -> list[GoldenQuery]:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from pipeline.contract import SpaceName
-from pipeline.errors import NotPublished
+from pipeline.errors import ContractBroken, NotPublished
 from pipeline.pins import pins
 from pipeline.records import Current, Release
 from pipeline.releases import current, load_release, numbers
@@ -66,14 +66,29 @@ def states(parents: Mapping[int, int], served: int, earlier: Collection[int]) ->
 
 
 def manifests(store: Store, name: SpaceName) -> dict[int, Release]:
-    """Every release of the space, by number; one that is removed meanwhile is left out."""
-    found = {}
+    """Every release of the space, by number; one that is removed meanwhile is left out.
+
+    Raises ContractBroken where a manifest is damaged.
+    """
+    found, damaged = whole_manifests(store, name)
+    for error in damaged.values():
+        raise error
+    return found
+
+
+def whole_manifests(
+    store: Store, name: SpaceName
+) -> tuple[dict[int, Release], dict[int, ContractBroken]]:
+    """Every release whose manifest can be read; and what is wrong with the others."""
+    found, damaged = {}, {}
     for number in numbers(store, name):
         try:
             found[number] = load_release(store, name, number)
         except NotPublished:
             continue
-    return found
+        except ContractBroken as error:
+            damaged[number] = error
+    return found, damaged
 
 
 def listed(store: Store, name: SpaceName) -> list[Listed]:

@@ -73,19 +73,28 @@ def _bring(
 
 
 def refill(
-    address: str, store: Store, name: SpaceName, contract: Contract, release: Release
+    address: str,
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    release: Release,
+    at_least: int = 0,
 ) -> int:
     """Write the whole release over the table in one commit, whatever the table holds.
 
     Readers of an older version keep it; nobody sees a missing or an empty table. Only a table
-    that cannot be opened, and so serves nobody, is removed first. Raises ContractBroken where
-    what was written does not read back.
+    that takes no commit is removed first: one that cannot be opened, or whose newest version is
+    below `at_least`, one that it has had. Raises ContractBroken where what was written does not
+    read back.
     """
     with readable(str(name)):
         database = connect(address)
         try:
-            open_table(database, name.table)
+            table = open_table(database, name.table)
+            lost = table is not None and table.version < at_least
         except (ValueError, RuntimeError):
+            lost = True
+        if lost:
             database.drop_table(name.table, ignore_missing=True)
         reader = _reader(_parts(store, contract, release), contract)
         table = database.create_table(
@@ -96,11 +105,18 @@ def refill(
         return int(table.version)
 
 
-def differing(table: Any, store: Store, contract: Contract, release: Release) -> tuple[
+def _stamped(table: Any) -> pa.Table:
+    """Every row's STAMP. A scan: `count_rows` does not open the files of deleted rows."""
+    return table.search().select(STAMP).limit(max(table.count_rows(), 1)).to_arrow()
+
+
+def _differing(there: pa.Table, store: Store, contract: Contract, release: Release) -> tuple[
     list[set[str]], list[str]
 ]:  # fmt: skip
-    """Ids that the table lacks or holds otherwise, part by part; and ids it holds in excess."""
-    there = table.search().select(STAMP).limit(max(table.count_rows(), 1)).to_arrow()
+    """Ids that the table lacks or holds otherwise, part by part; and ids it holds in excess.
+
+    there: as `_stamped` gives it.
+    """
     held = dict(zip(there["id"].to_pylist(), _stamps(there), strict=True))
     stale: list[set[str]] = []
     for part in release.parts:
@@ -118,7 +134,7 @@ def _update(table: Any, store: Store, contract: Contract, release: Release) -> l
     counts = pc.value_counts(ids).to_pylist()
     for some in chunks([entry["values"] for entry in counts if entry["counts"] > 1]):
         table.delete(with_ids(some))
-    stale, excess = differing(table, store, contract, release)
+    stale, excess = _differing(_stamped(table), store, contract, release)
     if any(stale):
         merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         changed = (
@@ -136,13 +152,19 @@ def _update(table: Any, store: Store, contract: Contract, release: Release) -> l
 def _read_back(
     table: Any, store: Store, contract: Contract, release: Release, changed: set[str]
 ) -> None:
-    """LanceDB has been seen to report success for a write that cannot be read."""
+    """LanceDB has been seen to report success for a write that cannot be read.
+
+    Every row's stamp is compared, not only those that were written: another promotion whose
+    lease was broken may write to the table meanwhile.
+    """
     table.checkout_latest()
     problem = ""
-    # `count_rows` does not open the files that say which rows are deleted; a scan does.
-    there = table.search().select(["id"]).limit(max(table.count_rows(), 1)).to_arrow().num_rows
-    if there != release.rows:
-        problem = f"{there} rows, the release has {release.rows}"
+    there = _stamped(table)
+    stale, excess = _differing(there, store, contract, release)
+    if there.num_rows != release.rows:
+        problem = f"{there.num_rows} rows, the release has {release.rows}"
+    elif any(stale) or excess:
+        problem = f"{sum(map(len, stale)) + len(excess)} rows of another release"
     for rows in _parts(store, contract, release) if changed and not problem else ():
         written = rows.filter(pc.is_in(rows["id"], value_set=pa.array(changed, pa.string())))
         found = rows_of(table, written["id"].to_pylist(), [*STAMP, "vector"])

@@ -39,13 +39,15 @@ def lease(store: Swappable, key: str, seconds: float = SECONDS) -> Iterator[None
 
     def renew() -> None:
         while not done.wait(seconds / 3):
-            try:
+            with suppress(StoreFailed):
                 new = _document(owner, seconds)
-                if not store.swap(key, held[0], new):
+                if store.swap(key, held[0], new):
+                    held[0] = new
+                    continue
+                found = store.read(key)  # ours all the same where an answer was lost
+                if found is None or not _is_of(owner, found.to_pybytes()):
                     return  # somebody took us for dead
-                held[0] = new
-            except StoreFailed:
-                continue
+                held[0] = found.to_pybytes()
 
     renewing = threading.Thread(target=renew, daemon=True)
     renewing.start()
@@ -78,6 +80,13 @@ def _taken(store: Swappable, key: str, owner: str, seconds: float) -> bytes:
 def _document(owner: str, seconds: float) -> bytes:
     until = time.time() + seconds if seconds else 0.0
     return json.dumps({"owner": owner, "until": until}).encode()
+
+
+def _is_of(owner: str, document: bytes) -> bool:
+    try:
+        return bool(json.loads(document)["owner"] == owner)
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def _ended(document: bytes) -> bool:

@@ -20,6 +20,7 @@ from pipeline.index import bring_to
 from pipeline.marks import mark_bytes, read_mark
 from pipeline.records import Current, Release
 from pipeline.releases import current, load_release
+from pipeline.retire import refuse_retired
 from pipeline.store import Store
 from pipeline.table_upkeep import upkeep
 from pipeline.workspace import Work, timer
@@ -41,8 +42,10 @@ def announced(store: Store, name: SpaceName) -> Turn | None:
 def promote_stage(work: Work, number: int) -> bool:
     """Promote the run's release; True where readers see a change.
 
-    Raises Conflict where another run was promoted since the plan was made.
+    Raises Conflict where another run was promoted since the plan was made, UserMistake where the
+    space's version has been retired since.
     """
+    refuse_retired(work.run.store, work.name)
     release = load_release(work.run.store, work.name, number)
     with timer() as seconds:
         before = current(work.run.store, work.name)
@@ -92,10 +95,10 @@ def serve(
         new = _moved(pointer, name, release.number, version, by)
         if new != pointer and not store.swap(name.key("CURRENT"), old, new.to_bytes()):
             raise Conflict("another run was promoted meanwhile", item=str(name))
+        if new != pointer:  # before the withdrawal: where it fails, the same call is finished
+            upkeep(store.address, name, version)
         if store.read(name.key("PROMOTING")) is not None:
             store.delete(name.key("PROMOTING"))
-        if new != pointer:
-            upkeep(store.address, name, version)
     return served != release.number
 
 

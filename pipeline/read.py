@@ -228,12 +228,27 @@ class Space:
             if not isinstance(value, str | int | float | bool | datetime):
                 said = f"`where` compares {column!r} with {value!r}, which is no single value"
                 raise UserMistake(said, do="Write it as SQL: \"genre IN ('a', 'b')\".")
+            kind = self._contract.schema.field(column).type
+            if not _comparable(value, kind):
+                raise UserMistake(f"`where` compares {column!r}, a {kind}, with {value!r}")
         if not len(self):
             return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
         found = self._rows.nearest(vector, k + (without is not None), where, chosen)
         if without is not None:
             found = found.filter(pc.not_equal(found["id"], without))
         return found.slice(0, k)
+
+
+def _comparable(value: str | int | float | bool | datetime, kind: pa.DataType) -> bool:
+    """Whether a column of this type could hold the value."""
+    try:
+        held = pa.scalar(value).cast(kind).as_py()
+    except pa.ArrowException:
+        return False
+    if isinstance(value, datetime):
+        return bool(pa.types.is_timestamp(kind))
+    same_kind = isinstance(value, bool) == bool(pa.types.is_boolean(kind))
+    return same_kind and bool(held == value)
 
 
 def open_space(name: str, *, warehouse: str | None = None) -> Space:

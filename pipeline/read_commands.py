@@ -87,7 +87,7 @@ def rejects(
 @app.command()
 def verify(
     name: SpaceArgument,
-    repair: Annotated[bool, typer.Option(help="Rebuild the LanceDB table.")] = False,
+    repair: Annotated[bool, typer.Option(help="Mend what is wrong: an interrupted promotion, the LanceDB table, damaged parts.")] = False,
     canary: Annotated[bool, typer.Option("--canary", help="Load the encoder and try it.")] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -89,6 +89,14 @@ def retain(
         warehouse(), whole_files(), name, keep=keep, retired=retired, dry_run=dry_run
     )
     answer(found, as_json, tables.retained)
+    for one in found:
+        if "error" in one:
+            item = one["item"] or one["space"]
+            tell(f"{one['space']} failed: {item}: {one['what']}\n  {one['do']}")
+        elif one["left_out"]:
+            tell(f"{one['space']} is left out: {one['left_out']}")
+    if any("error" in one for one in found):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -53,6 +53,10 @@ def retained(values: Sequence[Answer]) -> None:
     """What was removed of each space, or would be."""
     table = new_table("space", "keeps", "removes", "files")
     for one in values:
+        if one["left_out"] or "error" in one:
+            said = "left out" if one["left_out"] else "failed"
+            table.add_row(one["space"], f"everything: {said}", "nothing", "0")
+            continue
         kept = ", ".join(f"{number} ({why})" for number, why in one["kept"].items())
         gone = ", ".join(map(str, one["removed"])) or "nothing"
         table.add_row(one["space"], kept or "nothing", gone, f"{len(one['files']):,}")

@@ -105,6 +105,7 @@ def read_part(
     table = read_table(data, part.key, columns)
     if columns is None:
         check_schema(table.schema, contract, part.key)
+        table = table.select(contract.schema.names)  # parts of 0.1.0 stand in the file's order
     if table.num_rows != part.rows:
         raise ContractBroken(
             f"holds {table.num_rows} rows, the manifest says {part.rows}", item=part.key

@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 
 from pipeline.condemned import KEY, Condemned, condemned, files_of
 from pipeline.contract import SpaceName
-from pipeline.history import manifests
+from pipeline.errors import ContractBroken
+from pipeline.history import manifests, whole_manifests
 from pipeline.marks import mark_bytes
 from pipeline.pins import pins
 from pipeline.promote import announced
 from pipeline.records import Current, Release
-from pipeline.releases import current, release_key
+from pipeline.releases import current, numbers, release_key
 from pipeline.store import Store
 from pipeline.table_upkeep import prune
 
@@ -62,8 +63,8 @@ def keep(
 
 
 def retention(store: Store, name: SpaceName, last: int) -> Retention:
-    """What `retain` would do now; changes nothing."""
-    found = manifests(store, name)
+    """What `retain` would do now; changes nothing. Raises ContractBroken as `retain` does."""
+    found = _every(store, name)
     kept = _kept(store, name, found, last)
     gone = tuple(number for number in found if number not in kept)
     return Retention(kept, gone, _unneeded(store, name, found, kept))
@@ -72,7 +73,8 @@ def retention(store: Store, name: SpaceName, last: int) -> Retention:
 def retain(store: Store, name: SpaceName, last: int) -> Retention:
     """Remove what is not kept; what was removed. An interrupted one is ended by the next.
 
-    last: how many releases to keep, at least 1.
+    last: how many releases to keep, at least 1. Raises ContractBroken where a manifest is
+    damaged: which files it needs is not known.
     """
     with store.hold(name.key(".retention")):
         plan = retention(store, name, last)
@@ -96,6 +98,19 @@ def orphans(store: Store, name: SpaceName) -> list[str]:
     """Files that no manifest names: of interrupted runs, or of one that is under way."""
     named = {key for release in manifests(store, name).values() for key in files_of(release)}
     return sorted(_files(store, name).keys() - named)
+
+
+def _every(store: Store, name: SpaceName) -> dict[int, Release]:
+    found, damaged = whole_manifests(store, name)
+    for error in damaged.values():
+        raise ContractBroken(
+            error.what,
+            item=error.item,
+            do="Which files it needs is unknown, so nothing of the space is removed. Restore the "
+            "file from a copy; or delete it, where its release is neither served nor needed. "
+            "Then run `retain` again.",
+        )
+    return found
 
 
 def _kept(store: Store, name: SpaceName, found: Mapping[int, Release], last: int) -> dict[int, str]:
@@ -125,7 +140,7 @@ def _spare(store: Store, name: SpaceName, plan: Retention, last: int) -> Retenti
     A release that somebody has pinned, or turned to, or that a run has made meanwhile keeps
     its files. What is not in the announced plan is never removed by it.
     """
-    found = manifests(store, name)
+    found = _every(store, name)
     kept = _kept(store, name, found, last)
     kept |= {n: "made meanwhile" for n in found if n not in kept and n not in plan.releases}
     needed = {key for number in kept for key in files_of(found[number])}
@@ -145,7 +160,7 @@ def _forget(store: Store, name: SpaceName) -> None:
     data = store.read(name.key("CURRENT"))
     if data is None:
         return
-    pointer, there = Current.from_bytes(data.to_pybytes()), manifests(store, name)
+    pointer, there = Current.from_bytes(data.to_pybytes()), numbers(store, name)
     left = tuple(one for one in pointer.served if one.release in there)
     if left != pointer.served:
         store.swap(name.key("CURRENT"), data.to_pybytes(), replace(pointer, served=left).to_bytes())

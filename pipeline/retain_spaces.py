@@ -6,13 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.catalogue import chosen
-from pipeline.config import KEEP_RELEASES, Collection
+from pipeline.config import Collection
 from pipeline.contract import SpaceName
 from pipeline.drop import drop
+from pipeline.errors import CommonspaceError, UserMistake
+from pipeline.pins import pins
+from pipeline.releases import numbers
 from pipeline.retain import Retention, retain, retention
 from pipeline.retire import retirement
 from pipeline.space_versions import versions
 from pipeline.store import Store
+
+LEFT_OUT = "no collection file that was read says how many releases to keep"
+SAY_HOW_MANY = (
+    "Mend the collection file, set COMMONSPACE_COLLECTIONS to its folder, or pass --keep."
+)
 
 
 def retain_spaces(
@@ -26,30 +34,49 @@ def retain_spaces(
 ) -> list[dict[str, Any]]:
     """Remove what is not kept, space by space; what was removed, or would be, of each.
 
-    name: a collection, a space or a version; everything by default. keep: how many releases,
-    by default as the collection file says. retired: whether retired versions are removed
-    altogether. Raises NotPublished where the name matches nothing.
+    name: a collection, a space or a version; everything by default. keep: how many releases;
+    by default as the collection file says, and a space without one is left out. retired: whether
+    retired versions are removed altogether, but for those with a pin. A space that fails has
+    `error` in its answer, and the others go on. Raises NotPublished where the name matches
+    nothing, UserMistake where it matches a space that would be left out and `retired` is not given.
     """
-    settings = {one.name: one.collection.keep_releases for one in collections}
-    answers = []
-    for space in chosen(_begun(store), name):
-        collection, short, version = space.split("/")
-        full = SpaceName(collection, short, int(version[1:]))
-        last = keep or settings.get(collection, KEEP_RELEASES)
-        if retired and retirement(store, full) is not None:
-            done = _dropped(store, full, dry_run)
+    last = {one.name: one.collection.keep_releases for one in collections}
+    spaces = [_parsed(space) for space in chosen(_begun(store), name)]
+    unknown = [space for space in spaces if keep is None and space.collection not in last]
+    if name is not None and unknown and not retired:
+        raise UserMistake(LEFT_OUT, item=str(unknown[0]), do=SAY_HOW_MANY)
+    return [
+        _answer(store, space, keep or last.get(space.collection), retired, dry_run)
+        for space in spaces
+    ]
+
+
+def _answer(
+    store: Store, space: SpaceName, last: int | None, retired: bool, dry_run: bool
+) -> dict[str, Any]:
+    done, told = Retention({}, (), ()), dict[str, Any](left_out=None)
+    try:
+        if retired and retirement(store, space) is not None and not pins(store, space):
+            done = _dropped(store, space, dry_run)
+        elif last is None:
+            told["left_out"] = LEFT_OUT
         else:
-            done = (retention if dry_run else retain)(store, full, last)
-        answers.append(
-            {
-                "space": space,
-                "kept": {str(number): why for number, why in done.kept.items()},
-                "removed": list(done.releases),
-                "files": list(done.files),
-                "dry_run": dry_run,
-            }
-        )
-    return answers
+            done = (retention if dry_run else retain)(store, space, last)
+    except CommonspaceError as error:
+        told |= error.to_json()
+    return {
+        "space": str(space),
+        "kept": {str(number): why for number, why in done.kept.items()},
+        "removed": list(done.releases),
+        "files": list(done.files),
+        "dry_run": dry_run,
+        **told,
+    }
+
+
+def _parsed(name: str) -> SpaceName:
+    collection, space, version = name.split("/")
+    return SpaceName(collection, space, int(version[1:]))
 
 
 def _begun(store: Store) -> list[str]:
@@ -62,7 +89,6 @@ def _begun(store: Store) -> list[str]:
 
 
 def _dropped(store: Store, name: SpaceName, dry_run: bool) -> Retention:
-    gone = retention(store, name, 1)
-    every = (*gone.kept, *gone.releases)
+    every = tuple(numbers(store, name))
     files = store.list(str(name)) if dry_run else drop(store, name)
-    return Retention({}, tuple(sorted(every)), tuple(files))
+    return Retention({}, every, tuple(files))

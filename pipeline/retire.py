@@ -42,10 +42,10 @@ def retire(store: Store, name: SpaceName, reason: str = "") -> Retirement:
 
 
 def revive(store: Store, name: SpaceName) -> None:
-    """Take a retirement back. Raises UserMistake where there is none, or no rows are left."""
+    """Take a retirement back. Raises UserMistake where there is none, or the rows were removed."""
     if retirement(store, name) is None:
         raise UserMistake("is not retired", item=str(name))
-    if store.read(name.key("CURRENT")) is None:
+    if store.read(name.key("spec.json")) is None:  # there with the first candidate
         raise UserMistake(
             "its rows were removed: the name is used up",
             item=str(name),

@@ -232,7 +232,7 @@ def validate_stage(work: Work) -> Verdict:
             published_in_scope=published.num_rows if scope.ids is not None else touched,
             untouched=published.num_rows - touched + carried,
             carried=carried,
-            golden=golden_recall(work, found.coming, lambda: _loaded(work)),
+            golden=golden_recall(work, found.coming, published, lambda: _loaded(work)),
             measured=_measured(work),
         )
     work.note("verdict.json", {**verdict.to_json(), "seconds": seconds()})

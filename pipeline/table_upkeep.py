@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.contract import SpaceName
 from pipeline.lance import connect, open_table, readable
+from pipeline.records import Current
+from pipeline.releases import current
+from pipeline.store import open_store
 
 VERSIONS_BETWEEN_UPKEEP = 20
 FOR_READERS = timedelta(days=7)
 EVER = timedelta(days=36_500)
-STALL = timedelta(minutes=1)
+STALL = timedelta(hours=2)
 """LanceDB takes an age and reads the clock itself: for so long may this process be held up in
-between without losing the version that the age was reckoned from."""
+between without losing the version that the age was reckoned from. It also covers the hour that
+is there twice when summer time ends."""
 
 
 def upkeep(address: str, name: SpaceName, version: int) -> None:
-    """Now and then, compact the table; versions of the last seven days stay for their readers.
+    """Now and then, compact the table; what was served in the last seven days stays readable.
 
     version: the one that `CURRENT` names, which stays however old it is.
     """
     with readable(str(name)):
         table = open_table(connect(address), name.table)
         if table is not None and table.version % VERSIONS_BETWEEN_UPKEEP == 0:
-            table.optimize(cleanup_older_than=max(FOR_READERS, _age(table, {version})))
+            pointer = current(open_store(address), name)
+            lately = served_since(pointer, datetime.now(UTC) - FOR_READERS) if pointer else ()
+            age = _age(table, {version, *lately}) if lately else EVER
+            table.optimize(cleanup_older_than=max(FOR_READERS, age))
 
 
 def prune(address: str, name: SpaceName, reach: Collection[int]) -> None:
@@ -36,6 +43,18 @@ def prune(address: str, name: SpaceName, reach: Collection[int]) -> None:
             table.optimize(cleanup_older_than=_age(table, reach))
 
 
+def served_since(pointer: Current, moment: datetime) -> list[int]:
+    """The table versions served at the moment and after it; none where that is not known.
+
+    The history holds a release once and retention shortens it: what was served at the moment
+    is at least as new as the latest entry before it.
+    """
+    turns = [(one.promoted_at, one.table_version) for one in pointer.served]
+    turns.append((pointer.promoted_at, pointer.table_version))
+    before = [n for n, (at, _) in enumerate(turns) if datetime.fromisoformat(at) <= moment]
+    return [version for _, version in turns[max(before) :]] if before else []
+
+
 def _age(table: Any, reach: Collection[int]) -> timedelta:
     """How long ago the oldest of the versions was made, and a little more."""
     made: list[datetime] = [
@@ -43,4 +62,5 @@ def _age(table: Any, reach: Collection[int]) -> timedelta:
     ]
     if not made:  # the table was written anew: nothing is known of its past
         return EVER
-    return datetime.now() - min(made) + STALL  # LanceDB tells local time
+    oldest = min(moment.astimezone(UTC) for moment in made)  # LanceDB tells local time
+    return max(datetime.now(UTC) - oldest, timedelta(0)) + STALL

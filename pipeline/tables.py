@@ -91,7 +91,7 @@ def verification(value: Answer) -> None:
     for problem in value["problems"]:
         console.print(Text(f"  WRONG  {problem}", style="bold red"))
     if value["repaired"]:
-        console.print("  the LanceDB table was rebuilt from Parquet")
+        console.print("  what was wrong was mended")
     if value["ok"]:
         console.print("  whole: manifest, checksums, contract, vectors, and LanceDB agree")
 

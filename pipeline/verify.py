@@ -12,8 +12,9 @@ import pyarrow as pa
 
 from pipeline.canary import published_canary
 from pipeline.contract import Contract, SpaceName, bad_vectors, check_schema, stored_contract
-from pipeline.errors import CommonspaceError, NotPublished
+from pipeline.errors import CommonspaceError, Conflict, NotPublished
 from pipeline.flight import fly
+from pipeline.history import whole_manifests
 from pipeline.index import refill, same_rows
 from pipeline.lance import check_table, connect, open_table, reachable, rows_of
 from pipeline.promote import interrupted, settle
@@ -37,12 +38,16 @@ def verify_space(
     from Parquet where only the table is wrong, and parts from the table where their bytes come
     out the same; a canary is never made anew. `canary` loads the encoder and compares its
     vectors of the probes. Raises NotPublished.
+
+    Of other releases only the manifests are read; where one is damaged, `orphans` is None.
     """
     space = open_space(name, warehouse=store.address)
     full = SpaceName(*_split(space.name))
     contract, pointer = stored_contract(store, full), current(store, full)
     if contract is None or pointer is None:
         raise NotPublished("nothing was promoted", item=name)
+    if pointer.release != space.release.number:
+        raise _promoted_meanwhile(full)
     # First, while LanceDB has no threads yet: a model may be converted in a child process.
     told, canary_problems = _check_canary(store, full, contract, space.release, flown=canary)
     problems = _check_files(store, space.release, contract)
@@ -55,6 +60,8 @@ def verify_space(
         pointer = _rebuild(store, full, contract, space.release)
         table_problems = _check_table(store, full, contract, space.release, pointer)
         repaired = not table_problems
+    damaged = whole_manifests(store, full)[1]
+    others = [f"{error.item}: {error.what}" for error in damaged.values()]
     return {
         "space": space.name,
         "release": space.release.number,
@@ -62,10 +69,10 @@ def verify_space(
         "parts": len(space.release.parts),
         "table_version": pointer.table_version,
         "canary": told,
-        "orphans": len(orphans(store, full)),
-        "problems": problems + table_problems + canary_problems,
+        "orphans": None if damaged else len(orphans(store, full)),
+        "problems": problems + table_problems + canary_problems + others,
         "repaired": repaired,
-        "ok": not (problems or table_problems or canary_problems),
+        "ok": not (problems or table_problems or canary_problems or others),
     }
 
 
@@ -165,16 +172,25 @@ def _rebuild(store: Store, name: SpaceName, contract: Contract, release: Release
 
 
 def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Release) -> Current:
-    version = refill(store.address, store, name, contract, release)
-    store.flush(f"lancedb/{name.table}.lance")
     key = name.key("CURRENT")
     before = store.read(key)
     if before is None:
         raise NotPublished("nothing was promoted", item=str(name))
-    pointer = replace(Current.from_bytes(before.to_pybytes()), table_version=version)
+    served = Current.from_bytes(before.to_pybytes())
+    if served.release != release.number:
+        raise _promoted_meanwhile(name)
+    version = refill(store.address, store, name, contract, release, served.table_version)
+    store.flush(f"lancedb/{name.table}.lance")
+    pointer = replace(served, table_version=version)
     if not store.swap(key, before.to_pybytes(), pointer.to_bytes()):
-        raise CommonspaceError("another run was promoted meanwhile", item=str(name), retry=True)
+        raise _promoted_meanwhile(name)
     return pointer
+
+
+def _promoted_meanwhile(name: SpaceName) -> Conflict:
+    return Conflict(
+        "another release was promoted meanwhile", item=str(name), do="Run `verify` again."
+    )
 
 
 def _split(name: str) -> tuple[str, str, int]:

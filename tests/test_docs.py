@@ -6,18 +6,34 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from pipeline.collection_files import load_collection
+from pipeline.config import (
+    CollectionSection,
+    GatesSection,
+    RunSection,
+    SourceSection,
+    SpaceSection,
+)
+from pipeline.content import metadata_of
+from pipeline.records import EVERYTHING, Row
 from pipeline.run import new_run_id, run_collection
+from pipeline.source import open_source
 from pipeline.store import LocalStore
 from pipeline.workspace import Run
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+SECTIONS: dict[str, type[BaseModel]] = {
+    "collection": CollectionSection, "source": SourceSection, "space": SpaceSection,
+    "gates": GatesSection, "run": RunSection,
+}  # fmt: skip
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
@@ -64,6 +80,37 @@ def test_the_folder_example_is_whole(tmp_path: Path) -> None:
     _, document = blocks("toml")
     (tmp_path / "album.toml").write_text(document, encoding="utf-8")
     assert load_collection(tmp_path / "album.toml").space[0].image == "image"
+
+
+def test_every_key_of_a_collection_file_stands_in_its_table() -> None:
+    document = (REPOSITORY / "docs/collections.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `\[+(\w+)\]+` \| `(\w+)` \| ([^|]+) \|", document, re.MULTILINE)
+    told = {(section, key): default for section, key, default in rows}
+    for section, model in SECTIONS.items():
+        for key, field in model.model_fields.items():
+            default = told.pop((section, key))
+            if field.is_required() or field.default is None:
+                assert default == ("required" if field.is_required() else "none"), key
+            else:
+                value = tomllib.loads(f"value = {default.strip('`')}")["value"]
+                assert value == (
+                    list(field.default) if isinstance(field.default, tuple) else field.default
+                ), key
+    assert not told
+
+
+def test_the_collection_of_every_key_is_whole(tmp_path: Path) -> None:
+    document = (REPOSITORY / "docs/collections.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```toml\n(.*?)```", document, re.DOTALL)
+    (tmp_path / "museum.toml").write_text(found, encoding="utf-8")
+    collection = load_collection(tmp_path / "museum.toml")
+    (tmp_path / "museum/paintings").mkdir(parents=True)
+    (tmp_path / "museum/paintings/a.csv").write_text("m1;A whale;1851;m1.jpg\n", encoding="utf-8")
+    (row,) = open_source(collection).scan(EVERYTHING)
+    assert isinstance(row, Row)
+    assert row.partition == "paintings"
+    assert metadata_of(row, collection.source.metadata) == {"year": 1851}
+    assert not collection.promotes(collection.find_space("scan", 2))
 
 
 def test_every_make_target_exists() -> None:

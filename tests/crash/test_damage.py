@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,8 +21,7 @@ HOW = ("flip", "flip", "flip", "cut", "zero", "delete")
 
 @pytest.fixture(scope="module")
 def cases(servers: Servers, prepared: Path) -> list[dict[str, Any]]:
-    seed = random.randrange(2**32)
-    chance = random.Random(seed)
+    chance = random.Random(int(os.environ.get("COMMONSPACE_SEED", "1")))
     files = servers.ask("damage:files", str(prepared))
     wanted = [
         (str(prepared), kind, files[kind][n % len(files[kind])],

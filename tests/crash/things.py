@@ -35,7 +35,7 @@ owner = "tests"
 kind = "jsonl"
 uri = "{partition}.jsonl"
 id = "id"
-metadata = ["tag"]
+metadata = ["text", "tag"]
 [[space]]
 name = "text"
 encoder = "hashed/32"

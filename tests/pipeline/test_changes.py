@@ -49,7 +49,7 @@ def check_every_pair(space: Space) -> None:
 
 
 OPTIONS: dict[str, Any] = {
-    "source": {"metadata": ["tag"]},
+    "source": {"metadata": ["text", "tag"]},
     "gates": {"max_deleted_share": 1.0, "max_duplicate_vectors": 1.0, "max_drift": 1.0},
 }
 

@@ -427,6 +427,20 @@ def test_a_run_over_a_part_does_not_judge_ids_to_come(
     assert "2 of 2 golden ids" in gate(report, "golden")["message"]
 
 
+def test_a_golden_item_that_a_run_over_a_part_removes_is_missed(
+    make_collection: Any, store: LocalStore
+) -> None:
+    lines = [json.dumps(row) + "\n" for row in rows(20)]
+    files = {"of-a.jsonl": "".join(lines[:10]).encode(), "of-b.jsonl": "".join(lines[10:]).encode()}
+    files |= golden({"query": "item 5", "ids": ["i0005"], "k": 20})
+    options: dict[str, Any] = {"source": {"uri": "of-{partition}.jsonl"}, "spaces": [SPACE],
+                               "gates": {"max_deleted_share": 1.0}}  # fmt: skip
+    assert "error" not in go(make_collection(files=files, **options), store)
+    files["of-a.jsonl"] = "".join(lines[:5] + lines[6:10]).encode()
+    report = go(make_collection(files=files, **options), store, scope=Scope(partition="a"))
+    refused(report, "golden")
+
+
 def test_golden_images(make_collection: Any, store: LocalStore) -> None:
     space = {"name": "text", "encoder": "hashed/64", "image": "image", "golden": "asked/g.jsonl"}
     photos = {f"photos/{n}.png": bytes([n] * 40) for n in range(1, 20)}

@@ -114,3 +114,26 @@ def test_an_error_of_the_block_is_the_one_told(store: LocalStore) -> None:
         fail()
     with pytest.raises(StoreFailed), lease(store, ".lease", SECONDS):
         pass
+
+
+class Unanswered(LocalStore):
+    """Carries a swap out and loses the answer, once."""
+
+    lost = False
+
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        done = super().swap(key, expected, data)
+        if expected is not None and not self.lost:
+            self.lost = True
+            raise StoreFailed("no answer", retry=True)
+        return done
+
+
+def test_a_renewal_whose_answer_was_lost_is_known_again(tmp_path: Path) -> None:
+    store = Unanswered(tmp_path)
+    with lease(store, ".lease", SECONDS):
+        time.sleep(3 * SECONDS)
+        until = written(store)["until"]
+        assert isinstance(until, float)
+        assert until > time.time()
+    assert store.lost

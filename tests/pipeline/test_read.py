@@ -92,6 +92,8 @@ def test_get_keeps_the_order_and_marks_what_is_missing(space: Space) -> None:
         ({"image": "a/path.jpg"}, "space of texts"),
         ({"query": "x", "where": {"genre": ["novel"]}}, "no single value"),
         ({"query": "x", "where": {"genre": None}}, "no single value"),
+        ({"query": "x", "where": {"genre": 3}}, "'genre', a string, with 3"),
+        ({"query": "x", "where": {"passage_start": 1}}, "no column"),
     ],
 )
 def test_a_wrong_question_is_answered_in_words(

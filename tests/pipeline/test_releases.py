@@ -219,7 +219,7 @@ def test_releases_say_what_they_changed(make_collection: Any, store: Store) -> N
 
 
 def test_another_release_is_read_from_parquet(make_collection: Any, store: Store) -> None:
-    options: dict[str, Any] = {"source": {"metadata": ["tag"]}}
+    options: dict[str, Any] = {"source": {"metadata": ["text", "tag"]}}
     old = [{**row, "tag": "even" if n % 2 == 0 else "odd"} for n, row in enumerate(rows(30))]
     go(make_collection(old, **options), store)
     table = opened(store)
@@ -393,3 +393,29 @@ def test_what_the_pointer_says_is_plain_json(make_collection: Any, store: Store)
     assert data is not None
     document = json.loads(data.to_pybytes())
     assert [one["release"] for one in document["served"]] == [1, 2]
+
+
+def test_columns_keep_their_order_when_the_file_names_them_in_another(
+    make_collection: Any, store: Store
+) -> None:
+    data = [{**row, "tag": "a", "about": "b"} for row in rows(20)]
+    go(make_collection(data, source={"metadata": ["tag", "about"]}), store)
+    first = opened(store).to_arrow()
+    data[3] = {**data[3], "text": "another"}
+    report = go(make_collection(data, source={"metadata": ["about", "tag"]}), store)
+    assert report["ledger"]["encoded"] == 1
+    assert opened(store).to_arrow().schema.names == first.schema.names
+    roll_back(store, NAME)
+    assert opened(store).to_arrow().equals(first)
+    assert verify_space(store, "things/text")["ok"]
+
+
+def test_a_retired_version_that_was_never_promoted_comes_back(
+    make_collection: Any, store: Store
+) -> None:
+    collection = make_collection(rows(10))
+    go(collection, store, promote=False)
+    retire(store, NAME, "by mistake")
+    revive(store, NAME)
+    assert go(collection, store)["release"] == 1
+    assert len(opened(store)) == 10

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from pipeline.contract import SpaceName
-from pipeline.errors import ContractBroken
+from pipeline.contract import SpaceName, stored_contract
+from pipeline.errors import Conflict, ContractBroken
+from pipeline.index import Unfaithful, _read_back
 from pipeline.lance import connect, open_table
 from pipeline.local_store import LocalStore
 from pipeline.read import open_space
 from pipeline.run import new_run_id, run_collection
-from pipeline.verify import verify_space
+from pipeline.verify import _rebuild, verify_space
 from pipeline.workspace import Run
 
 NAME = SpaceName("things", "text", 1)
-SOURCE = {"metadata": ["tag"]}
+SOURCE = {"metadata": ["text", "tag"]}
 
 
 @pytest.fixture
@@ -129,3 +130,31 @@ def test_a_flipped_bit_in_the_contract_is_seen(
     spec.write_text(spec.read_text().replace(old, new))
     with pytest.raises(ContractBroken, match="is damaged"):
         open_space("things/text", warehouse=store.address)
+
+
+def test_a_repair_that_comes_late_leaves_what_is_served(
+    make_collection: Any, store: LocalStore
+) -> None:
+    go(make_collection(rows(10), source=SOURCE), store)
+    before = open_space("things/text", warehouse=store.address).release
+    go(make_collection(rows(11), source=SOURCE), store)
+    contract = stored_contract(store, NAME)
+    assert contract is not None
+    with pytest.raises(Conflict, match="promoted meanwhile"):
+        _rebuild(store, NAME, contract, before)
+    assert checked(store)["ok"]
+
+
+def test_reading_back_sees_rows_that_somebody_else_wrote(
+    make_collection: Any, store: LocalStore
+) -> None:
+    go(make_collection(rows(10), source=SOURCE), store)
+    release = open_space("things/text", warehouse=store.address).release
+    contract = stored_contract(store, NAME)
+    assert contract is not None
+    table = open_table(connect(store.address), NAME.table)
+    assert table is not None
+    _read_back(table, store, contract, release, set())
+    table.update(where="id = 'i05'", values={"run": "another"})
+    with pytest.raises(Unfaithful, match="1 rows of another release"):
+        _read_back(table, store, contract, release, set())

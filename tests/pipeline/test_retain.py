@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline import commit, table_upkeep
+from pipeline.__main__ import main
 from pipeline.by_hand import promote_by_hand, roll_back
 from pipeline.condemned import KEY, Condemned, condemned, files_of
 from pipeline.contract import SpaceName
+from pipeline.drop import drop
 from pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from pipeline.history import listed, manifests
 from pipeline.lance import connect
@@ -25,10 +28,11 @@ from pipeline.marks import mark_bytes
 from pipeline.pins import pin, unpin
 from pipeline.promote import announced
 from pipeline.read import Space, open_space
-from pipeline.releases import current, numbers
+from pipeline.records import Current, Served
+from pipeline.releases import current, numbers, release_key
 from pipeline.retain import IN_FLIGHT, keep, orphans, retain, retention
 from pipeline.retain_spaces import retain_spaces
-from pipeline.retire import retire
+from pipeline.retire import retire, revive
 from pipeline.run import new_run_id, run_collection
 from pipeline.stages import encode_stage, plan_stage, pull_stage, validate_stage
 from pipeline.store import Store, open_store
@@ -62,6 +66,24 @@ def grown(make_collection: Any, store: Store, releases: int) -> None:
     """As many releases, each with one item more than the one before."""
     for number in range(1, releases + 1):
         go(make_collection(rows(number)), store)
+
+
+def told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    """What the command line answers: exit code, output, messages."""
+    monkeypatch.setattr(sys, "argv", ["commonspace", *arguments])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        main()
+    return int(end.value.code or 0), *capsys.readouterr()
+
+
+def damage(store: Store, name: SpaceName, number: int) -> None:
+    """Change one figure of a manifest."""
+    data = store.read(release_key(name, number))
+    assert data is not None
+    store.replace(release_key(name, number), data.to_pybytes().replace(b'"rows": ', b'"rows": 9'))
 
 
 def check_whole(store: Store) -> None:
@@ -276,13 +298,169 @@ def test_every_space_as_its_file_says(make_collection: Any, store: Store) -> Non
     assert answer["removed"] == [1, 2]
 
 
+def test_a_space_whose_owner_is_not_heard_is_left_out(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    grown(make_collection, store, 2)
+    go(make_collection(rows(1), name="others"), store)
+    folder = Path(store.address).parent
+    (folder / "things.toml").write_text("[collection]\nkeep_releases = 500\noops")
+    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(folder))
+    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", store.address)
+    code, out, err = told(monkeypatch, capsys, "retain", "--json")
+    assert code == 0
+    assert [(one["space"], one["removed"], bool(one["left_out"])) for one in json.loads(out)] == [
+        ("others/text/v1", [], False), ("things/text/v1", [], True),
+    ]  # fmt: skip
+    assert "things/text/v1 is left out: no collection file" in err
+    assert "left out" in told(monkeypatch, capsys, "retain")[1]
+    code, _, err = told(monkeypatch, capsys, "retain", "things/text")
+    assert (code, "--keep" in err) == (2, True)
+    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(folder / "nowhere"))
+    assert told(monkeypatch, capsys, "retain")[0] == 0
+    assert numbers(store, NAME) == [1, 2]
+    assert retain_spaces(store, [], keep=1)[1]["removed"] == [1]
+
+
+def test_a_space_that_fails_does_not_stop_the_others(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    for count in (1, 2):
+        for name in ("others", "quiet", "things"):
+            go(make_collection(rows(count), name=name), store)
+    others, quiet = (SpaceName(name, "text", 1) for name in ("others", "quiet"))
+    damage(store, others, 1)
+    retire(store, quiet)
+    store.replace(quiet.key("RETIRED"), b"[]")
+    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", store.address)
+    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(Path(store.address).parent))
+    code, out, err = told(monkeypatch, capsys, "retain", "--keep", "1", "--retired", "--json")
+    assert code == 1
+    first, second, last = json.loads(out)
+    assert (first["error"], first["item"]) == ("ContractBroken", others.key("releases/000001.json"))
+    assert "delete it, where its release is neither served nor needed" in first["do"]
+    assert (second["error"], second["removed"]) == ("ContractBroken", [])
+    assert last["removed"] == [1]
+    assert "others/text/v1 failed: others/text/v1/releases/000001.json: is damaged" in err
+    assert "failed" in told(monkeypatch, capsys, "retain", "--keep", "1")[1]
+    assert numbers(store, others) == [1, 2]
+    store.delete(others.key("releases/000001.json"))  # as advised
+    assert "error" not in retain_spaces(store, [], "others", keep=1)[0]
+    assert verify_space(store, "others/text")["ok"]
+
+
+def test_a_damaged_old_manifest_stops_only_what_needs_it(
+    make_collection: Any, store: Store
+) -> None:
+    grown(make_collection, store, 3)
+    go(make_collection(rows(4)), store, promote=False)
+    damage(store, NAME, 1)
+    checked = verify_space(store, "things/text")
+    assert checked["problems"] == [f"{NAME.key('releases/000001.json')}: is damaged: its checksum "
+                                   "does not match"]  # fmt: skip
+    assert (checked["ok"], checked["orphans"]) == (False, None)
+    assert promote_by_hand(store, NAME).release == 4
+    assert roll_back(store, NAME).release == 3
+    assert roll_back(store, NAME).release == 2
+    with pytest.raises(ContractBroken, match=r"000001\.json"):
+        roll_back(store, NAME)
+    with pytest.raises(ContractBroken, match="nothing of the space is removed"):
+        retain(store, NAME, 1)
+    go(make_collection(rows(5)), store, promote=False)
+    go(make_collection(rows(6)), store, promote=False)
+    damage(store, NAME, 6)
+    with pytest.raises(ContractBroken, match=r"000006\.json"):  # not the older candidate
+        promote_by_hand(store, NAME)
+    report = go(make_collection(rows(6)), store, promote=False)
+    assert report["release"] == 7
+    assert promote_by_hand(store, NAME).release == 7
+
+
+def test_an_adopted_release_that_is_removed_is_made_again(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run finds its equal in a superseded candidate, which `retain` removes just then."""
+    grown(make_collection, store, 1)
+    for count in (2, 3):
+        go(make_collection(rows(count)), store, promote=False)
+    real, removed = commit.check_spared, []
+
+    def late(*arguments: Any) -> None:
+        if not removed:
+            removed.extend(retain(store, NAME, 1).releases)
+        real(*arguments)
+
+    monkeypatch.setattr(commit, "check_spared", late)
+    report = go(make_collection(rows(2)), store)
+    assert removed == [2]
+    assert (report["state"], report["release"]) == ("promoted", 4)
+    assert len(opened(store)) == 2
+    assert verify_space(store, "things/text")["ok"]
+
+
+def test_what_was_served_lately_stays_in_the_table(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A release that was made long ago may have been served until just now."""
+    monkeypatch.setattr(table_upkeep, "FOR_READERS", timedelta(seconds=2))
+    monkeypatch.setattr(table_upkeep, "STALL", timedelta(seconds=3))
+    monkeypatch.setattr(table_upkeep, "VERSIONS_BETWEEN_UPKEEP", 1)
+    grown(make_collection, store, 1)
+    reader = opened(store)
+    time.sleep(4)
+    go(make_collection(rows(2)), store)
+    assert reader.get(["i000"])["found"].to_pylist() == [True]
+    first = connect(store.address).open_table(NAME.table).list_versions()[0]["version"]
+    time.sleep(4)
+    go(make_collection(rows(3)), store)
+    left = [v["version"] for v in connect(store.address).open_table(NAME.table).list_versions()]
+    assert min(left) > first
+    pointer = current(store, NAME)
+    assert pointer is not None
+    assert {pointer.table_version, pointer.served[-1].table_version} <= set(left)
+
+
+def test_what_was_served_at_a_moment() -> None:
+    def at(day: int) -> str:
+        return datetime(2026, 1, day, tzinfo=UTC).isoformat(timespec="seconds")
+
+    pointer = Current(3, "t", 30, at(20), "run", (Served(1, 10, at(1)), Served(2, 20, at(10))))
+    for day, lately in ((25, [30]), (15, [20, 30]), (10, [20, 30]), (9, [10, 20, 30])):
+        moment = datetime(2026, 1, day, tzinfo=UTC)
+        assert table_upkeep.served_since(pointer, moment) == lately
+    assert table_upkeep.served_since(pointer, datetime(2025, 12, 31, tzinfo=UTC)) == []
+
+
+def test_the_end_of_summer_time_makes_nothing_younger(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    made = (now - timedelta(days=5)).timestamp()
+
+    class Table:
+        def list_versions(self) -> list[dict[str, Any]]:  # as LanceDB: naive and local
+            return [{"version": 1, "timestamp": datetime.fromtimestamp(made)}]
+
+    def yearday(days: int) -> int:
+        return min((now - timedelta(days=days)).timetuple().tm_yday, 365)
+
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", f"WINTER0SUMMER-1,J{yearday(90)},J{yearday(3)}")
+        time.tzset()
+        age = table_upkeep._age(Table(), {1})
+    time.tzset()
+    assert timedelta(days=5) <= age - table_upkeep.STALL < timedelta(days=5, minutes=5)
+
+
 def test_a_retired_version_is_removed_on_request_only(make_collection: Any, store: Store) -> None:
     grown(make_collection, store, 2)
     pin(store, NAME, 1)
     retire(store, NAME, "over")
     assert retain_spaces(store, [], keep=5)[0]["removed"] == []
+    (answer,) = retain_spaces(store, [], keep=1, retired=True)
+    assert answer["kept"] == {"1": "pinned", "2": "current"}
     with pytest.raises(UserMistake, match="pinned releases are kept: 1"):
-        retain_spaces(store, [], retired=True)
+        drop(store, NAME)
     unpin(store, NAME, 1)
     assert retain_spaces(store, [], retired=True, dry_run=True)[0]["removed"] == [1, 2]
     assert numbers(store, NAME) == [1, 2]
@@ -294,6 +472,23 @@ def test_a_retired_version_is_removed_on_request_only(make_collection: Any, stor
         opened(store)
     with pytest.raises(UserMistake, match="retired"):
         go(make_collection(rows(1)), store)
+
+
+def test_an_interrupted_drop_cannot_be_taken_back(make_collection: Any, store: Store) -> None:
+    """LanceDB fails in the middle; its words come as one of our errors."""
+    grown(make_collection, store, 1)
+    retire(store, NAME)
+    database = Path(store.address) / "lancedb"
+    shutil.move(database, database.with_name("aside"))
+    database.write_text("a file stands where the database was")
+    (answer,) = retain_spaces(store, [], retired=True)
+    assert (answer["error"], answer["item"]) == ("ContractBroken", "things/text/v1")
+    with pytest.raises(UserMistake, match="its rows were removed"):
+        revive(store, NAME)
+    database.unlink()
+    shutil.move(database.with_name("aside"), database)
+    assert retain_spaces(store, [], retired=True)[0]["removed"] == [1]
+    assert store.list(str(NAME)) == [NAME.key("RETIRED")]
 
 
 # Stops the process before the n-th file it puts or removes in the warehouse.
