@@ -87,7 +87,9 @@ def rejects(
 @app.command()
 def verify(
     name: SpaceArgument,
-    repair: Annotated[bool, typer.Option(help="Mend what is wrong: an interrupted promotion, the LanceDB table, damaged parts.")] = False,
+    repair: Annotated[
+        bool, typer.Option(help="Mend a promotion, the LanceDB table, parts.")
+    ] = False,
     canary: Annotated[bool, typer.Option("--canary", help="Load the encoder and try it.")] = False,
     as_json: JsonOption = False,
 ) -> None:
