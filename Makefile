@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
-.PHONY: help setup demo test test-models test-quality test-airflow test-demo test-gpu crash soak check format lock clean
+.PHONY: help setup demo test test-models test-quality test-airflow test-demo test-gpu crash soak stack stack-test check format lock clean
 
 help:
 	@echo "make demo          real texts and photos through Airflow into searchable tables"
@@ -17,6 +17,8 @@ help:
 	@echo "make test-demo     the demo, three times"
 	@echo "make test-gpu      the same vectors on a GPU"
 	@echo "make crash         a kill and an error at every write, damage, crowds"
+	@echo "make stack         Airflow with PostgreSQL, Redis and Celery, here, without Docker"
+	@echo "make stack-test    schedule, backfills and kills in such a stack"
 	@echo "make soak          2,000 runs in one process"
 	@echo "make setup         the environment only"
 
@@ -36,7 +38,7 @@ demo: $(READY)
 	@$(BIN)/commonspace demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not (models or quality or crash or airflow or demo or gpu or soak)" $(ARGS)
+	@$(BIN)/python -m pytest -m "not (models or quality or crash or airflow or demo or gpu or soak or stack)" $(ARGS)
 
 test-models: $(READY)
 	@$(BIN)/python -m pytest -m "models and not quality" $(ARGS)
@@ -59,6 +61,13 @@ crash: $(READY)
 soak: $(READY)
 	@$(BIN)/python -m pytest -m soak $(ARGS)
 
+# The servers' binaries come with the lock; ARGS="--executor local", for example.
+stack: $(READY)
+	@$(BIN)/python -m infra.stack $(ARGS)
+
+stack-test: $(READY)
+	@$(BIN)/python -m pytest -m stack $(ARGS)
+
 check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -73,8 +82,13 @@ format: $(READY)
 # Hashes of every distribution, no index address: any registry mirror serves it.
 lock: $(READY)
 	@$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-annotate --all-extras --group dev pyproject.toml -o requirements.lock
+	  --no-emit-index-url --no-annotate --all-extras --group dev --group servers pyproject.toml -o requirements.lock
+	@for image in "control:" "worker:--extra encoders"; do \
+	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-annotate --extra airflow --extra stack $${image#*:} \
+	    --constraint requirements.lock pyproject.toml -o infra/docker/$${image%%:*}.lock || exit 1; \
+	done
 
 clean:
-	rm -rf $(VENV) demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo stack .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	rm -rf .infinity_cache benchmarks/.cache benchmarks/.peers

@@ -1,8 +1,8 @@
-"""A task of a DAG: one stage of a run, executed by a fresh `commonspace` process.
+"""A task of a DAG: one `commonspace` command, executed by a fresh process.
 
 Airflow forks a process for every task. Torch, tokenizers and LanceDB do not survive a fork
-once they have computed, so a stage never computes in the forked process: it is started by
-exec, and the same command can be typed by an operator.
+once they have computed, so nothing computes in the forked process: the command is started by
+exec, and an operator can type the same.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from threading import Thread
 from typing import IO, Any
 
 from airflow.sdk.exceptions import AirflowFailException
+from commonspace_files import FOLDER
+
+from pipeline.errors import UserMistake
 
 Answer = dict[str, Any]
 """A stage's answer: counts and numbers."""
@@ -26,7 +30,7 @@ log = logging.getLogger("commonspace")
 
 
 class StageFailed(Exception):
-    """A stage failed in a way that trying again can mend."""
+    """A command failed in a way that trying again can mend."""
 
 
 def run_id_of(context: Mapping[str, Any]) -> str:
@@ -37,13 +41,26 @@ def run_id_of(context: Mapping[str, Any]) -> str:
 
 
 def run_stage(stage: str, collection: str, run_id: str, *options: str) -> Answer:
-    """Execute a stage and return its answer.
+    """Execute a stage of a run and return its answer.
 
     Raises AirflowFailException where trying again cannot help, StageFailed where it can.
     """
-    command = [sys.executable, "-m", "pipeline", "stage", stage, collection]
-    command += ["--run", run_id, "--json", *options]
-    environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TQDM_DISABLE": "1"}
+    return dict(run_verb("stage", stage, collection, "--run", run_id, *options))
+
+
+def run_verb(*arguments: str) -> Any:
+    """Execute `commonspace …` and return its JSON document, of `verify` also what it found wrong.
+
+    Raises AirflowFailException where trying again cannot help, StageFailed where it can; what
+    went wrong is the log's first line at the level of errors.
+    """
+    command = [sys.executable, "-m", "pipeline", *arguments, "--json"]
+    environment = {
+        **os.environ,
+        "COMMONSPACE_COLLECTIONS": str(FOLDER),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
+    }
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as child:
@@ -58,11 +75,22 @@ def run_stage(stage: str, collection: str, run_id: str, *options: str) -> Answer
             raise
         reader.join()
     value = _last_document(answer)
-    if code == 0 and value is not None:
+    told = value if isinstance(value, dict) and "what" in value else {}
+    if value is not None and not told and code in (0, 1):
         return value
-    if value is not None and not value.get("retry", True):
-        raise AirflowFailException(_sentence(value))
-    raise StageFailed(_sentence(value) if value else f"the stage ended with exit code {code}")
+    sentence = _sentence(told) if told else f"commonspace {arguments[0]} ended with {_ending(code)}"
+    log.error(sentence)
+    raise (StageFailed if told.get("retry", True) else AirflowFailException)(sentence)
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """What is wrong with what was asked ends the task at once: trying again asks the same."""
+    try:
+        yield
+    except UserMistake as error:
+        log.error(str(error))  # noqa: TRY400 - a person reads it
+        raise AirflowFailException(str(error)) from error
 
 
 def _relay(stream: IO[str]) -> None:
@@ -71,15 +99,22 @@ def _relay(stream: IO[str]) -> None:
         log.info(line.rstrip())
 
 
-def _last_document(text: str) -> Answer | None:
+def _last_document(text: str) -> Any:
     lines = text.strip().splitlines()
     try:
-        value = json.loads(lines[-1]) if lines else None
+        return json.loads(lines[-1]) if lines else None
     except ValueError:
         return None
-    return value if isinstance(value, dict) else None
 
 
 def _sentence(value: Mapping[str, Any]) -> str:
     item = f"{value['item']}: " if value.get("item") else ""
-    return f"{item}{value.get('what')} {value.get('do') or ''}".strip()
+    advice = f"\n  {value['do']}" if value.get("do") else ""
+    return f"{item}{value['what']}{advice}"
+
+
+def _ending(code: int) -> str:
+    """How a process ended that left no answer."""
+    if code == -9:
+        return "SIGKILL: the machine ran out of memory, or somebody stopped it"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
+from encoders.errors import INSTALL, EncoderError, EncoderNotFound, WeightsRefused
 from encoders.families import family_of
 from encoders.protocol import Content, Encoder
 from encoders.reference import EncoderReference
@@ -82,7 +82,7 @@ def probes(modality: Modality) -> list[Content]:
     except ModuleNotFoundError as error:
         raise EncoderError(
             f"{error.name} is not installed",
-            do='Install it with: pip install "commonspace[encoders]".',
+            do=INSTALL,
         ) from error
     return [*image_probes()]
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+INSTALL = 'In a checkout of commonspace: pip install ".[encoders]".'
+"""The project is on no package index: its name alone installs nothing."""
+
 
 class CommonspaceError(Exception):
     """Something a person has to know about, said without a traceback.
@@ -22,7 +27,7 @@ class CommonspaceError(Exception):
         advice = f"\n  {self.do}" if self.do else ""
         return f"{subject}{self.what}{advice}"
 
-    def to_json(self) -> dict[str, str | bool | None]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "error": type(self).__name__,
             "what": self.what,

@@ -8,7 +8,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from encoders.engine import Engine
-from encoders.errors import EncoderError, WeightsRefused
+from encoders.errors import INSTALL, EncoderError, WeightsRefused
 from encoders.int8_folder import NETWORK, TOKENIZER, read_record
 from encoders.protocol import Encoder, Purpose
 from encoders.runtime import choose_threads
@@ -33,7 +33,7 @@ def load_int8(folder: Path, spec: EncoderSpec) -> Encoder:
         raise EncoderError(
             f"{error.name} is not installed, and nothing else runs int8 models",
             item=str(folder),
-            do='Install "commonspace[encoders]".',
+            do=INSTALL,
         ) from error
     if os.environ.get("COMMONSPACE_ENGINE") == "torch":
         raise EncoderError(

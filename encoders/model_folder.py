@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from encoders.errors import EncoderError, EncoderNotFound
+from encoders.errors import INSTALL, EncoderError, EncoderNotFound
 from encoders.reference import EncoderReference
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -70,9 +70,7 @@ def _from_hub(name: str, revision: str) -> Path:
             LocalEntryNotFoundError,
         )
     except ModuleNotFoundError as error:
-        raise EncoderError(
-            f"{error.name} is not installed", item=name, do='Install "commonspace[encoders]".'
-        ) from error
+        raise EncoderError(f"{error.name} is not installed", item=name, do=INSTALL) from error
     try:
         folder = snapshot_download(
             name,

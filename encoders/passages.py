@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from encoders.errors import EncoderError, WeightsRefused
+from encoders.errors import INSTALL, EncoderError, WeightsRefused
 from encoders.spec import EncoderSpec
 from encoders.text_rules import refuse_text
 
@@ -130,4 +130,4 @@ def passages_of_characters(most: int) -> Passages:
 
 
 def _not_installed(error: ModuleNotFoundError) -> EncoderError:
-    return EncoderError(f"{error.name} is not installed", do='Install "commonspace[encoders]".')
+    return EncoderError(f"{error.name} is not installed", do=INSTALL)

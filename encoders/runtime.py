@@ -9,13 +9,12 @@ import os
 import re
 from typing import Literal
 
-from encoders.errors import EncoderError
+from encoders.errors import INSTALL, EncoderError
 
 Engine = Literal["openvino", "torch"]
 
 _log = logging.getLogger(__name__)
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
-_INSTALL = 'Install the pair with: pip install "commonspace[encoders]".'
 
 
 def require_torch() -> None:
@@ -27,7 +26,7 @@ def require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
-        raise EncoderError(f"{error.name} is not installed", do=_INSTALL) from error
+        raise EncoderError(f"{error.name} is not installed", do=INSTALL) from error
     if importlib.util.find_spec("torchvision") is None:
         return
     try:
@@ -97,7 +96,7 @@ def choose_engine(device: str) -> Engine:
     if importlib.util.find_spec("openvino") is not None:
         return "openvino"
     if wanted:
-        raise EncoderError("COMMONSPACE_ENGINE is 'openvino', which is not installed", do=_INSTALL)
+        raise EncoderError("COMMONSPACE_ENGINE is 'openvino', which is not installed", do=INSTALL)
     _warn_of_missing_openvino()
     return "torch"
 

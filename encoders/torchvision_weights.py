@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.digest import sha256_of
-from encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
+from encoders.errors import INSTALL, EncoderError, EncoderNotFound, WeightsRefused
 from encoders.reference import EncoderReference
 from encoders.safetensors_file import require_whole
 
@@ -85,9 +85,7 @@ def untrained_label() -> str:
     try:
         version = importlib.metadata.version("torch").partition("+")[0]
     except importlib.metadata.PackageNotFoundError as error:
-        raise EncoderError(
-            "torch is not installed", do='Install "commonspace[encoders]".'
-        ) from error
+        raise EncoderError("torch is not installed", do=INSTALL) from error
     return f"untrained:seed={SEED},torch={version}"
 
 

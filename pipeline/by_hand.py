@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pipeline.contract import Contract, SpaceName, stored_contract
-from pipeline.errors import ContractBroken, NotPublished, UserMistake
+from pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from pipeline.history import State, states_of, whole_manifests
+from pipeline.hold import Hold
 from pipeline.promote import announced, serve
-from pipeline.releases import current, load_release
+from pipeline.records import Current
+from pipeline.releases import current, load_release, refuse_lost, was_served
 from pipeline.retire import refuse_retired
 from pipeline.store import Store
 
@@ -20,6 +23,10 @@ class Turned:
     release: int
     before: int
     """0 where nothing was."""
+    hold: Hold | None = None
+    """What keeps runs from promoting from now on."""
+    lifted: Hold | None = None
+    """What has kept them from it until now."""
 
     @property
     def moved(self) -> bool:
@@ -27,22 +34,26 @@ class Turned:
 
 
 def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) -> Turned:
-    """Serve a candidate: the given one, or the newest.
+    """Serve a candidate, the given one or the newest, and lift the hold of a rollback.
 
-    Raises UserMistake where there is no candidate, Conflict where another release has been
-    promoted since it was made, ContractBroken where the newest candidate's manifest is damaged.
+    Given the release that is served, it only lifts the hold. Raises UserMistake where there is
+    no candidate, Conflict where another release has been promoted since it was made,
+    ContractBroken where the newest candidate's manifest is damaged.
     """
     refuse_retired(store, name)
-    served, known, damaged = _known(store, name)
+    pointer, known, damaged = _known(store, name)
+    served = pointer.release if pointer else 0
     number = number or _interrupted(store, name, "promote")
     waiting = [n for n, state in known.items() if state == "candidate"]
     if number is None:
         _refuse_damaged(damaged, max([served, *waiting]))
     if number is None and not waiting:
+        lift = f" `commonspace promote {name} {served}` only lifts the hold."
         raise UserMistake(
             f"there is no candidate: release {served} is served",
             item=str(name),
-            do="A run makes one; `commonspace releases` lists what there is.",
+            do="A run makes one; `commonspace releases` lists what there is."
+            + (lift if pointer and pointer.hold else ""),
         )
     release = load_release(store, name, number or waiting[0])
     if known[release.number] == "retired" and release.parent != served:
@@ -51,20 +62,36 @@ def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) ->
             item=str(name),
             do=f"`commonspace rollback {name} {release.number}` serves it again.",
         )
+    if served not in (release.number, release.parent):
+        raise Conflict(
+            f"release {release.number} follows release {release.parent}, but release {served} "
+            "has been promoted meanwhile",
+            item=str(name),
+            retry=False,
+            do=f"It would take back what release {served} brought. `commonspace run "
+            f"{name.collection} --space {name.space}/v{name.version} --no-promote` makes a new "
+            "candidate from what is served; finished work is found again.",
+        )
     serve(store, name, _contract(store, name), release, by="promote")
-    return Turned(release.number, served)
+    return Turned(release.number, served, lifted=pointer.hold if pointer else None)
 
 
-def roll_back(store: Store, name: SpaceName, number: int | None = None) -> Turned:
-    """Serve a release that was served before: the given one, or the one before the current.
+def roll_back(store: Store, name: SpaceName, number: int | None = None, reason: str = "") -> Turned:
+    """Serve a release that was served before, the given one or the one before the current, and
+    hold the space there: runs leave candidates until somebody promotes by hand.
 
-    Raises UserMistake where there is none, or it was never served; Conflict where another
-    release is promoted meanwhile.
+    Given the release that is served, it only holds the space. Where CURRENT is damaged or lost,
+    nobody knows what was served: the given release is from now on. Raises UserMistake where there
+    is none, or it was never served; Conflict where another release is promoted meanwhile.
     """
-    served, known, _ = _known(store, name)
+    if number is not None and _is_unknown(store, name):
+        return _serve_anew(store, name, number, reason)
+    pointer, known, _ = _known(store, name)
     number = number or _interrupted(store, name, "rollback")
-    if not served:
+    if pointer is None:
+        refuse_lost(store, name)
         raise NotPublished("nothing is served yet", item=str(name))
+    served = pointer.release
     if number is None:
         number = load_release(store, name, served).parent
         if not number:
@@ -76,20 +103,42 @@ def roll_back(store: Store, name: SpaceName, number: int | None = None) -> Turne
             item=str(name),
             do=f"`commonspace promote {name} {number}` serves a candidate.",
         )
-    serve(store, name, _contract(store, name), release, by="rollback", after=served)
-    return Turned(number, served)
+    hold = _hold(reason)
+    if pointer.hold and number == served and not reason:  # it was killed and is called again
+        hold = pointer.hold
+    serve(store, name, _contract(store, name), release, by="rollback", after=served, hold=hold)
+    return Turned(number, served, hold=hold)
+
+
+def _is_unknown(store: Store, name: SpaceName) -> bool:
+    """Whether something was served, and CURRENT does not say what."""
+    try:
+        return current(store, name) is None and was_served(store, name)
+    except ContractBroken:
+        return True
+
+
+def _serve_anew(store: Store, name: SpaceName, number: int, reason: str) -> Turned:
+    release, hold = load_release(store, name, number), _hold(reason)
+    contract = _contract(store, name)
+    serve(store, name, contract, release, by="rollback", after=0, hold=hold, anew=True)
+    return Turned(number, 0, hold=hold)
+
+
+def _hold(reason: str) -> Hold:
+    return Hold(datetime.now(UTC).isoformat(timespec="seconds"), reason)
 
 
 def _known(
     store: Store, name: SpaceName
-) -> tuple[int, dict[int, State], dict[int, ContractBroken]]:
-    """The served release, 0 for none; the state of every one; and what is wrong with those,
-    never served, whose manifest is damaged."""
+) -> tuple[Current | None, dict[int, State], dict[int, ContractBroken]]:
+    """The pointer; the state of every release; and what is wrong with those, never served,
+    whose manifest is damaged."""
     pointer = current(store, name)
     found, damaged = whole_manifests(store, name)
     earlier = {one.release for one in pointer.served} if pointer else set()
     never = {number: error for number, error in damaged.items() if number not in earlier}
-    return pointer.release if pointer else 0, states_of(found, pointer), never
+    return pointer, states_of(found, pointer), never
 
 
 def _refuse_damaged(damaged: dict[int, ContractBroken], after: int) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 from encoders.spec import EncoderSpec
 from pipeline.config import Collection
 from pipeline.contract import SpaceName
-from pipeline.errors import NotPublished, near
-from pipeline.records import Release
+from pipeline.errors import ContractBroken, NotPublished, near
+from pipeline.records import Current, Release
 from pipeline.releases import current, load_release, numbers
-from pipeline.retire import retirement
+from pipeline.retire import Retirement, retirement
 from pipeline.space_versions import published_versions
 from pipeline.store import Store
 
@@ -20,7 +20,8 @@ def catalogue(
 ) -> list[dict[str, Any]]:
     """One entry a space version, by name; `name` keeps a collection, a space or a version.
 
-    Raises NotPublished where the name matches nothing.
+    A space whose pointer, manifest or mark is damaged has `problem`. Raises NotPublished where the
+    name matches nothing.
     """
     declared = {
         str(SpaceName(c.name, s.name, s.version)): c.collection.owner
@@ -50,8 +51,15 @@ def _published(store: Store) -> list[str]:
 def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
     collection, short, version = space.split("/")
     name = SpaceName(collection, short, int(version[1:]))
-    pointer, retired = current(store, name), retirement(store, name)
-    release: Release | None = load_release(store, name, pointer.release) if pointer else None
+    pointer: Current | None = None
+    retired: Retirement | None = None
+    release: Release | None = None
+    problem = None
+    try:
+        retired, pointer = retirement(store, name), current(store, name)
+        release = load_release(store, name, pointer.release) if pointer else None
+    except ContractBroken as error:
+        problem = f"{error.item}: {error.what}"
     spec = EncoderSpec.from_json(release.spec) if release else None
     return {
         "space": space,
@@ -60,6 +68,8 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "release": pointer.release if pointer else None,
         "releases": numbers(store, name),
         "retired": str(retired) if retired else None,
+        "problem": problem,
+        "held": pointer.held if pointer else None,
         "promoted_at": pointer.promoted_at if pointer else None,
         "rows": release.rows if release else None,
         "dim": spec.dim if spec else None,
@@ -70,6 +80,13 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "fingerprint": release.fingerprint if release else None,
         "rejects": release.rejects["rows"] if release and release.rejects else 0,
         "ledger": dict(release.ledger) if release else None,
-        "gates": [dict(gate) for gate in release.gates] if release else None,
+        "gates": _gates(release, pointer) if release and pointer else None,
+        "text_index": list(pointer.indices.text) if pointer and pointer.indices else [],
         "lancedb": f"{store.address}/lancedb/{name.table}.lance" if release else None,
     }
+
+
+def _gates(release: Release, pointer: Current) -> list[dict[str, Any]]:
+    """The gates of the manifest; and that of the index, which is held at promotion."""
+    index = pointer.indices.vector if pointer.indices else None
+    return [*(dict(gate) for gate in release.gates), *([index.to_gate()] if index else [])]

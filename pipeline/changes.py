@@ -35,7 +35,9 @@ class Changes:
 
     def apply(self, rows: pa.Table) -> pa.Table:
         """The rows of `until`, sorted by id, from all the rows of `since`."""
-        gone = pa.chunked_array([*self.removed["id"].chunks, *self.changed["id"].chunks])
+        gone = pa.chunked_array(
+            [*self.removed["id"].chunks, *self.changed["id"].chunks], pa.string()
+        )
         stay = rows.filter(pc.invert(pc.is_in(rows["id"], value_set=gone.combine_chunks())))
         stay = stay.select(self.added.column_names).cast(self.added.schema)
         return pa.concat_tables([stay, self.added, self.changed]).sort_by("id")

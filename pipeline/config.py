@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,6 +25,8 @@ from pydantic import (
 from encoders.reference import EncoderReference
 from encoders.spec import Modality
 from pipeline.errors import UserMistake, near
+from pipeline.index_choice import MIN_RECALL, VectorChoice, Wanted
+from pipeline.periods import Duration, Period, schedule_fault
 
 NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
 
@@ -39,7 +42,7 @@ ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
 RESERVED = frozenset(
     {
         *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
-        *("encoded_at", "run", "digest", "locator", "similarity", "found"),
+        *("encoded_at", "run", "digest", "locator", "similarity", "bm25", "found"),
         *("tokens_used", "tokens_total", "truncated", "text_rules"),
         *("image_format", "image_mode", "image_width", "image_height"),
         *("image_orientation", "image_frames", "image_rules"),
@@ -69,6 +72,28 @@ class CollectionSection(_Section):
     description: str = ""
     promote: Literal["auto", "manual"] = "auto"
     keep_releases: int = Field(default=KEEP_RELEASES, ge=1)
+    partitions: Period | None = None
+    late_by: Duration = timedelta(0)
+    schedule_on: tuple[str, ...] = ()
+    fresh_within: Duration | None = None
+    approve_within: Duration | None = None
+
+    @field_validator("schedule_on", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _scheduled(self) -> CollectionSection:
+        if self.schedule_on and self.schedule:
+            raise ValueError("`schedule` and `schedule_on` exclude each other")
+        if self.partitions is None and self.late_by:
+            raise ValueError("`late_by` waits for a partition: it needs `partitions`")
+        if self.partitions and not self.schedule_on:
+            fault = schedule_fault(self.partitions, self.schedule)
+            if fault:
+                raise ValueError(fault)
+        return self
 
 
 class SourceSection(_Section):
@@ -169,8 +194,10 @@ class SpaceSection(_Section):
     image: str | None = None
     promote: Literal["auto", "manual"] | None = None
     golden: str | None = Field(default=None, min_length=1)
+    vector_index: VectorChoice = "auto"
+    text_index: tuple[str, ...] = ()
 
-    @field_validator("fields", mode="before")
+    @field_validator("fields", "text_index", mode="before")
     @classmethod
     def _tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
@@ -195,12 +222,16 @@ class GatesSection(_Section):
     max_drift: float = Field(default=0.25, ge=0, le=1)
     min_golden_recall: float = Field(default=1.0, ge=0, le=1)
     spot_rows: int = Field(default=16, ge=0, le=10_000)
+    min_index_recall: float = Field(default=MIN_RECALL, ge=0, le=1)
 
 
 class RunSection(_Section):
     """How the work is cut; never what it means."""
 
     shard_rows: int = Field(default=4096, ge=1)
+    pool: str = Field(default="default_pool", min_length=1)
+    queue: str | None = Field(default=None, min_length=1)
+    parallel_runs: int | None = Field(default=None, ge=1)
 
 
 class Collection(_Section):
@@ -232,6 +263,23 @@ class Collection(_Section):
         clash = sorted(PASSAGE_COLUMNS & self.source.metadata.keys())
         if clash and any(space.overflow == "rows" for space in self.space):
             raise ValueError(f'`overflow = "rows"` makes these columns: {", ".join(clash)}')
+        texts = [name for name, kind in self.source.metadata.items() if kind == "string"]
+        for column in (name for space in self.space for name in space.text_index):
+            if column not in texts:
+                known = near(column, texts) or " (there is none)"
+                raise ValueError(
+                    f"`text_index` names {column!r}, which is no column of strings in the source's "
+                    f"`metadata`{known}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Collection:
+        by_hand = any(not self.promotes(space) for space in self.space)
+        if self.collection.approve_within and not by_hand:
+            raise ValueError('`approve_within` needs `promote = "manual"`')
+        if self.collection.partitions and "{partition}" not in self.source.uri:
+            raise ValueError("`partitions` needs `{partition}` in the source's `uri`")
         return self
 
     @model_validator(mode="before")
@@ -273,6 +321,11 @@ class Collection(_Section):
     def golden(self, space: SpaceSection) -> Path | None:
         """The file of a space's golden queries, a relative one resolved against this file's."""
         return None if space.golden is None else Path(_resolve(space.golden, self.path.parent))
+
+    def wanted_index(self, space: SpaceSection) -> Wanted:
+        """The indices that the space's table gets."""
+        text = tuple(sorted(set(space.text_index)))
+        return Wanted(space.vector_index, text, self.gates.min_index_recall)
 
     def reference(self, space: SpaceSection) -> EncoderReference:
         """The encoder of a space as its owner named it, with paths made absolute."""

@@ -189,14 +189,17 @@ def _airflow(folder: Path, environment: dict[str, str], *command: str) -> str:
     return "".join(said)
 
 
-def _reports(collection: str) -> list[str]:
-    keys = open_store(warehouse_address()).list(f".runs/{collection}")
-    return [key for key in keys if key.endswith("/report.json")]
+def _reports(collection: str) -> dict[str, dict[str, Any]]:
+    """The reports of runs that no gate has refused, by key; the latest last."""
+    store = open_store(warehouse_address())
+    keys = [k for k in store.list(f".runs/{collection}") if k.endswith("/report.json")]
+    found = {key: store.read(key) for key in keys}
+    reports = {key: json.loads(data.to_pybytes()) for key, data in found.items() if data}
+    return {key: report for key, report in reports.items() if "error" not in report}
 
 
 def _latest_report(collection: str) -> dict[str, Any]:
-    data = open_store(warehouse_address()).read(_reports(collection)[-1])
-    return dict(json.loads(data.to_pybytes() if data is not None else "{}"))
+    return list(_reports(collection).values())[-1]
 
 
 def _search(photo_space: str) -> None:
@@ -211,7 +214,7 @@ def _search(photo_space: str) -> None:
     _hits(photos, id=item)
 
 
-def _hits(space: Space, **near: str) -> None:
+def _hits(space: Space, **near: Any) -> None:
     found = space.search(**near, k=3)
     shown = [n for n in ("similarity", "id", "text") if n in found.column_names]
     head = {"space": space.name, "release": space.release.number,

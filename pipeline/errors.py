@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from encoders.errors import CommonspaceError
 
@@ -13,6 +14,8 @@ __all__ = [
     "ContractBroken",
     "GateRefused",
     "NotPublished",
+    "NothingOffered",
+    "PartitionNotFound",
     "SourceNotFound",
     "StoreFailed",
     "UserMistake",
@@ -30,6 +33,14 @@ class SourceNotFound(UserMistake):
     """The place a collection pulls from is missing, empty or closed to us."""
 
 
+class PartitionNotFound(SourceNotFound):
+    """A partition without files, where other partitions have some."""
+
+
+class NothingOffered(UserMistake):
+    """A source, or a partition of it, without an item for a space that was never published."""
+
+
 class NotPublished(UserMistake):
     """A space, version or release that nobody has published."""
 
@@ -43,7 +54,26 @@ class ContractBroken(CommonspaceError):
 
 
 class GateRefused(CommonspaceError):
-    """A gate stopped a release before anybody could see it."""
+    """A gate stopped a release before anybody could see it.
+
+    gates: what was measured, as manifests hold it; those that held are among them where they
+    were looked at.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        item: str | None = None,
+        retry: bool = False,
+        do: str = "",
+        gates: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        super().__init__(what, item=item, retry=retry, do=do)
+        self.gates = tuple(gates)
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "gates": list(self.gates)}
 
 
 class Conflict(CommonspaceError):
@@ -54,9 +84,10 @@ class Conflict(CommonspaceError):
         what: str,
         *,
         item: str | None = None,
+        retry: bool = True,
         do: str = "Run again: it plans from the new release.",
     ) -> None:
-        super().__init__(what, item=item, retry=True, do=do)
+        super().__init__(what, item=item, retry=retry, do=do)
 
 
 def near(word: str, known: Iterable[str]) -> str:

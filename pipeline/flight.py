@@ -54,6 +54,11 @@ class Flight:
         )
 
     @property
+    def gate(self) -> Gate:
+        """The gate over this flight alone; no value where there is no angle to measure."""
+        return Gate("canary", self.ok, None if self.fault else self.angle, self.limit, self.what)
+
+    @property
     def do(self) -> str:
         """What may have changed, and the ways out."""
         then, now = self.canary.origin["versions"], installed_versions()

@@ -4,6 +4,7 @@ candidate    committed and not promoted yet; the newest that follows the served 
 current      what readers are served
 retired      was served before
 superseded   never served, and another one has come: a newer candidate or a promotion
+damaged      its manifest cannot be read
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pipeline.records import Current, Release
 from pipeline.releases import current, load_release, numbers
 from pipeline.store import Store
 
-State = Literal["candidate", "current", "retired", "superseded"]
+State = Literal["candidate", "current", "retired", "superseded", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -28,18 +29,21 @@ class Listed:
 
     number: int
     state: State
-    parent: int
-    rows: int
+    parent: int | None
+    """What is None stands in the manifest, and that is damaged."""
+    rows: int | None
     added: int | None
     changed: int | None
     removed: int | None
     """Rows against the parent; None in releases that did not count them."""
-    run: str
-    created_at: str
+    run: str | None
+    created_at: str | None
     promoted_at: str | None
     """When it was last promoted; None where it never was, or long ago."""
     pinned: str | None
     """Why it is pinned, perhaps empty; None where it is not."""
+    problem: str | None = None
+    """What is wrong with its manifest."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -92,9 +96,12 @@ def whole_manifests(
 
 
 def listed(store: Store, name: SpaceName) -> list[Listed]:
-    """Every release of the space that is kept, ascending. Raises NotPublished for none."""
-    pointer, found = current(store, name), manifests(store, name)
-    if not found:
+    """Every release of the space that is kept, damaged ones too, ascending.
+
+    Raises NotPublished for none.
+    """
+    pointer, (found, damaged) = current(store, name), whole_manifests(store, name)
+    if not found and not damaged:
         raise NotPublished(
             "there are no releases", item=str(name), do="`commonspace show` lists what there is."
         )
@@ -102,7 +109,15 @@ def listed(store: Store, name: SpaceName) -> list[Listed]:
     promoted = {one.release: one.promoted_at for one in pointer.served} if pointer else {}
     if pointer:
         promoted[pointer.release] = pointer.promoted_at
-    return [
+    reasons = {number: one.reason for number, one in pinned.items()}
+    broken = [
+        Listed(
+            number, "damaged", None, None, None, None, None, None, None,
+            promoted.get(number), reasons.get(number), f"{error.item}: {error.what}",
+        )
+        for number, error in damaged.items()
+    ]  # fmt: skip
+    whole = [
         Listed(
             number,
             state[number],
@@ -114,10 +129,11 @@ def listed(store: Store, name: SpaceName) -> list[Listed]:
             release.run,
             release.created_at,
             promoted.get(number),
-            pinned[number].reason if number in pinned else None,
+            reasons.get(number),
         )
         for number, release in found.items()
     ]
+    return sorted(whole + broken, key=lambda one: one.number)
 
 
 def states_of(found: Mapping[int, Release], pointer: Current | None) -> dict[int, State]:

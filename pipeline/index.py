@@ -1,12 +1,16 @@
 """Index: bring the LanceDB table to a release, read it back, and only then say so.
 
+Its indices are brought in order before it is read back, so that what was read is the version
+that has them.
+
 The table is derived: it can be lost, or be behind, or hold an unfinished promotion; each
 call compares it with the release and writes the difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -15,6 +19,7 @@ import pyarrow.compute as pc
 from pipeline.bucket_errors import is_of_the_store
 from pipeline.contract import Contract, SpaceName
 from pipeline.errors import ContractBroken
+from pipeline.index_upkeep import Brought, arrange
 from pipeline.lance import (
     check_table,
     chunks,
@@ -28,6 +33,7 @@ from pipeline.lance import (
 )
 from pipeline.records import Release
 from pipeline.releases import STAMP, read_part
+from pipeline.stamps import difference, repeated, stamps_in
 from pipeline.store import Store
 
 
@@ -36,9 +42,19 @@ class Unfaithful(ContractBroken):
 
 
 def bring_to(
-    address: str, store: Store, name: SpaceName, contract: Contract, release: Release
-) -> int:
-    """Make the space's table equal the release; returns the table version that does.
+    address: str,
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    release: Release,
+    trained_rows: int | None = None,
+    *,
+    retrain: bool = False,
+) -> Brought:
+    """Make the space's table equal the release, with the indices that it wants.
+
+    trained_rows: over how many rows its vector index was trained, where that is known.
+    retrain: train it again.
 
     A table that cannot be read, or does not read back as it was written, is written anew in
     one commit: LanceDB may report success for a write that failed.
@@ -48,7 +64,12 @@ def bring_to(
     with readable(str(name)):
         try:
             with reachable(str(name)):
-                return _bring(address, store, name, contract, release)
+                table, changed = _written(address, store, name, contract, release)
+                done = arrange(
+                    table, release.wanted, contract.spec.dim, trained_rows, retrain=retrain
+                )
+                _read_back(table, store, contract, release, changed)
+                return replace(done, version=int(table.version))
         except (Unfaithful, OSError, RuntimeError, ValueError) as error:
             if is_of_the_store(error):  # it is not the table that is at fault
                 raise
@@ -56,20 +77,17 @@ def bring_to(
             return refill(address, store, name, contract, release)
 
 
-def _bring(
+def _written(
     address: str, store: Store, name: SpaceName, contract: Contract, release: Release
-) -> int:
+) -> tuple[Any, Sequence[pa.Array] | None]:
+    """The table once the difference is written; and which ids were, as `_read_back` takes it."""
     database = connect(address)
     table = open_table(database, name.table)
-    if table is None:
-        reader = _reader(_parts(store, contract, release), contract)
-        table = database.create_table(name.table, data=reader, schema=table_schema(contract))
-        changed = [i for rows in _parts(store, contract, release) for i in rows["id"].to_pylist()]
-    else:
+    if table is not None:
         check_table(table, contract)
-        changed = _update(table, store, contract, release)
-    _read_back(table, store, contract, release, set(changed))
-    return int(table.version)
+        return table, _update(table, store, contract, release)
+    reader = _reader(_parts(store, contract, release), contract)
+    return database.create_table(name.table, data=reader, schema=table_schema(contract)), None
 
 
 def refill(
@@ -79,7 +97,7 @@ def refill(
     contract: Contract,
     release: Release,
     at_least: int = 0,
-) -> int:
+) -> Brought:
     """Write the whole release over the table in one commit, whatever the table holds.
 
     Readers of an older version keep it; nobody sees a missing or an empty table. Only a table
@@ -100,77 +118,61 @@ def refill(
         table = database.create_table(
             name.table, data=reader, schema=table_schema(contract), mode="overwrite"
         )
-        every = {i for rows in _parts(store, contract, release) for i in rows["id"].to_pylist()}
-        _read_back(table, store, contract, release, every)
-        return int(table.version)
+        done = arrange(table, release.wanted, contract.spec.dim, None)
+        _read_back(table, store, contract, release, None)
+        return replace(done, version=int(table.version))
 
 
-def _stamped(table: Any) -> pa.Table:
-    """Every row's STAMP. A scan: `count_rows` does not open the files of deleted rows."""
-    return table.search().select(STAMP).limit(max(table.count_rows(), 1)).to_arrow()
-
-
-def _differing(there: pa.Table, store: Store, contract: Contract, release: Release) -> tuple[
-    list[set[str]], list[str]
-]:  # fmt: skip
-    """Ids that the table lacks or holds otherwise, part by part; and ids it holds in excess.
-
-    there: as `_stamped` gives it.
-    """
-    held = dict(zip(there["id"].to_pylist(), _stamps(there), strict=True))
-    stale: list[set[str]] = []
-    for part in release.parts:
-        rows = read_part(store, part, contract, STAMP)
-        ids = rows["id"].to_pylist()
-        pairs = zip(ids, _stamps(rows), strict=True)
-        stale.append({item for item, stamp in pairs if held.get(item) != stamp})
-        for item in ids:
-            held.pop(item, None)
-    return stale, list(held)
-
-
-def _update(table: Any, store: Store, contract: Contract, release: Release) -> list[str]:
+def _update(table: Any, store: Store, contract: Contract, release: Release) -> list[pa.Array]:
+    """Writes the difference; the ids that were written, part by part."""
     ids = table.search().select(["id"]).limit(max(table.count_rows(), 1)).to_arrow()["id"]
-    counts = pc.value_counts(ids).to_pylist()
-    for some in chunks([entry["values"] for entry in counts if entry["counts"] > 1]):
+    for some in chunks(repeated(ids)):
         table.delete(with_ids(some))
-    stale, excess = _differing(_stamped(table), store, contract, release)
-    if any(stale):
+    found = difference(stamps_in(table), store, contract, release)
+    if any(map(len, found.stale)):
         merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         changed = (
-            read_part(store, part, contract).filter(_among(store, part, contract, ids))
-            for part, ids in zip(release.parts, stale, strict=True)
-            if ids
+            _only(read_part(store, part, contract), ids)
+            for part, ids in zip(release.parts, found.stale, strict=True)
+            if len(ids)
         )
         # An index on the key would hide rows that a concurrent merge inserted.
         merge.use_index(False).execute(_reader(changed, contract))
-    for some in chunks(excess):
+    for some in chunks(found.excess.to_pylist()):
         table.delete(with_ids(some))
-    return [item for ids in stale for item in ids]
+    return found.stale
 
 
 def _read_back(
-    table: Any, store: Store, contract: Contract, release: Release, changed: set[str]
+    table: Any,
+    store: Store,
+    contract: Contract,
+    release: Release,
+    changed: Sequence[pa.Array] | None,
 ) -> None:
     """LanceDB has been seen to report success for a write that cannot be read.
 
-    Every row's stamp is compared, not only those that were written: another promotion whose
-    lease was broken may write to the table meanwhile.
+    changed: the ids that were written, part by part; None for every one. Every row's stamp is
+    compared, not only those that were written: another promotion whose lease was broken may
+    write to the table meanwhile.
     """
     table.checkout_latest()
     problem = ""
-    there = _stamped(table)
-    stale, excess = _differing(there, store, contract, release)
+    there = stamps_in(table)
+    found = difference(there, store, contract, release)
     if there.num_rows != release.rows:
         problem = f"{there.num_rows} rows, the release has {release.rows}"
-    elif any(stale) or excess:
-        problem = f"{sum(map(len, stale)) + len(excess)} rows of another release"
-    for rows in _parts(store, contract, release) if changed and not problem else ():
-        written = rows.filter(pc.is_in(rows["id"], value_set=pa.array(changed, pa.string())))
-        found = rows_of(table, written["id"].to_pylist(), [*STAMP, "vector"])
-        if not same_rows(written.select(found.column_names), found):
-            problem = "other rows than were written"
-            break
+    elif found.rows:
+        problem = f"{found.rows} rows of another release"
+    for number, part in enumerate(release.parts if not problem else ()):
+        if changed is None or len(changed[number]):
+            written = read_part(store, part, contract, [*STAMP, "vector"])
+            written = written if changed is None else _only(written, changed[number])
+            if not same_rows(
+                written, rows_of(table, written["id"].to_pylist(), [*STAMP, "vector"])
+            ):
+                problem = "other rows than were written"
+                break
     if problem:
         raise Unfaithful(
             f"reading back gave {problem}",
@@ -198,15 +200,8 @@ def _bits(column: pa.ChunkedArray) -> pa.Array:
     return values
 
 
-def _stamps(rows: pa.Table) -> list[tuple[Any, ...]]:
-    stamp = rows.append_column("at", rows["encoded_at"].cast(pa.int64()))
-    columns = ["id", "content_digest", "row_digest", "run", "at"]
-    return list(zip(*(stamp[name].to_pylist() for name in columns), strict=True))
-
-
-def _among(store: Store, part: Any, contract: Contract, ids: set[str]) -> pa.Array:
-    held = read_part(store, part, contract, ["id"])["id"]
-    return pc.is_in(held, value_set=pa.array(ids, pa.string()))
+def _only(rows: pa.Table, ids: pa.Array) -> pa.Table:
+    return rows.filter(pc.is_in(rows["id"], value_set=ids))
 
 
 def _parts(store: Store, contract: Contract, release: Release) -> Iterator[pa.Table]:

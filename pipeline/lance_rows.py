@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from pipeline import text_index, vector_index
 from pipeline.contract import Contract
 from pipeline.errors import ContractBroken, UserMistake
 from pipeline.lance import (
@@ -62,17 +63,60 @@ class LanceRows:
         k: int,
         where: str | Mapping[str, Any] | None,
         columns: Sequence[str],
+        *,
+        exact: bool = False,
     ) -> pa.Table:
-        """The k rows of the highest cosine, highest first, with `similarity`."""
-        # Vectors are unit, so the inner product is the cosine, indexed or not.
-        query = self.table.search(vector).distance_type("dot").limit(k)
-        if where:
-            condition = where if isinstance(where, str) else equals(dict(where))
-            query = query.where(condition, prefilter=True)
-        try:
-            with readable(self._space) if not isinstance(where, str) else reachable(self._space):
-                found = query.select([*columns, "_distance"]).to_arrow()
-        except (ValueError, RuntimeError) as error:
-            raise UserMistake(f"the condition {where!r} was refused: {error}") from error
+        """The k rows of the highest cosine, highest first, with `similarity`.
+
+        By the vector index, where the release has one and `exact` does not forbid it.
+        """
+        indices = self._pointer.indices if not exact else None
+        index, kept = indices.vector if indices else None, condition(where)
+        columns = [*columns, "_distance"]
+        found = self._asked(
+            vector_index.nearest(self.table, vector, k, index, kept), columns, where
+        )
+        if index and kept is None and found.num_rows < k:  # those that were probed hold fewer
+            found = self._asked(
+                vector_index.nearest(self.table, vector, k, None, kept), columns, where
+            )
         similarity = pc.subtract(pa.scalar(1.0, pa.float32()), found["_distance"])
         return found.drop(["_distance"]).append_column("similarity", similarity)
+
+    def matching(
+        self,
+        words: str,
+        k: int,
+        where: str | Mapping[str, Any] | None,
+        columns: Sequence[str],
+        among: Sequence[str],
+    ) -> pa.Table:
+        """The k rows that best match some of the words, best first, with `bm25`."""
+        with readable(self._space):
+            missing = sorted(set(among) - text_index.by_column(self.table.list_indices()).keys())
+        if missing:
+            raise ContractBroken(
+                f"the full-text index of {missing[0]!r} is gone",
+                item=self._space,
+                do=f"Run `commonspace verify {self._space} --repair` to rebuild it.",
+            )
+        query = text_index.matching(self.table, words, among, k, condition(where))
+        found = self._asked(query, [*columns, "_score"], where)
+        return found.rename_columns([*columns, "bm25"])
+
+    def _asked(
+        self, query: Any, columns: Sequence[str], where: str | Mapping[str, Any] | None
+    ) -> pa.Table:
+        sql = isinstance(where, str) and bool(where)
+        try:
+            with reachable(self._space) if sql else readable(self._space):
+                return query.select(list(columns)).to_arrow().select(list(columns))
+        except (ValueError, RuntimeError) as error:
+            raise UserMistake(f"the condition {where!r} was refused: {error}") from error
+
+
+def condition(where: str | Mapping[str, Any] | None) -> Any:
+    """A filter as LanceDB takes it; None for none."""
+    if not where:
+        return None
+    return where if isinstance(where, str) else equals(dict(where))

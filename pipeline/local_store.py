@@ -5,15 +5,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 
 from pipeline.errors import StoreFailed
+
+_BESIDE = re.compile(r"\.[0-9a-f]{16}\.tmp")
+"""What a file is called until it is in its place; a killed process leaves it there."""
 
 
 class LocalStore:
@@ -71,13 +75,19 @@ class LocalStore:
         return sorted(self.written(prefix))
 
     def written(self, prefix: str) -> dict[str, float]:
+        return self._files(prefix, lambda name: not name.startswith("."))
+
+    def leftovers(self, prefix: str) -> dict[str, float]:
+        return self._files(prefix, lambda name: _BESIDE.fullmatch(name) is not None)
+
+    def _files(self, prefix: str, wanted: Callable[[str], bool]) -> dict[str, float]:
         found: dict[str, float] = {}
         with told(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for name in files:
                     path = Path(folder) / name
                     with suppress(FileNotFoundError):  # deleted since
-                        if not name.startswith("."):
+                        if wanted(name):
                             moment = path.stat().st_mtime
                             found[path.relative_to(self.root).as_posix()] = moment
         return found

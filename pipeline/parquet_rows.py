@@ -42,8 +42,10 @@ class ParquetRows:
         k: int,
         where: str | Mapping[str, Any] | None,
         columns: Sequence[str],
+        *,
+        exact: bool = True,  # noqa: ARG002 - it has no index
     ) -> pa.Table:
-        """The k rows of the highest cosine, highest first, with `similarity`."""
+        """The k rows of the highest cosine, highest first, with `similarity`; always exact."""
         if isinstance(where, str) and where:
             raise UserMistake(
                 "a SQL condition needs LanceDB, which holds the served release only",

@@ -1,6 +1,7 @@
 """Promotion: bring LanceDB to a release, then let readers see both at once.
 
-    announce PROMOTING -> bring LanceDB to the release -> flush -> swap CURRENT -> withdraw
+    announce PROMOTING -> bring LanceDB to the release, its indices too -> measure their recall
+        -> flush -> swap CURRENT -> withdraw
 
 Readers follow CURRENT, which names the release and the version of the LanceDB table that holds
 it: both move in the one swap. Whoever finds an announcement finishes that promotion or undoes
@@ -10,13 +11,16 @@ nothing and `verify --repair` by bringing it back to the served one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.condemned import check_spared
 from pipeline.contract import Contract, SpaceName
-from pipeline.errors import Conflict, NotPublished
-from pipeline.index import bring_to
+from pipeline.errors import Conflict, ContractBroken, GateRefused, NotPublished
+from pipeline.hold import Hold
+from pipeline.index_gate import bring
 from pipeline.marks import mark_bytes, read_mark
 from pipeline.records import Current, Release
 from pipeline.releases import current, load_release
@@ -24,6 +28,9 @@ from pipeline.retire import refuse_retired
 from pipeline.store import Store
 from pipeline.table_upkeep import upkeep
 from pipeline.workspace import Work, timer
+
+BY_HAND = ("promote", "rollback")
+"""What a person turns a space by; only these change its hold."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,8 @@ def announced(store: Store, name: SpaceName) -> Turn | None:
 def promote_stage(work: Work, number: int) -> bool:
     """Promote the run's release; True where readers see a change.
 
-    Raises Conflict where another run was promoted since the plan was made, UserMistake where the
-    space's version has been retired since.
+    Raises Conflict where another run was promoted since the plan was made, or the space is held,
+    UserMistake where the space's version has been retired since.
     """
     refuse_retired(work.run.store, work.name)
     release = load_release(work.run.store, work.name, number)
@@ -67,20 +74,25 @@ def serve(
     *,
     by: str,
     after: int | None = None,
+    hold: Hold | None = None,
+    anew: bool = False,
 ) -> bool:
     """Make the release the one that readers see; True where CURRENT has moved to it.
 
     after: which release may be served before, the release's parent by default. Where it is
-    served already, only LanceDB is compared with it. Can be interrupted anywhere and called
-    again. Raises Conflict where another release is served or this one is being removed, and
-    ContractBroken, before any reader sees a change, where a file of it is damaged or LanceDB
-    holds something else than was written.
+    served already, only LanceDB is compared with it. hold: what stands once a person has turned
+    the space; others leave the hold as it is. anew: whether a damaged CURRENT is overwritten.
+    Can be interrupted anywhere and called again. Raises Conflict where another release is served,
+    this one is being removed or the space is held, and ContractBroken, before any reader sees a
+    change, where a file of it is damaged or LanceDB holds something else than was written. Raises
+    GateRefused where the vector
+    index finds too little; LanceDB then goes back to what is served.
     """
     after = release.parent if after is None else after
-    with store.hold(name.key(".promotion")):
+    with _undone_if_refused(store, name, contract, by), store.hold(name.key(".promotion")):
         before = store.read(name.key("CURRENT"))
         old = before.to_pybytes() if before is not None else None
-        pointer = Current.from_bytes(old) if old is not None else None
+        pointer = _read(old, anew)
         served = pointer.release if pointer else 0
         if served not in (release.number, after):
             raise Conflict(
@@ -88,15 +100,19 @@ def serve(
                 "has been promoted meanwhile",
                 item=str(name),
             )
+        standing = pointer.hold if pointer else None
+        if standing and served != release.number and by not in BY_HAND:
+            raise Conflict(f"the space is {standing}", item=str(name))
         if served != release.number:
             _announce(store, name, release, by)
-        version = bring_to(store.address, store, name, contract, release)
+        version, indices = bring(store, name, contract, release, pointer)
         store.flush(f"lancedb/{name.table}.lance")  # LanceDB itself calls no fsync
         new = _moved(pointer, name, release.number, version, by)
+        new = replace(new, hold=hold if by in BY_HAND else standing, indices=indices)
         if new != pointer and not store.swap(name.key("CURRENT"), old, new.to_bytes()):
             raise Conflict("another run was promoted meanwhile", item=str(name))
         if new != pointer:  # before the withdrawal: where it fails, the same call is finished
-            upkeep(store.address, name, version)
+            upkeep(store.address, name, pointer.table_version if pointer else 0, version)
         if store.read(name.key("PROMOTING")) is not None:
             store.delete(name.key("PROMOTING"))
     return served != release.number
@@ -113,10 +129,23 @@ def settle(store: Store, name: SpaceName, contract: Contract) -> bool:
         return False
     release = load_release(store, name, pointer.release)
     try:
-        serve(store, name, contract, release, by=pointer.run, after=release.number)
+        serve(store, name, contract, release, by="settle", after=release.number)
     except Conflict:  # it was alive, and has ended
         return False
     return True
+
+
+@contextmanager
+def _undone_if_refused(
+    store: Store, name: SpaceName, contract: Contract, by: str
+) -> Iterator[None]:
+    try:
+        yield
+    except GateRefused:
+        if by != "settle":
+            with suppress(GateRefused):
+                settle(store, name, contract)
+        raise
 
 
 def interrupted(store: Store, name: SpaceName) -> list[str]:
@@ -138,6 +167,15 @@ def _announce(store: Store, name: SpaceName, release: Release, by: str) -> None:
     except (Conflict, NotPublished):  # LanceDB is untouched
         store.delete(name.key("PROMOTING"))
         raise
+
+
+def _read(data: bytes | None, anew: bool) -> Current | None:
+    try:
+        return Current.from_bytes(data) if data is not None else None
+    except ContractBroken:
+        if not anew:
+            raise
+        return None
 
 
 def _moved(pointer: Current | None, name: SpaceName, number: int, version: int, by: str) -> Current:

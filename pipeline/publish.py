@@ -91,10 +91,10 @@ def write_parts(
             width = bits[part.partition] - len(part.bucket)
             touched |= {(part.partition, f"{part.bucket}{n:0{width}b}") for n in range(2**width)}
     kept = [p for p in parts if not any(_holds(p, place) for place in touched)]
-    doomed = condemned(store, name)
+    doomed, leaving = condemned(store, name), pa.array(gone, pa.string())
     for place in sorted(touched, key=lambda p: (p[0] or "", p[1])):
         old = [part for part in parts if _holds(part, place)]
-        table = _bucket(store, contract, old, place, gone, change.rows.take(coming[place]))
+        table = _bucket(store, contract, old, place, leaving, change.rows.take(coming[place]))
         if table.num_rows:
             kept.append(_write(store, name, place, table, doomed))
     return tuple(sorted(kept, key=lambda p: (p.partition or "", p.bucket)))
@@ -159,18 +159,18 @@ def _bucket(
     contract: Contract,
     old: Sequence[Part],
     place: Place,
-    gone: set[str],
+    leaving: pa.Array,
     coming: pa.Table,
 ) -> pa.Table:
     """The bucket's rows after the change, sorted by id."""
     tables = [coming.select(contract.schema.names).cast(contract.schema)]
     for part in old:
         table = read_part(store, part, contract)
-        stays = [
-            item not in gone and bucket_of(item, len(place[1])) == place[1]
-            for item in table["id"].to_pylist()
-        ]
-        tables.append(table.filter(pa.array(stays, pa.bool_())).cast(contract.schema))
+        table = table.filter(pc.invert(pc.is_in(table["id"], value_set=leaving)))
+        if part.bucket != place[1]:  # it is split
+            buckets = [bucket_of(item, len(place[1])) for item in table["id"].to_pylist()]
+            table = table.filter(pc.equal(pa.array(buckets, pa.string()), place[1]))
+        tables.append(table.cast(contract.schema))
     whole = pa.concat_tables(tables).sort_by("id")
     if len(pc.unique(whole["id"])) != whole.num_rows:
         raise ContractBroken("an id stands twice in a bucket", item=f"{contract.space} {place}")

@@ -40,6 +40,9 @@ CHUNK_ROWS = 8_192
 """Items a file. Measured: 50,000 items at once raise the peak of `pull` by 84 MB, these by 24."""
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
+
+
 @dataclass
 class Pulled:
     """What one pull found; counts only."""
@@ -164,13 +167,12 @@ def _item(record: Row, collection: Collection, pulled: Pulled) -> dict[str, Any]
         return metadata
     pulled.seen.add(short)
     beside = [record.partition, record.origin, metadata]
-    canonical = json.dumps(beside, sort_keys=True, ensure_ascii=False, default=str)
     return {
         "id": found,
         "partition": record.partition,
         "source_uri": record.origin,
         "locator": record.locator,
-        "row_digest": digest_of(canonical)[:32],
+        "row_digest": digest_of(_CANONICAL(beside))[:32],
         **metadata,
     }
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,11 +27,20 @@ from pipeline.collection_files import warehouse_address
 from pipeline.contract import Contract, SpaceName, stored_contract
 from pipeline.errors import ContractBroken, NotPublished, UserMistake, near
 from pipeline.history import Listed, listed
+from pipeline.index_choice import VectorIndex
 from pipeline.lance_rows import LanceRows
 from pipeline.parquet_rows import ParquetRows
 from pipeline.query_encoder import Queries
 from pipeline.records import Current, Part, Release
-from pipeline.releases import current, load_release, numbers, read_part, release_rejects, whole
+from pipeline.releases import (
+    current,
+    load_release,
+    numbers,
+    read_part,
+    refuse_lost,
+    release_rejects,
+    whole,
+)
 from pipeline.retire import retirement
 from pipeline.space_versions import full_name
 from pipeline.store import Store, open_store
@@ -49,6 +59,8 @@ class Rows(Protocol):
         k: int,
         where: str | Mapping[str, Any] | None,
         columns: Sequence[str],
+        *,
+        exact: bool,
     ) -> pa.Table:
         """The k rows of the highest cosine, highest first, with `similarity`."""
         ...
@@ -68,7 +80,7 @@ class Space:
         """pointer: what CURRENT says of the release; None for one that is not served."""
         self.name, self.release = str(name), release
         self._space, self._store, self._contract = name, store, contract
-        self._queries = Queries(store, name, release, contract)
+        self._queries, self._pointer = Queries(store, name, release, contract), pointer
         self._rows: Rows = (
             LanceRows(store.address, contract, pointer)
             if pointer
@@ -106,12 +118,17 @@ class Space:
         k: int = 10,
         where: str | Mapping[str, Any] | None = None,
         columns: Sequence[str] | None = None,
+        exact: bool = False,
     ) -> pa.Table:
         """The k nearest rows, nearest first, with `similarity`: the cosine, in [-1, 1].
 
         Exactly one of `query` (text), `image` (a file's path or bytes), `vector` (dim,) and `id`
         says near what; an item is not its own neighbour. `where` keeps rows whose columns equal
-        the given values, or that a SQL condition holds for. Exact: every row is compared.
+        the given values, or that a SQL condition holds for: k of them, where there are k.
+
+        Every row is compared, unless the release has a vector index (`vector_index` says so).
+        That finds the share of the ten nearest rows which was measured before the release was
+        promoted, and for more rows looks farther; `exact` compares every row nevertheless.
 
         Raises UserMistake, NotPublished or ContractBroken.
         """
@@ -126,13 +143,57 @@ class Space:
             near_what = self._queries.given(vector)
         else:
             near_what = self._queries.encoded(query, image)
-        return self._nearest(near_what, k, where, columns, without=id)
+        return self._nearest(near_what, k, where, columns, exact=exact, without=id)
+
+    def search_words(
+        self,
+        words: str,
+        *,
+        k: int = 10,
+        where: str | Mapping[str, Any] | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> pa.Table:
+        """The k rows that match some of the words best, best first, with `bm25`, the score.
+
+        Looks into the columns that the space's `text_index` names, whatever they have been
+        embedded for; a word is found as it is written, case and accents aside. Rows with none of
+        the words are not found. Raises UserMistake where the release has no full-text index.
+        """
+        among = self.release.wanted.text
+        if not words.strip():
+            raise UserMistake("search_words takes at least one word")
+        if k < 1:
+            raise UserMistake(f"k is {k}; it must be at least 1")
+        if not among:
+            raise UserMistake(
+                "has no full-text index",
+                item=self.name,
+                do='Its owner adds text_index = ["a column"] to its [[space]] and runs again.',
+            )
+        if not isinstance(self._rows, LanceRows):
+            raise UserMistake(
+                f"release {self.release.number} is read from Parquet, which has no full-text index",
+                item=self.name,
+                do="Search the served release for words, or this one near a text.",
+            )
+        chosen = self._checked(columns, where)
+        if not len(self):
+            return pa.table({"id": pa.array([], pa.string()), "bm25": pa.array([], "f4")})
+        with self._as_opened():
+            return self._rows.matching(words, k, where, chosen, among)
+
+    @property
+    def vector_index(self) -> VectorIndex | None:
+        """How a search uses an index, and what that finds; None where it compares every row."""
+        indices = self._pointer.indices if self._pointer else None
+        return indices.vector if indices else None
 
     def get(self, ids: Sequence[str]) -> pa.Table:
         """The rows of these ids, in this order; all columns null where one is not published."""
         if isinstance(ids, str):
             raise UserMistake(f"get takes a list of ids: [{ids!r}]", item=self.name)
-        found = self._rows.of(list(dict.fromkeys(ids)))
+        with self._as_opened():
+            found = self._rows.of(list(dict.fromkeys(ids)))
         found = found.select(self._contract.schema.names)
         at = pc.index_in(pa.array(ids, pa.string()), value_set=found["id"].combine_chunks())
         rows = found.combine_chunks().take(at)
@@ -200,8 +261,27 @@ class Space:
                 try:
                     load_release(self._store, self._space, number)
                 except NotPublished as gone:
-                    return gone
+                    again = "Open the space again: it is at the release that is served. "
+                    do = again + gone.do if number == self.release.number else gone.do
+                    return NotPublished(gone.what, item=gone.item, do=do)
         return error
+
+    @contextmanager
+    def _as_opened(self) -> Iterator[None]:
+        """Tells a table that is damaged from one that has gone on since the space was opened."""
+        try:
+            yield
+        except ContractBroken as error:
+            now = current(self._store, self._space)
+            opened = self._pointer and (self._pointer.release, self._pointer.table_version)
+            if not opened or now is None or opened == (now.release, now.table_version):
+                raise
+            raise NotPublished(
+                f"LanceDB no longer holds release {opened[0]} as it was when the space was "
+                f"opened: release {now.release} is served",
+                item=self.name,
+                do="Open the space again.",
+            ) from error
 
     def _vector_of(self, item: str) -> NDArray[np.float32]:
         row = self.get([item])
@@ -217,8 +297,24 @@ class Space:
         k: int,
         where: str | Mapping[str, Any] | None,
         columns: Sequence[str] | None,
+        *,
+        exact: bool,
         without: str | None,
     ) -> pa.Table:
+        chosen = self._checked(columns, where)
+        if not len(self):
+            return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
+        with self._as_opened():
+            more = k + (without is not None)
+            found = self._rows.nearest(vector, more, where, chosen, exact=exact)
+        if without is not None:
+            found = found.filter(pc.not_equal(found["id"], without))
+        return found.slice(0, k)
+
+    def _checked(
+        self, columns: Sequence[str] | None, where: str | Mapping[str, Any] | None
+    ) -> list[str]:
+        """The columns to answer with, once they and the filter's are known to be there."""
         names = [n for n in self._contract.schema.names if n != "vector"]
         chosen = ["id", *(c for c in columns if c != "id")] if columns is not None else names
         for column in [*chosen, *(where if isinstance(where, Mapping) else ())]:
@@ -231,12 +327,7 @@ class Space:
             kind = self._contract.schema.field(column).type
             if not _comparable(value, kind):
                 raise UserMistake(f"`where` compares {column!r}, a {kind}, with {value!r}")
-        if not len(self):
-            return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
-        found = self._rows.nearest(vector, k + (without is not None), where, chosen)
-        if without is not None:
-            found = found.filter(pc.not_equal(found["id"], without))
-        return found.slice(0, k)
+        return chosen
 
 
 def _comparable(value: str | int | float | bool | datetime, kind: pa.DataType) -> bool:
@@ -263,6 +354,8 @@ def open_space(name: str, *, warehouse: str | None = None) -> Space:
     contract, pointer = stored_contract(store, full), current(store, full)
     retired = retirement(store, full)
     if pointer is None or contract is None:
+        if retired is None:
+            refuse_lost(store, full)
         was = f" (it was {retired})" if retired else ""
         raise NotPublished(
             f"{full} has no promoted release in {store.address}{was}",

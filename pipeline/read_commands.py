@@ -17,6 +17,7 @@ from pipeline.command_line import (
     warehouse,
     whole_files,
 )
+from pipeline.errors import UserMistake
 
 app = typer.Typer()
 
@@ -35,6 +36,11 @@ def show(
 
     found = catalogue(warehouse(), whole_files(), name)
     answer(found, as_json, tables.catalogue)
+    problems = [one["problem"] for one in found if one["problem"]]
+    for problem in problems:
+        tell(f"{problem}; `commonspace verify` says what helps")
+    if problems:
+        raise typer.Exit(1)
     if not found:
         tell(f"no collection files in {collections_folder()}, no releases in {warehouse().address}")
         tell("COMMONSPACE_COLLECTIONS and COMMONSPACE_WAREHOUSE say where to look")
@@ -46,16 +52,27 @@ def search(
     text: Annotated[str | None, typer.Argument(help="Near this text.")] = None,
     image: Annotated[Path | None, typer.Option(help="Near this image.")] = None,
     item: Annotated[str | None, typer.Option("--id", help="Near this item.")] = None,
+    words: Annotated[
+        str | None, typer.Option(help="With some of these words, in the full-text index.")
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
     where: Annotated[str | None, typer.Option(help="A SQL condition on the columns.")] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare every row; use no vector index.")
+    ] = False,
     release: ReleaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The nearest items, nearest first, by cosine similarity."""
+    """The nearest items, nearest first, by cosine similarity; or those with some words."""
+    if words is not None and (text, image, item, exact) != (None, None, None, False):
+        raise UserMistake("--words searches by words alone: leave out what else is searched for")
     space = _opened(name, release)
-    if item is None:
-        tell(f"loading {space.spec.label} to encode what is searched for")
-    found = space.search(text, image=image, id=item, k=k, where=where)
+    if words is not None:
+        found = space.search_words(words, k=k, where=where)
+    else:
+        if item is None and (text is None) != (image is None):  # else it is refused
+            tell(f"loading {space.spec.label} to encode what is searched for")
+        found = space.search(text, image=image, id=item, k=k, where=where, exact=exact)
     answer({**_head(space), "hits": found.to_pylist()}, as_json, tables.hits)
 
 

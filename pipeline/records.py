@@ -15,6 +15,8 @@ from encoders.protocol import FACTS, Failure
 from encoders.spec import EncoderSpec
 from pipeline.config import SpaceSection
 from pipeline.errors import ContractBroken
+from pipeline.hold import Hold
+from pipeline.index_choice import Indices, Wanted
 
 COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
@@ -151,6 +153,13 @@ class Release:
     """sha256 of the space's canary.parquet; None where there was none yet."""
     changes: Mapping[str, int] = field(default_factory=dict)
     """How many rows were added, changed and removed since the parent; empty where unknown."""
+    index: Mapping[str, Any] = field(default_factory=dict)
+    """What its owner has said about indices; empty for the defaults."""
+
+    @property
+    def wanted(self) -> Wanted:
+        """The indices that its table gets."""
+        return Wanted.from_json(self.index)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -183,15 +192,26 @@ class Current:
     served: tuple[Served, ...] = ()
     """What was served before, the latest last, a release once; what retention removed is not
     among them."""
+    indices: Indices | None = None
+    """Those of the table's version; None where a search compares every row."""
+    hold: Hold | None = None
+    """Runs promote nothing while it stands; a rollback makes it, a promotion by hand lifts it."""
+
+    @property
+    def held(self) -> dict[str, Any] | None:
+        """The hold as answers tell it: at which release, since when, why."""
+        return {"release": self.release, **asdict(self.hold)} if self.hold else None
 
     def followed_by(self, release: int, version: int, moment: str, run: str) -> Current:
-        """The pointer after the next promotion, this one in its history."""
+        """The pointer after the next promotion, this one in its history; it holds nothing."""
         earlier = (*self.served, Served(self.release, self.table_version, self.promoted_at))
         served = tuple(one for one in earlier if one.release != release)
         return Current(release, self.table, version, moment, run, served)
 
     def to_bytes(self) -> bytes:
         document = json.loads(json.dumps(asdict(self)))
+        if self.indices is None:
+            del document["indices"]
         document["sha256"] = canonical_digest(document)
         return (json.dumps(document, indent=1) + "\n").encode()
 
@@ -204,8 +224,14 @@ class Current:
             if document.pop("sha256", None) not in (None, canonical_digest(document)):
                 raise ValueError("its checksum does not match")
             served = tuple(Served(**one) for one in document.pop("served", ()))
-            return cls(**document, served=served)
-        except (ValueError, TypeError, AttributeError) as error:
+            hold, indices = document.pop("hold", None), document.pop("indices", None)
+            return cls(
+                **document,
+                served=served,
+                indices=Indices.from_json(indices) if indices else None,
+                hold=Hold(**hold) if hold else None,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ContractBroken(
                 f"the pointer to the served release is damaged: {error}",
                 item="CURRENT",

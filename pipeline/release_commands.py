@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -19,29 +20,44 @@ ReasonOption = Annotated[str, typer.Option(help="Why; shown wherever it matters.
 
 @app.command()
 def releases(name: SpaceArgument, as_json: JsonOption = False) -> None:
-    """Every release of a space that is kept: candidate, current, retired or superseded."""
+    """Every release of a space: candidate, current, retired, superseded or damaged."""
     from pipeline.history import listed
+    from pipeline.releases import current
 
-    full = _full(name)
-    found = [one.to_json() for one in listed(warehouse(), full)]
-    answer({"space": str(full), "releases": found}, as_json, tables.releases)
+    full, store = _full(name), warehouse()
+    found = [one.to_json() for one in listed(store, full)]
+    pointer = current(store, full)
+    held = pointer.held if pointer else None
+    answer({"space": str(full), "held": held, "releases": found}, as_json, tables.releases)
+    problems = [one["problem"] for one in found if one["problem"]]
+    for problem in problems:
+        tell(problem)
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command()
 def promote(name: SpaceArgument, number: MaybeNumber = None, as_json: JsonOption = False) -> None:
-    """Let readers see a candidate: this one, or the newest."""
+    """Let readers see a candidate: this one, or the newest; lifts the hold of a rollback."""
     from pipeline.by_hand import promote_by_hand
 
-    _turned(name, number, promote_by_hand, as_json)
+    full = _full(name)
+    _turned(full, promote_by_hand(warehouse(), full, number), as_json)
 
 
 @app.command()
-def rollback(name: SpaceArgument, number: MaybeNumber = None, as_json: JsonOption = False) -> None:
-    """Serve an older release again: this one, or the one before the current."""
+def rollback(
+    name: SpaceArgument,
+    number: MaybeNumber = None,
+    reason: ReasonOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Serve an older release again, this one or the one before the current, and stay there."""
     from pipeline.by_hand import roll_back
 
-    _turned(name, number, roll_back, as_json)
-    tell("the next run brings what the source offers, and promotes it unless it is told not to")
+    full = _full(name)
+    _turned(full, roll_back(warehouse(), full, number, reason), as_json)
+    tell(f"runs leave candidates until `commonspace promote {full} [RELEASE]` lifts the hold")
 
 
 @app.command()
@@ -143,11 +159,11 @@ def changes(
     answer(value, as_json, tables.changes)
 
 
-def _turned(name: str, number: int | None, turn: Any, as_json: bool) -> None:
-    full = _full(name)
-    done = turn(warehouse(), full, number)
+def _turned(full: Any, done: Any, as_json: bool) -> None:
     value = {"space": str(full), "release": done.release, "before": done.before}
-    answer({**value, "moved": done.moved}, as_json, tables.turned)
+    holds = {"held": done.hold, "lifted": done.lifted}
+    told = {key: asdict(hold) if hold else None for key, hold in holds.items()}
+    answer({**value, "moved": done.moved, **told}, as_json, tables.turned)
 
 
 def _full(name: str) -> Any:

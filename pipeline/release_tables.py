@@ -13,17 +13,18 @@ SHOWN = 20
 def releases(value: Answer) -> None:
     """A line a release, the newest last."""
     tables.console.print(value["space"])
+    tables.warn_held(value["space"], value["held"])
     table = new_table("release", "state", "rows", "changes", "created", "promoted", "run", "pinned")
     for one in value["releases"]:
         pinned = one["pinned"]
         table.add_row(
             str(one["number"]),
             one["state"],
-            f"{one['rows']:,}",
+            f"{one['rows']:,}" if one["rows"] is not None else "",
             _against_parent(one),
             _moment(one["created_at"]),
             _moment(one["promoted_at"]),
-            one["run"],
+            one["run"] or "",
             cell("" if pinned is None else pinned or "yes"),
         )
     tables.console.print(table)
@@ -34,6 +35,8 @@ def turned(value: Answer) -> None:
     before = f"release {value['before']} before" if value["before"] else "nothing before"
     said = before if value["moved"] else "as before"
     tables.console.print(f"{value['space']} serves release {value['release']}, {said}")
+    if value["lifted"]:
+        tables.console.print("  the hold is lifted")
 
 
 def pinned(value: Answer) -> None:

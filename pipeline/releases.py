@@ -32,7 +32,41 @@ def current(store: Store, name: SpaceName) -> Current | None:
     try:
         return Current.from_bytes(data.to_pybytes())
     except ContractBroken as error:
-        raise ContractBroken(error.what, item=name.key("CURRENT"), do=error.do) from error
+        key, do = name.key("CURRENT"), serve_again(store, name)
+        raise ContractBroken(error.what, item=key, do=do) from error
+
+
+def refuse_lost(store: Store, name: SpaceName) -> None:
+    """Stop where CURRENT is gone, though releases were served. Raises ContractBroken.
+
+    A release that others were made from was served: a run plans from CURRENT.
+    """
+    if store.read(name.key("CURRENT")) is None and was_served(store, name):
+        raise ContractBroken(
+            "the pointer to the served release is lost",
+            item=name.key("CURRENT"),
+            do=serve_again(store, name),
+        )
+
+
+def was_served(store: Store, name: SpaceName) -> bool:
+    """Whether any release that is kept was made from another one."""
+    for number in numbers(store, name):
+        try:
+            if load_release(store, name, number).parent:
+                return True
+        except (NotPublished, ContractBroken):
+            continue
+    return False
+
+
+def serve_again(store: Store, name: SpaceName) -> str:
+    """What its owner can do where CURRENT does not say which release is served."""
+    return (
+        "Restore the file from a copy, or say which release readers are to see: "
+        f"`commonspace rollback {name} RELEASE` serves it and holds the space there (kept: "
+        f"{spoken(numbers(store, name))})."
+    )
 
 
 def release_key(name: SpaceName, number: int) -> str:

@@ -7,20 +7,27 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.records import Part, Release
+from pipeline.errors import CommonspaceError, GateRefused
+from pipeline.index_choice import Wanted
+from pipeline.records import Current, Part, Release
 from pipeline.releases import current, load_release
+from pipeline.run_markdown import report_text
 from pipeline.validate import Verdict
 from pipeline.versions import installed_versions
 from pipeline.workspace import Work, encode_notes, peak_rss
 
 
 def about(work: Work) -> dict[str, Any]:
-    """What a manifest says beside its rows: where the encoder is, whose the space is."""
+    """What a manifest says beside its rows: where the encoder is, whose the space is, indices."""
     collection = work.run.collection
+    index = collection.wanted_index(work.space)
+    # The defaults go without saying: a release from before there were indices is still equal.
+    said = {} if index == Wanted() else {"index": json.loads(json.dumps(asdict(index)))}
     return {
         "encoder": collection.reference(work.space).to_json(),
         "owner": collection.collection.owner,
         "description": collection.collection.description,
+        **said,
     }
 
 
@@ -71,7 +78,7 @@ def report_stage(work: Work) -> dict[str, Any]:
     encodes = [work.noted(file) for file in encode_notes(work)]
     seconds = sum(e["seconds"] for e in encodes)
     release = load_release(store, work.name, published["release"])
-    pulled = work.run.noted()
+    pulled, pointer = work.run.noted(), current(store, work.name)
     report = {
         "collection": work.run.collection.name,
         "space": work.space.name,
@@ -83,10 +90,12 @@ def report_stage(work: Work) -> dict[str, Any]:
         "release": release.number,
         "rows": release.rows,
         "promoted": bool(promotion.get("promoted", False)),
-        "state": _state(work, release.number, promotion),
+        "state": _state(pointer, release.number, promotion),
+        "held": pointer.held if pointer else None,
         "ledger": verdict["ledger"],
         "rejects_by_reason": (release.rejects or {}).get("by_reason", {}),
-        "gates": verdict["gates"],
+        "rejects": (release.rejects or {}).get("key"),
+        "gates": [*verdict["gates"], *_index_gate(pointer, release.number)],
         "items_per_second": sum(e["items"] for e in encodes) / seconds if seconds else None,
         "seconds": {
             "pull": pulled["seconds"],
@@ -102,12 +111,41 @@ def report_stage(work: Work) -> dict[str, Any]:
         "peak_rss_bytes": max([peak_rss(), *(e["peak_rss_bytes"] for e in encodes)]),
     }
     work.note("report.json", report)
+    store.replace(work.path("report.md"), report_text(report).encode())
     return report
 
 
-def _state(work: Work, number: int, promotion: dict[str, Any]) -> str:
+def refusal(work: Work, error: CommonspaceError) -> dict[str, Any]:
+    """The report of a space that the run has not brought to its source; kept where a gate refused.
+
+    It has `error`, and of a gate's refusal `gates` and, where items were counted, `ledger`.
+    """
+    what = error.what if not error.item else f"{error.item}: {error.what}"
+    report = {
+        "collection": work.run.collection.name,
+        "space": work.space.name,
+        "version": work.space.version,
+        "run": work.run.id,
+        **error.to_json(),
+        "what": what,
+    }
+    if isinstance(error, GateRefused):
+        verdict = work.noted("verdict.json") if work.has("verdict.json") else {}
+        here = {gate["name"] for gate in error.gates}
+        held = [gate for gate in verdict.get("gates", ()) if gate["name"] not in here]
+        report |= {"gates": [*held, *error.gates], "ledger": verdict.get("ledger")}
+        work.note("report.json", report)
+    return report
+
+
+def _state(pointer: Current | None, number: int, promotion: dict[str, Any]) -> str:
     """`promoted` by this run, `unchanged` since an earlier one, or a `candidate` yet."""
     if promotion.get("promoted"):
         return "promoted"
-    pointer = current(work.run.store, work.name)
     return "unchanged" if pointer and pointer.release == number else "candidate"
+
+
+def _index_gate(pointer: Current | None, number: int) -> list[dict[str, Any]]:
+    """The gate over the vector index, where the release is served and has one."""
+    indices = pointer.indices if pointer and pointer.release == number else None
+    return [indices.vector.to_gate()] if indices and indices.vector else []

@@ -23,14 +23,19 @@ from pipeline.records import Current, Part, Release
 from pipeline.releases import read_part
 from pipeline.store import Store
 
+_DAMAGED = (CommonspaceError, OSError, ValueError, RuntimeError, pa.ArrowException)
+"""What reading a damaged table ends in."""
+
 
 def restore_parts(
     store: Store, contract: Contract, release: Release, pointer: Current
 ) -> list[str]:
     """Write every part again that is missing or damaged and that LanceDB still has; their keys."""
+    broken = [part for part in release.parts if not _is_whole(store, part, contract)]
     rows, restored = LanceRows(store.address, contract, pointer), []
-    for part in release.parts:
-        if not _is_whole(store, part, contract) and (data := _bytes(rows, part, contract)):
+    places = _places(rows, contract) if broken else None
+    for part in broken if places is not None else ():
+        if data := _bytes(rows, places, part, contract):
             store.replace(part.key, data)
             restored.append(part.key)
     return restored
@@ -43,20 +48,29 @@ def _is_whole(store: Store, part: Part, contract: Contract) -> bool:
         return False
 
 
-def _bytes(rows: LanceRows, part: Part, contract: Contract) -> pa.Buffer | None:
+def _places(rows: LanceRows, contract: Contract) -> pa.Table | None:
+    """`id` and `partition` of every row that LanceDB holds, or None where it cannot be read."""
+    try:
+        with reachable(contract.space):
+            table = rows.table
+            every = max(table.count_rows(), 1)
+            return table.search().select(["id", "partition"]).limit(every).to_arrow()
+    except _DAMAGED:
+        return None
+
+
+def _bytes(rows: LanceRows, places: pa.Table, part: Part, contract: Contract) -> pa.Buffer | None:
     """The part's file as it was published, or None where LanceDB does not give it back."""
     try:
         with reachable(contract.space):
-            data = table_bytes(_rows(rows, part, contract))
-    except (CommonspaceError, OSError, ValueError, RuntimeError, pa.ArrowException):
-        return None  # the table is damaged, too
+            data = table_bytes(_rows(rows, places, part, contract))
+    except _DAMAGED:
+        return None
     return data if hashlib.sha256(data).hexdigest() == part.sha256 else None
 
 
-def _rows(rows: LanceRows, part: Part, contract: Contract) -> pa.Table:
+def _rows(rows: LanceRows, places: pa.Table, part: Part, contract: Contract) -> pa.Table:
     """What LanceDB holds of the part's partition and bucket, as it was published."""
-    table = rows.table
-    places = table.search().select(["id", "partition"]).limit(max(table.count_rows(), 1)).to_arrow()
     within = pc.is_null(places["partition"])
     if part.partition is not None:
         within = pc.fill_null(pc.equal(places["partition"], part.partition), False)

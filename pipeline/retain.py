@@ -2,8 +2,9 @@
 
 Kept are the current release, the last N by number, the N that a chain of rollbacks would reach,
 every pinned one, and what is being promoted. A file goes when no kept manifest names it. One
-that no manifest names at all may belong to a run that has not committed yet, and stays until it
-is a day old. `condemned.py` says why this is safe beside runs, promotions and pins.
+that no manifest names at all may belong to a run that has not committed yet, or be one that is
+being written, and stays until it is a day old. `condemned.py` says why this is safe beside runs,
+promotions and pins.
 """
 
 from __future__ import annotations
@@ -128,7 +129,7 @@ def _unneeded(
     named = {key for release in found.values() for key in files_of(release)}
     old = named | condemned(store, name).files  # of an interrupted removal
     young = time.time() - IN_FLIGHT
-    there = _files(store, name)
+    there = {**_files(store, name), **store.leftovers(str(name))}
     return tuple(
         sorted(k for k, at in there.items() if k not in needed and (k in old or at < young))
     )

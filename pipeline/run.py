@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from pipeline.promote import promote_stage, settle
 from pipeline.records import Release, Scope
 from pipeline.rejects import rejected_item
 from pipeline.releases import current, load_release, release_rejects
-from pipeline.report import report_stage
+from pipeline.report import refusal, report_stage
 from pipeline.stages import (
     encode_stage,
     is_stale,
@@ -37,6 +38,19 @@ RUNS_KEPT = 20
 DAYS_KEPT = 7
 
 Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a run's release."""
+
+    release: int
+    moved: bool = False
+    """Whether readers see a change."""
+    waits: bool = False
+    """Whether it is a candidate that a person has to promote."""
+    held: str = ""
+    """Why nothing is promoted and how to go on, where the space is held."""
 
 
 def new_run_id() -> str:
@@ -58,30 +72,56 @@ def run_collection(
 
     A space that is refused has `error` in its report, and the others go on. A run that is
     interrupted anywhere and started again finishes what is missing and does nothing twice.
-    Raises CommonspaceError for what concerns all spaces.
+    Raises CommonspaceError for what concerns all spaces, and where none of them can be planned.
     """
     works = [Work(run, space) for space in spaces]
     with _nothing_left_behind(run):
         pulled = pull_stage(run)
-        for work in works:
-            plan_stage(work)
+        planned = _plans(works)
     tell(f"{run.collection.name}: {pulled['items']:,} items, {pulled['rejected']:,} rejected")
-    reports = [_report(work, promote, tell) for work in works]
+    reports = [
+        refusal(work, plan) if isinstance(plan, CommonspaceError) else _report(work, promote, tell)
+        for work, plan in zip(works, planned, strict=True)
+    ]
     forget_old_runs(run)
     return reports
 
 
 def plan_collection(run: Run, spaces: list[SpaceSection]) -> list[dict[str, Any]]:
-    """What a run would do to each space; leaves nothing behind."""
+    """What a run would do to each space; leaves nothing behind.
+
+    A space that cannot be planned has `error`. Raises CommonspaceError where none can.
+    """
+    works = [Work(run, space) for space in spaces]
     try:
         pull_stage(run)
         return [
-            {"collection": run.collection.name, "space": s.name, "version": s.version}
-            | plan_stage(Work(run, s))
-            for s in spaces
+            refusal(work, plan)
+            if isinstance(plan, CommonspaceError)
+            else {
+                "collection": run.collection.name,
+                "space": work.space.name,
+                "version": work.space.version,
+                **plan,
+            }
+            for work, plan in zip(works, _plans(works), strict=True)
         ]
     finally:
         run.store.forget(run.folder)
+
+
+def _plans(works: list[Work]) -> list[dict[str, Any] | CommonspaceError]:
+    """The plan of each space, or why there is none. Raises the first reason where none has one."""
+    found: list[dict[str, Any] | CommonspaceError] = []
+    for work in works:
+        try:
+            found.append(plan_stage(work))
+        except CommonspaceError as error:
+            found.append(error)
+    for first in found[:1]:
+        if isinstance(first, CommonspaceError) and not any(isinstance(p, dict) for p in found):
+            raise first
+    return found
 
 
 def rejected_ids(store: Store, collection: Collection, spaces: list[SpaceSection]) -> Scope:
@@ -132,21 +172,30 @@ def published(work: Work) -> Release:
     return publish_stage(work)
 
 
-def left_waiting(work: Work) -> int:
-    """The plan's release, made where it is missing and not promoted; its number.
+def ended(work: Work, promote: bool, tell: Callable[[str], None]) -> Ended:
+    """The plan's release, made where it is missing; promoted unless the space is held, loudly,
+    or it is not wanted.
 
-    LanceDB is brought back to what is served, where a promotion was interrupted.
+    Where it is not promoted, LanceDB is brought back to what is served, if a promotion was
+    interrupted. Raises Conflict where the plan is out of date.
     """
     number = int(work.noted("publish.json")["release"] if work.has("publish.json") else 0)
     number = number or published(work).number
+    pointer = current(work.run.store, work.name)
+    if promote and not (pointer and pointer.hold):
+        return Ended(number, moved=_promoted(work, number))
     settle(work.run.store, work.name, work.contract)
-    return number
+    served = pointer.release if pointer else 0
+    if number != served and is_stale(work):  # nobody could promote what it has made
+        raise Conflict("another run was promoted since the plan was made", item=str(work.name))
+    held = pointer.hold.sentence(str(work.name), served, number) if pointer and pointer.hold else ""
+    if held:
+        tell(held)
+    return Ended(number, waits=number != served, held=held)
 
 
-def promoted(work: Work) -> bool:
-    """Whether readers see a change now that the plan's release is promoted."""
-    number = work.noted("publish.json")["release"] if work.has("publish.json") else None
-    moved = promote_stage(work, number or published(work).number)
+def _promoted(work: Work, number: int) -> bool:
+    moved = promote_stage(work, number)
     for key in work.noted("plan.json")["shards"]:  # the release holds them now
         work.run.store.delete(work.shard(key))
     return moved
@@ -165,12 +214,17 @@ def forget_old_runs(run: Run) -> None:
         place, _, file = key.rpartition("/")
         if written[key] < stale and not (file == "canary.parquet" and place in fresh):
             store.delete(key)
+    for key, at in store.leftovers(f"{folder}/shards").items():
+        if at < stale:
+            store.delete(key)
     runs: dict[str, list[str]] = {}
     for key in keys:
         runs.setdefault(key.split("/")[2], []).append(key)
-    others = sorted(runs.keys() - {"shards", run.id})
+    # By when each was touched: a backfill's ids are as old as its partitions.
+    touched = {name: max(written[key] for key in keys) for name, keys in runs.items()}
+    others = sorted(runs.keys() - {"shards", run.id}, key=lambda name: touched[name])
     ended = [name for name in others if _ended(runs[name])]
-    dead = [name for name in others if max(written[key] for key in runs[name]) < stale]
+    dead = [name for name in others if touched[name] < stale]
     for name in {*ended[: -(RUNS_KEPT - 1)], *dead}:
         store.forget(f"{folder}/{name}")
 
@@ -187,19 +241,14 @@ def _report(work: Work, promote: bool | None, tell: Callable[[str], None]) -> di
         tell(_sentence(work, work.noted("plan.json")))
         validated(work)
         publish_stage(work)
-        if work.run.collection.promotes(work.space) if promote is None else promote:
-            promoted(work)
-        else:
-            left_waiting(work)
+        wanted = work.run.collection.promotes(work.space) if promote is None else promote
+        ended(work, wanted, tell)
         return report_stage(work)
 
     try:
         return planning_again(work, act, tell)
     except CommonspaceError as error:
-        name = {"collection": work.run.collection.name, "space": work.space.name}
-        about = {**name, "version": work.space.version, "run": work.run.id}
-        what = error.what if not error.item else f"{error.item}: {error.what}"
-        return {**about, **error.to_json(), "what": what}
+        return refusal(work, error)
 
 
 def _sentence(work: Work, planned: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,9 +27,10 @@ from pipeline.records import EVERYTHING, Scope
 
 app = typer.Typer()
 
-BENCHMARKS = ("encode",)
+BENCHMARKS = ("encode", "changes")
 
 SpaceOption = Annotated[list[str] | None, typer.Option("--space", help="Only this space.")]
+RejectsOption = Annotated[bool, typer.Option(help="Try again what was rejected.")]
 IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")]
 
 
@@ -46,6 +48,7 @@ def plan(
     run = _run(found, Scope(partition=partition))
     plans = plan_collection(run, list(found.space))
     answer(plans, as_json, run_tables.plans)
+    _fail_for(plans)
 
 
 @app.command()
@@ -54,7 +57,7 @@ def run(
     space: SpaceOption = None,
     partition: PartitionOption = None,
     ids: IdsOption = None,
-    only_rejects: Annotated[bool, typer.Option(help="Try again what was rejected.")] = False,
+    only_rejects: RejectsOption = False,
     dry_run: Annotated[bool, typer.Option(help="The same as `plan`.")] = False,
     promote: Annotated[
         bool | None,
@@ -68,13 +71,9 @@ def run(
     """Pull, plan, encode, validate, publish and promote: the straight line."""
     from pipeline.run import plan_collection, rejected_ids, run_collection
 
-    if sum([partition is not None, ids is not None, only_rejects]) > 1:
-        raise UserMistake("--partition, --ids and --only-rejects exclude each other")
+    scope = _scope(partition, ids, only_rejects=only_rejects)
     found = _only(find_collection(collection), space)
     spaces = list(found.space)
-    scope = Scope(partition=partition)
-    if ids:
-        scope = Scope(ids=_read_ids(ids))
     if only_rejects:
         scope = rejected_ids(warehouse(), found, spaces)
         if not scope.ids:
@@ -83,15 +82,13 @@ def run(
             return
     work = _run(found, scope, retry_rejects=only_rejects)
     if dry_run:
-        answer(plan_collection(work, spaces), as_json, run_tables.plans)
+        plans = plan_collection(work, spaces)
+        answer(plans, as_json, run_tables.plans)
+        _fail_for(plans)
         return
     reports = run_collection(work, spaces, promote=promote, tell=tell)
     answer(reports, as_json, run_tables.reports)
-    refused = [report for report in reports if "error" in report]
-    for report in refused:
-        sys.stderr.write(f"commonspace: {report['what']}\n  {report['do']}\n")
-    if refused:
-        raise typer.Exit(1)
+    _fail_for(reports)
 
 
 @app.command()
@@ -126,7 +123,13 @@ def demo(
         answer(reports, as_json, run_tables.reports)
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command(  # what follows its name is the benchmark's own, --help too
+    context_settings={
+        "allow_extra_args": True,
+        "allow_interspersed_args": False,
+        "ignore_unknown_options": True,
+    }
+)
 def bench(
     context: typer.Context,
     what: Annotated[str, typer.Argument(help="encode; its own options follow.")],
@@ -147,17 +150,31 @@ def stage(
     name: str,
     collection: str,
     run_id: Annotated[str, typer.Option("--run")],
-    space: Annotated[str | None, typer.Option()] = None,
+    space: SpaceOption = None,
     partition: PartitionOption = None,
+    ids: IdsOption = None,
+    only_rejects: RejectsOption = False,
     shard: Annotated[list[int] | None, typer.Option()] = None,
     as_json: JsonOption = True,
 ) -> None:
     """One stage of a run, in this process: what a task of the DAG executes."""
     from pipeline.tasks import run_stage
 
+    scope = _scope(partition, ids, only_rejects=only_rejects)
     found = find_collection(collection)
-    done = run_stage(name, found, warehouse(), run_id, space, partition, shard or [])
+    if name == "pull":  # of the spaces that are named; every other stage is of one
+        found, space = _only(found, space), None
+    one = space[0] if space and len(space) == 1 else None
+    done = run_stage(
+        name, found, warehouse(), run_id, one, scope, shard or [], only_rejects=only_rejects
+    )
     answer(done, as_json, print)
+
+
+def _scope(partition: str | None, ids: Path | None, *, only_rejects: bool) -> Scope:
+    if sum([partition is not None, ids is not None, only_rejects]) > 1:
+        raise UserMistake("--partition, --ids and --only-rejects exclude each other")
+    return Scope(ids=_read_ids(ids)) if ids else Scope(partition=partition)
 
 
 def _run(collection: Collection, scope: Scope = EVERYTHING, *, retry_rejects: bool = False) -> Any:
@@ -165,6 +182,15 @@ def _run(collection: Collection, scope: Scope = EVERYTHING, *, retry_rejects: bo
     from pipeline.workspace import Run
 
     return Run(new_run_id(), collection, warehouse(), scope, retry_rejects)
+
+
+def _fail_for(answers: Sequence[Mapping[str, Any]]) -> None:
+    """Say what each space was refused for, if any was."""
+    refused = [one for one in answers if "error" in one]
+    for one in refused:
+        sys.stderr.write(f"commonspace: {one['what']}\n  {one['do']}\n")
+    if refused:
+        raise typer.Exit(1)
 
 
 def _only(collection: Collection, names: list[str] | None) -> Collection:

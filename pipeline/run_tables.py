@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline import tables
-from pipeline.tables import WIDE, Answer, new_table, warn_untrained
+from pipeline.tables import WIDE, Answer, new_table, warn_held, warn_untrained
 
 LEDGER = ("offered", "encoded", "reused", "kept", "rejected", "deleted")
 
@@ -28,7 +28,7 @@ def quantised(answer: Answer) -> None:
 def plans(values: Sequence[Answer]) -> None:
     """What a run would do, a line a space."""
     table = new_table("space", "encode", "reuse", "keep", "reject", "delete", "estimate")
-    for plan in values:
+    for plan in (plan for plan in values if "error" not in plan):
         seconds = plan["estimated_seconds"]
         estimate = f"{seconds:,.0f} s" if seconds is not None else "unknown"
         rejected = plan["reject"] + plan["rejected_by_pull"]
@@ -68,6 +68,7 @@ def _narrow_reports(done: Sequence[Answer]) -> None:
 
 def _remarks(report: Answer) -> None:
     warn_untrained(report)
+    warn_held(_name(report), report["held"])
     reasons = ", ".join(f"{n} {reason}" for reason, n in report["rejects_by_reason"].items())
     if reasons:
         tables.console.print(f"{_name(report)} rejected: {reasons}")

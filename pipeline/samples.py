@@ -120,6 +120,6 @@ def _installed(place: str) -> Path:
     if spec is None or spec.origin is None:
         raise UserMistake(
             f"the demo takes its samples from {package}, which is not installed",
-            do='Install the extra: pip install "commonspace[demo]".',
+            do='In a checkout of commonspace: pip install ".[demo]".',
         )
     return Path(spec.origin).parent / rest

@@ -21,7 +21,7 @@ from pipeline.encode import encode_shard
 from pipeline.errors import GateRefused
 from pipeline.progress import Progress
 from pipeline.publish import bucket_of
-from pipeline.records import Part, Plan
+from pipeline.records import Gate, Part, Plan
 from pipeline.releases import read_part
 from pipeline.shards import read_shard
 from pipeline.source import Source
@@ -58,6 +58,12 @@ class Spots:
             f"gate spot_check refused: the stored vector of {self.item!r} {self.fault or apart}; "
             f"its spec allows {self.limit:g} rad ({self.checked} rows were encoded again)"
         )
+
+    @property
+    def gate(self) -> Gate:
+        """The gate over this check alone; no value where there is no angle to measure."""
+        value = None if self.fault else self.angle
+        return Gate("spot_check", self.ok, value, self.limit, self.what)
 
     def to_json(self) -> dict[str, Any]:
         """What a run notes of it."""
@@ -104,6 +110,7 @@ def check_published(
             "files; restore them from a copy, promote an older release, or set version = "
             f"{work.name.version + 1} for this space to fill a new one beside it.\n  Nothing was "
             "encoded; what was served before is served still.",
+            gates=[spots.gate.to_json()],
         )
     return spots
 
@@ -133,6 +140,7 @@ def check_made(
             f"encoder mixes up rows, or computes differently each time (device {encoder.device}, "
             f"engine {encoder.engine}). The shards that were made are dropped; what was served "
             "before is served still.",
+            gates=[spots.gate.to_json()],
         )
     return spots
 

@@ -20,7 +20,7 @@ from pipeline.collect import collect
 from pipeline.commit import commit
 from pipeline.contract import Contract, agree
 from pipeline.encode import encode_shard
-from pipeline.errors import Conflict, GateRefused, UserMistake
+from pipeline.errors import Conflict, GateRefused, NothingOffered
 from pipeline.flight import canary_gate, prove
 from pipeline.gates import spot_gate
 from pipeline.golden_queries import check_golden, golden_recall, keep_golden
@@ -36,7 +36,14 @@ from pipeline.rejects import (
     release_reject_rows,
     spared,
 )
-from pipeline.releases import current, load_release, release_rejects, release_rows, whole
+from pipeline.releases import (
+    current,
+    load_release,
+    refuse_lost,
+    release_rejects,
+    release_rows,
+    whole,
+)
 from pipeline.report import about, draft_release
 from pipeline.retire import refuse_retired
 from pipeline.shards import has_passing_failures
@@ -84,6 +91,7 @@ def plan_stage(work: Work) -> dict[str, Any]:
     refuse_retired(store, work.name)
     agree(store, work.name, work.contract)
     with timer() as seconds:
+        refuse_lost(store, work.name)
         pointer = current(store, work.name)
         base = load_release(store, work.name, pointer.release) if pointer else None
         published = _published(store, base, work.contract)
@@ -100,7 +108,7 @@ def plan_stage(work: Work) -> dict[str, Any]:
     rejected = pull_rejects(work).num_rows
     if base is None and not plan.table.num_rows:
         said = told_rejects(pull_rejects(work).to_pylist())
-        raise UserMistake(
+        raise NothingOffered(
             f"the source offers no items for space {work.space.name!r} "
             f"({rejected} rejected, {absent} without content)",
             item=run.collection.source_uri,
@@ -186,6 +194,7 @@ def _prove(work: Work, encoder: Encoder) -> None:
             item=str(work.name),
             retry=flight.retry,
             do=f"{flight.do}\n  Nothing was encoded; what was served before is served still.",
+            gates=[flight.gate.to_json()],
         )
 
 

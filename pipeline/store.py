@@ -62,6 +62,13 @@ class Store(Protocol):
         """The keys of `list`, each with when it was last written, in seconds since 1970."""
         ...
 
+    def leftovers(self, prefix: str) -> dict[str, float]:
+        """The keys of unfinished writes, each with when it was last written, as `written` does.
+
+        They are of killed processes, or of one that is writing now.
+        """
+        ...
+
     def delete(self, key: str) -> None:
         """Remove the object; one that is gone already is no error."""
         ...

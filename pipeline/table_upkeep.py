@@ -21,14 +21,16 @@ between without losing the version that the age was reckoned from. It also cover
 is there twice when summer time ends."""
 
 
-def upkeep(address: str, name: SpaceName, version: int) -> None:
+def upkeep(address: str, name: SpaceName, before: int, version: int) -> None:
     """Now and then, compact the table; what was served in the last seven days stays readable.
 
-    version: the one that `CURRENT` names, which stays however old it is.
+    before, version: the ones that `CURRENT` named and names, 0 for none; the latter stays however
+    old it is. A promotion may make several: it is due where a multiple has been passed.
     """
     with readable(str(name)):
         table = open_table(connect(address), name.table)
-        if table is not None and table.version % VERSIONS_BETWEEN_UPKEEP == 0:
+        due = version // VERSIONS_BETWEEN_UPKEEP != before // VERSIONS_BETWEEN_UPKEEP
+        if table is not None and due:
             pointer = current(open_store(address), name)
             lately = served_since(pointer, datetime.now(UTC) - FOR_READERS) if pointer else ()
             age = _age(table, {version, *lately}) if lately else EVER

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from encoders.protocol import FACTS
+from pipeline.hold import Hold
 
 console = Console(width=None if sys.stdout.isatty() else 160)
 
@@ -23,8 +24,8 @@ CELL = 100
 def catalogue(values: Sequence[Answer]) -> None:
     """What exists: a line a space version."""
     cells: Mapping[str, Callable[[Answer], str | Text]] = {
-        "space": lambda s: f"{s['space']}{' (retired)' if s['retired'] else ''}",
-        "rows": lambda s: f"{s['rows']:,}" if s["rows"] is not None else "not published",
+        "space": _marked,
+        "rows": _published,
         "release": lambda s: str(s["release"] or ""),
         "rejects": lambda s: str(s["rejects"] or 0),
         "promoted": lambda s: str(s["promoted_at"] or "")[:16].replace("T", " "),
@@ -46,7 +47,7 @@ def hits(value: Answer) -> None:
     _heading(value)
     truths = {name for facts in FACTS.values() for name in facts}
     shown = [{n: v for n, v in hit.items() if n not in truths} for hit in value["hits"]]
-    _rows(shown, first=["similarity", "id"])
+    _rows(shown, first=["similarity", "bm25", "id"])
 
 
 def rows(value: Answer) -> None:
@@ -86,14 +87,32 @@ def verification(value: Answer) -> None:
         f"{value['parts']} parts, LanceDB version {value['table_version']}"
     )
     console.print(_canary(value["canary"]))
+    for line in _indices(value["indices"]):
+        console.print(line)
     if value["orphans"]:
         console.print(f"  {value['orphans']:,} files that no release names; `retain` removes them")
     for problem in value["problems"]:
         console.print(Text(f"  WRONG  {problem}", style="bold red"))
-    if value["repaired"]:
-        console.print("  what was wrong was mended")
+    for key in value["restored"]:
+        console.print(f"  restored out of LanceDB: {key}")
+    if value["rebuilt"]:
+        console.print("  the LanceDB table was written anew from Parquet")
     if value["ok"]:
         console.print("  whole: manifest, checksums, contract, vectors, and LanceDB agree")
+
+
+def _indices(value: Answer | None) -> list[str]:
+    if value is None:
+        return []
+    words = f"  searched for words: {', '.join(value['text'])}" if value["text"] else None
+    index = value["vector"]
+    vector = (
+        f"  vector index: {index['recall']:.1%} of the nearest rows are found, probing "
+        f"{index['nprobes']} of {index['partitions']} partitions"
+        if index
+        else None
+    )
+    return [line for line in (vector, words) if line]
 
 
 def _canary(value: Answer | None) -> str:
@@ -153,6 +172,25 @@ def warn_untrained(value: Answer) -> None:
             Text("UNTRAINED encoder: near means alike on the surface, nothing more.",
                  style="bold yellow")
         )  # fmt: skip
+
+
+def warn_held(space: str, held: Answer | None) -> None:
+    """Said wherever it is shown what a held space serves, or what a run did to it."""
+    if held:
+        hold = cell(Hold(held["since"], held["reason"])).plain
+        said = f"{space} is HELD at release {held['release']} ({hold}): no run promotes"
+        console.print(Text(said, style="bold yellow"))
+
+
+def _published(space: Answer) -> str:
+    if space["problem"]:
+        return "damaged"
+    return f"{space['rows']:,}" if space["rows"] is not None else "not published"
+
+
+def _marked(space: Answer) -> str:
+    marks = [mark for mark in ("retired", "held") if space[mark]]
+    return f"{space['space']} ({', '.join(marks)})" if marks else str(space["space"])
 
 
 def _encoder(space: Answer) -> Text:

@@ -8,21 +8,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.config import Collection
-from pipeline.errors import UserMistake
-from pipeline.records import Scope
-from pipeline.releases import current
-from pipeline.report import report_stage
+from pipeline.contract import SpaceName
+from pipeline.errors import (
+    GateRefused,
+    NothingOffered,
+    PartitionNotFound,
+    SourceNotFound,
+    UserMistake,
+)
+from pipeline.records import EVERYTHING, Scope
+from pipeline.releases import current, load_release
+from pipeline.report import refusal, report_stage
 from pipeline.run import (
+    ended,
     forget_old_runs,
-    left_waiting,
     planning_again,
-    promoted,
     published,
+    rejected_ids,
     validated,
 )
+from pipeline.run_markdown import plan_text, release_text, report_text
+from pipeline.source.files import find
 from pipeline.stages import (
     encode_stage,
     is_stale,
@@ -32,7 +42,7 @@ from pipeline.stages import (
 from pipeline.store import Store
 from pipeline.workspace import Run, Work
 
-STAGES = ("pull", "plan", "encode", "validate", "publish", "promote", "report")
+STAGES = ("look", "pull", "plan", "encode", "validate", "publish", "promote", "report")
 
 
 def run_stage(
@@ -41,31 +51,41 @@ def run_stage(
     store: Store,
     run_id: str,
     space: str | None,
-    partition: str | None,
+    scope: Scope | None,
     shards: Sequence[int],
+    *,
+    only_rejects: bool = False,
 ) -> dict[str, Any]:
     """Execute one of STAGES; safe to repeat, alone or beside a twin. Raises CommonspaceError.
+
+    scope, only_rejects: what `pull` takes; the stages after it find it in the run's folder.
+    Where there is nothing to do for the run, `pull`'s answer says why in `empty`, and where there
+    is nothing for a space, `plan`'s does.
 
     Where another run has published meanwhile, the stage plans again and does what comes
     before it anew; finished shards are found, not encoded again.
     """
-    run = Run(run_id, collection, store, Scope(partition=partition))
+    run = Run(run_id, collection, store, scope or EVERYTHING, only_rejects)
+    if stage == "look":
+        return {"there": _is_there(run)}
     if stage == "pull":
-        forget_old_runs(run)
-        return pull_stage(run)
+        return _pull(run)
     if stage not in STAGES or space is None:
         raise UserMistake(f"there is no stage {stage!r} of a space (known: {', '.join(STAGES)})")
     name, _, version = space.partition("/v")
     run = Run(run_id, collection, store, run.noted_scope, run.noted()["retry_rejects"])
     work = Work(run, collection.find_space(name, int(version)))
-    return _space_stage(stage, work, shards)
+    try:
+        return _space_stage(stage, work, shards)
+    except GateRefused as error:
+        refusal(work, error)
+        raise
 
 
 def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any]:
     match stage:
         case "plan":
-            plan = plan_stage(work)
-            return {**plan, "shards": len(plan["shards"])}
+            return _plan(work)
         case "encode":
             if is_stale(work):  # `validate` will plan again
                 return {"encoded": 0}
@@ -74,14 +94,76 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
         case "validate":
             return planning_again(work, validated, _tell).ledger.to_json()
         case "publish":
-            return {"release": planning_again(work, published, _tell).number}
+            planning_again(work, published, _tell)
+            told = _announcement(work, promoted=False)
+            return {**told, "waits": not _serves(work, told["release"]), "text": release_text(told)}
         case "promote":
-            if not work.run.collection.promotes(work.space):
-                waiting = planning_again(work, left_waiting, _tell)
-                return {**_announcement(work, promoted=False), "waits": not _serves(work, waiting)}
-            moved = planning_again(work, promoted, _tell)
-            return _announcement(work, promoted=moved)
-    return report_stage(work)
+            wanted = work.run.collection.promotes(work.space)
+            done = planning_again(work, lambda one: ended(one, wanted, _tell), _tell)
+            told = _announcement(work, promoted=done.moved)
+            return {**told, "waits": done.waits, "held": done.held or None}
+    told = report_stage(work)
+    return {**told, "markdown": report_text(told)}
+
+
+def _is_there(run: Run) -> bool:
+    """Whether the source has a file within the run's scope."""
+    try:
+        return bool(find(run.collection.source_uri, run.scope))
+    except SourceNotFound:
+        return False
+
+
+def _pull(run: Run) -> dict[str, Any]:
+    """Pull the run's scope, unless it is empty.
+
+    Raises SourceNotFound for a partition that has rows but no file any more: rows are not
+    deleted for a file that is not there.
+    """
+    forget_old_runs(run)
+    if run.retry_rejects:
+        spaces = list(run.collection.space)
+        run = replace(run, scope=rejected_ids(run.store, run.collection, spaces))
+        if not run.scope.ids:
+            return {"run": run.id, "empty": "there are no rejects with an id: nothing to try again"}
+    try:
+        pulled = pull_stage(run)
+    except PartitionNotFound as error:
+        rows = _rows_of_partition(run)
+        if not rows:
+            return {"run": run.id, "empty": f"{error.item}: {error.what}"}
+        raise SourceNotFound(
+            f"{error.what}, of which {rows:,} rows are published",
+            item=error.item,
+            do="Put the file back; or an empty one in its place, and `max_deleted_share` decides "
+            "whether the rows go.",
+        ) from error
+    nothing = run.scope.partition is not None and not pulled["records"]
+    if nothing and not _rows_of_partition(run):
+        return {**pulled, "empty": f"partition {run.scope.partition} holds no records"}
+    return pulled
+
+
+def _rows_of_partition(run: Run) -> int:
+    """Published rows of the run's partition, in all its spaces."""
+    rows = 0
+    for space in run.collection.space:
+        name = SpaceName(run.collection.name, space.name, space.version)
+        pointer = current(run.store, name)
+        parts = load_release(run.store, name, pointer.release).parts if pointer else ()
+        rows += sum(part.rows for part in parts if part.partition == run.scope.partition)
+    return rows
+
+
+def _plan(work: Work) -> dict[str, Any]:
+    try:
+        plan = plan_stage(work)
+    except NothingOffered as error:
+        if work.run.scope.partition is None:
+            raise
+        return {"shards": 0, "empty": error.what}
+    told = {**plan, "shards": len(plan["shards"])}
+    return {**told, "text": plan_text(str(work.name), told)}
 
 
 def _serves(work: Work, number: int) -> bool:
@@ -101,6 +183,8 @@ def _announcement(work: Work, *, promoted: bool) -> dict[str, Any]:
         "space": str(work.name),
         "promoted": promoted,
         "release": number,
+        "rows": load_release(work.run.store, work.name, number).rows,
+        "partition": work.run.scope.partition,
         "fingerprint": work.spec.fingerprint,
         "encoder": work.spec.label,
         "ledger": verdict["ledger"],

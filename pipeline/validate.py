@@ -61,6 +61,7 @@ class Verdict:
                         "stand in [gates] of the collection file.",
                     ]
                 ),
+                gates=[gate.to_json() for gate in self.gates],
             )
 
 

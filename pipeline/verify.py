@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from pipeline.errors import CommonspaceError, Conflict, NotPublished
 from pipeline.flight import fly
 from pipeline.history import whole_manifests
 from pipeline.index import refill, same_rows
+from pipeline.index_gate import is_weak, measured
 from pipeline.lance import check_table, connect, open_table, reachable, rows_of
 from pipeline.promote import interrupted, settle
 from pipeline.query_encoder import unproved_encoder
@@ -25,6 +26,7 @@ from pipeline.releases import current, read_part
 from pipeline.restore import restore_parts
 from pipeline.retain import orphans
 from pipeline.store import Store
+from pipeline.verify_indices import check_indices
 
 
 def verify_space(
@@ -33,13 +35,16 @@ def verify_space(
     """Check the current release of a space against all that is known of it.
 
     Manifest checksum, every part's checksum, schema, contract, row count, unique ids, vectors;
-    the canary's file; then LanceDB, row for row and bit for bit, and whether a promotion was
+    the canary's file; then LanceDB, row for row and bit for bit, the files of its indices and
+    what they find, and whether a promotion was
     interrupted, which `repair` undoes. `repair` rebuilds the table
     from Parquet where only the table is wrong, and parts from the table where their bytes come
     out the same; a canary is never made anew. `canary` loads the encoder and compares its
     vectors of the probes. Raises NotPublished.
 
-    Of other releases only the manifests are read; where one is damaged, `orphans` is None.
+    Of other releases only the manifests are read; where one is damaged, `orphans` is None. What was
+    mended stands in `restored` (keys of parts) and `rebuilt` (the table); in `repaired`, whether
+    that was all that was wrong with them.
     """
     space = open_space(name, warehouse=store.address)
     full = SpaceName(*_split(space.name))
@@ -51,15 +56,15 @@ def verify_space(
     # First, while LanceDB has no threads yet: a model may be converted in a child process.
     told, canary_problems = _check_canary(store, full, contract, space.release, flown=canary)
     problems = _check_files(store, space.release, contract)
-    repaired = False
-    if repair and problems and restore_parts(store, contract, space.release, pointer):
-        problems = _check_files(store, space.release, contract)
-        repaired = not problems
+    restored: list[str] = []
+    if repair and problems:
+        restored = restore_parts(store, contract, space.release, pointer)
+        problems = _check_files(store, space.release, contract) if restored else problems
     table_problems = [] if problems else _check_table(store, full, contract, space.release, pointer)
-    if repair and table_problems:
+    rebuilt = repair and bool(table_problems)
+    if rebuilt:
         pointer = _rebuild(store, full, contract, space.release)
         table_problems = _check_table(store, full, contract, space.release, pointer)
-        repaired = not table_problems
     damaged = whole_manifests(store, full)[1]
     others = [f"{error.item}: {error.what}" for error in damaged.values()]
     return {
@@ -68,10 +73,13 @@ def verify_space(
         "rows": space.release.rows,
         "parts": len(space.release.parts),
         "table_version": pointer.table_version,
+        "indices": asdict(pointer.indices) if pointer.indices else None,
         "canary": told,
         "orphans": None if damaged else len(orphans(store, full)),
         "problems": problems + table_problems + canary_problems + others,
-        "repaired": repaired,
+        "restored": restored,
+        "rebuilt": rebuilt,
+        "repaired": bool(restored or rebuilt) and not (problems or table_problems),
         "ok": not (problems or table_problems or canary_problems or others),
     }
 
@@ -156,6 +164,8 @@ def _check_table(
                 rows = read_part(store, part, contract)
                 if not same_rows(rows, rows_of(table, rows["id"].to_pylist())):
                     return [f"LanceDB holds other rows than {part.key}"]
+            if wrong := check_indices(table, store, name, contract, release, pointer):
+                return wrong
     except CommonspaceError as error:
         return [f"{error.item}: {error.what}"]
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
@@ -179,9 +189,12 @@ def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Re
     served = Current.from_bytes(before.to_pybytes())
     if served.release != release.number:
         raise _promoted_meanwhile(name)
-    version = refill(store.address, store, name, contract, release, served.table_version)
+    done = refill(store.address, store, name, contract, release, served.table_version)
+    indices = measured(store, name, contract, release, done)
+    if indices is not None and is_weak(indices):  # rows matter more: they are compared one by one
+        indices = replace(indices, vector=None)
     store.flush(f"lancedb/{name.table}.lance")
-    pointer = replace(served, table_version=version)
+    pointer = replace(served, table_version=done.version, indices=indices)
     if not store.swap(key, before.to_pybytes(), pointer.to_bytes()):
         raise _promoted_meanwhile(name)
     return pointer

@@ -7,10 +7,11 @@ import glob
 import os
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from encoders.protocol import Failure, Reason
-from pipeline.errors import SourceNotFound, UserMistake
+from pipeline.errors import PartitionNotFound, SourceNotFound, UserMistake
 from pipeline.records import Scope
 
 PLACEHOLDER = "{partition}"
@@ -24,9 +25,18 @@ class Found:
     name: str
     partition: str | None = None
 
+    @cached_property
+    def folder(self) -> str:
+        """The folder that the file lies in."""
+        return str(self.path.parent)
+
+    @cached_property
+    def _named(self) -> str:
+        return f"{len(self.name)}:{self.name}{self.path}"
+
     def locator(self, start: int, end: int) -> str:
         """A record's place in the file: `at` reads it back."""
-        return f"{start}:{end - start}:{len(self.name)}:{self.name}{self.path}"
+        return f"{start}:{end - start}:{self._named}"
 
     @classmethod
     def at(cls, locator: str) -> tuple[Found, int, int]:
@@ -54,13 +64,20 @@ def find(uri: str, scope: Scope) -> list[Found]:
             partition = match["partition"]
         found.append(Found(Path(text), os.path.relpath(text, base), partition))
     if not found:
-        where = f" for partition {scope.partition}" if scope.partition is not None else ""
-        raise SourceNotFound(
-            f"there is nothing there{where}",
-            item=uri,
-            do="Check the source's `uri` in the collection file (relative to that file).",
-        )
+        raise _nothing(uri, scope.partition)
     return found
+
+
+def _nothing(uri: str, partition: str | None) -> SourceNotFound:
+    """PartitionNotFound where only the partition is missing: the `uri` itself can be right."""
+    others = partition is not None and glob.glob(uri.replace(PLACEHOLDER, "*"), recursive=True)
+    where = f" for partition {partition}" if partition is not None else ""
+    kind = PartitionNotFound if others else SourceNotFound
+    return kind(
+        f"there is nothing there{where}",
+        item=uri,
+        do="Check the source's `uri` in the collection file (relative to that file).",
+    )
 
 
 def readable(found: Found) -> Path:

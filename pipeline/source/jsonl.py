@@ -51,4 +51,4 @@ class JsonlSource:
         if fault or value is None:
             failure = Failure(Reason.BAD_RECORD, fault)
             return Unreadable(locator, found.name, failure, found.partition)
-        return Row(locator, found.name, value, found.partition, str(found.path.parent))
+        return Row(locator, found.name, value, found.partition, found.folder)

@@ -74,7 +74,7 @@ class ParquetSource:
         locator = found.locator(row, row + 1)
         if isinstance(values, Failure):
             return Unreadable(locator, found.name, values, found.partition)
-        return Row(locator, found.name, values, found.partition, str(found.path.parent))
+        return Row(locator, found.name, values, found.partition, found.folder)
 
 
 class _Window:

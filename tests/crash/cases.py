@@ -32,6 +32,7 @@ SCENARIOS = {
     "next": Scenario("base", things.run, "one", "two"),
     "deletes": Scenario("fewer", things.run, "one", "three"),
     "repair": Scenario("damaged", things.repair, "one", "one", table=False),
+    "rollback": Scenario("history", things.rollback, "two", "one"),
     "retain": Scenario("history", things.retain, "two", "two", check=things.retained),
 }
 

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import commonspace
+from pipeline.by_hand import roll_back
 from pipeline.collection_files import load_collection
 from pipeline.contract import SpaceName
 from pipeline.errors import CommonspaceError, NotPublished
 from pipeline.records import digest_of
-from pipeline.releases import load_release, numbers
+from pipeline.releases import current, load_release, numbers
 from pipeline.retain import orphans
 from pipeline.retain import retain as remove_old
 from pipeline.run import new_run_id, run_collection
@@ -111,6 +112,11 @@ def retain(folder: Path) -> None:
     remove_old(store_of(folder), SPACE, 1)
 
 
+def rollback(folder: Path) -> None:
+    """From release 5 to release 4, which is state 1, by its number: it may be called again."""
+    roll_back(store_of(folder), SPACE, 4, "an incident")
+
+
 def opened(folder: Path) -> Any:
     return commonspace.open(NAME, warehouse=address(folder))
 
@@ -162,6 +168,9 @@ def seen(folder: Path, states: dict[str, Path], *, table: bool = True) -> str:
         space = opened(folder)
     except NotPublished:
         return "nothing"
+    pointer = current(store_of(folder), SPACE)
+    assert pointer is not None
+    assert (pointer.run == "rollback") == (pointer.hold is not None), "a rollback and no hold"
     found = rows(space)
     state = next((name for name, path in states.items() if same(kept_rows(path), found)), None)
     assert state is not None, f"{len(found)} rows of no known state"

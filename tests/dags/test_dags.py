@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from pipeline.periods import CADENCES
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
@@ -37,31 +40,16 @@ shard_rows = 20
 """
 
 
+Python = Callable[[str, dict[str, str]], Any]
+
+
 @pytest.fixture
-def airflow(tmp_path: Path) -> dict[str, str]:
-    """An Airflow home of its own; set before anything imports Airflow."""
+def things(tmp_path: Path) -> None:
+    """Two collections over one file of 60 things."""
     for name in ("things", "others"):
         (tmp_path / f"{name}.toml").write_text(COLLECTION.format(name=name))
     rows = [{"id": f"i{n}", "text": f"text {n}", "title": f"title {n % 7}"} for n in range(60)]
     (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    home = tmp_path / "airflow"
-    return {
-        **{k: v for k, v in os.environ.items() if not k.startswith("AIRFLOW")},
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
-        "COMMONSPACE_COLLECTIONS": str(tmp_path),
-        "COMMONSPACE_WAREHOUSE": str(tmp_path / "warehouse"),
-    }
-
-
-def python(code: str, environment: dict[str, str]) -> Any:
-    answer = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr[-3000:]
-    return json.loads(answer.stdout.strip().splitlines()[-1])
 
 
 PARSE = f"""
@@ -81,12 +69,15 @@ print(json.dumps({{
         "tasks": sorted(d.task_ids), "doc": bool(d.doc_md), "tags": sorted(d.tags),
         "docs": [t for t in d.task_ids if not d.get_task(t).doc_md],
         "outlets": sorted(a.name for t in d.tasks for a in t.outlets),
+        "params": sorted(d.params), "schedule": type(d.timetable).__name__,
+        "runs": d.max_active_runs,
     }} for name, d in dags.items()}},
 }}))
 """
 
 
-def test_inventory(airflow: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.usefixtures("things")
+def test_inventory(airflow: dict[str, str], python: Python, tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("[collection]\nname = 'broken'\n")
     found = python(PARSE, airflow)
     assert not found["heavy"], "parsing a DAG must stay light"
@@ -103,14 +94,92 @@ def test_inventory(airflow: dict[str, str], tmp_path: Path) -> None:
         assert not dag["docs"], "every task says what it does"
 
 
-def test_the_shipped_collections_are_whole(airflow: dict[str, str]) -> None:
+def test_what_a_collection_file_says_about_its_dag(
+    airflow: dict[str, str], python: Python, tmp_path: Path
+) -> None:
+    keys = 'partitions = "day"\nlate_by = "2h"\npromote = "manual"\napprove_within = "2d"\n'
+    document = COLLECTION.format(name="events").replace("things.jsonl", "{partition}.jsonl")
+    document = document.replace('owner = "', f'{keys}owner = "').replace("shard_rows = 20", "")
+    (tmp_path / "events.toml").write_text(document + 'queue = "gpu"\npool = "gpu"\n')
+    follows = document.replace('schedule = "@daily"', 'schedule_on = ["raw", "events/text/v1"]')
+    (tmp_path / "follows.toml").write_text(follows.replace('name = "events"', 'name = "follows"'))
+    found = python(PARSE, airflow)["dags"]
+    events = found["events"]
+    assert events["schedule"] == "CronPartitionTimetable"
+    assert found["follows"]["schedule"] == "PartitionedAssetTimetable"
+    assert events["runs"] == 3
+    assert events["params"] == ["dry_run", "ids", "only_rejects", "partition", "spaces"]
+    assert {"wait_for_files", "text-v1.approve", "title-v1.approve"} <= set(events["tasks"])
+    assert not events["docs"]
+
+
+PARTITIONS = f"""
+import json, sys
+from datetime import datetime, timezone
+from airflow.serialization.encoders import coerce_to_core_timetable
+from airflow.timetables.base import TimeRestriction
+import pendulum
+sys.path.insert(0, {str(DAGS)!r})
+from pathlib import Path
+from commonspace_schedule import schedule_of
+from pipeline.collection_files import load_collection
+found = {{}}
+for path in sorted(Path(sys.argv[1]).glob("*.toml")):
+    timetable = coerce_to_core_timetable(schedule_of(load_collection(path)))
+    first, last = pendulum.datetime(2026, 11, 10), pendulum.datetime(2026, 11, 12)
+    keys = [i.partition_key for i in
+            timetable.iter_partition_dagrun_infos(earliest=first, latest=last)]
+    free = TimeRestriction(earliest=None, latest=None, catchup=False)
+    info = timetable.next_dagrun_info_v2(last_dagrun_info=None, restriction=free)
+    found[path.stem] = {{
+        "backfilled": keys, "next": info.partition_key, "at": info.run_after.isoformat()}}
+print(json.dumps(found))
+"""
+
+
+def test_backfills_and_schedules_name_the_same_partitions(
+    airflow: dict[str, str], tmp_path: Path
+) -> None:
+    for period, preset in (("hour", "@hourly"), ("day", "@daily"), ("month", "@monthly")):
+        document = COLLECTION.format(name=period).replace("things.jsonl", "{partition}.jsonl")
+        document = document.replace("@daily", preset).replace(
+            'owner = "', f'partitions = "{period}"\nowner = "'
+        )
+        (tmp_path / f"{period}.toml").write_text(document)
+    command = [sys.executable, "-c", PARTITIONS, str(tmp_path)]
+    done = subprocess.run(command, env=airflow, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["day"]["backfilled"] == ["2026-11-10", "2026-11-11", "2026-11-12"]
+    assert found["hour"]["backfilled"][::24] == [f"2026-11-{n}T00" for n in (10, 11, 12)]
+    assert found["month"]["backfilled"] == []
+    for period, told in found.items():  # switched on: the last one that has ended, at once
+        cadence, now = CADENCES[period], datetime.now(UTC)
+        assert cadence.ends(told["next"]) <= now < cadence.ends(cadence.key(now))
+        assert datetime.fromisoformat(told["at"]) == cadence.ends(told["next"])
+
+
+def test_fifty_collections_are_parsed_within_a_second(
+    airflow: dict[str, str], python: Python, tmp_path: Path
+) -> None:
+    for number in range(50):
+        (tmp_path / f"c{number}.toml").write_text(COLLECTION.format(name=f"c{number}"))
+    found = python(PARSE, airflow)
+    assert len(found["dags"]) == 50
+    assert not found["heavy"]
+    assert found["seconds"] < 1.0
+
+
+def test_the_shipped_collections_are_whole(airflow: dict[str, str], python: Python) -> None:
     del airflow["COMMONSPACE_COLLECTIONS"]
     found = python(PARSE, airflow)
     assert set(found["dags"]) == {path.stem for path in (DAGS / "collections").glob("*.toml")}
     assert all("broken" not in dag["tags"] for dag in found["dags"].values())
 
 
-def test_every_setting_of_the_environment_file_exists(airflow: dict[str, str]) -> None:
+def test_every_setting_of_the_environment_file_exists(
+    airflow: dict[str, str], python: Python
+) -> None:
     lines = (REPOSITORY / "infra/airflow.env").read_text().splitlines()
     names = [line.partition("=")[0] for line in lines if line and not line.startswith("#")]
     settings = [name.split("__")[1:] for name in names if name.startswith("AIRFLOW__")]
@@ -150,8 +219,9 @@ print(json.dumps({"runs": answers, "largest_xcom": max(sizes), "events": events}
 
 @pytest.mark.airflow
 @pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("things")
 def test_the_dag_and_the_command_give_the_same_release(
-    airflow: dict[str, str], tmp_path: Path
+    airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
     found = python(RUN % str(DAGS), airflow)
     first, second = found["runs"]
@@ -193,8 +263,9 @@ print(json.dumps({"state": str(run.state), "tasks": states}))
 
 @pytest.mark.airflow
 @pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("things")
 def test_a_gate_turns_the_run_red_and_is_not_retried(
-    airflow: dict[str, str], tmp_path: Path
+    airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
     with (tmp_path / "things.jsonl").open("a") as file:
         file.writelines(f'\n{{"id": "bad{n}", "text": "", "title": "x"}}' for n in range(20))

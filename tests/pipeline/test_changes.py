@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import publish
@@ -91,6 +91,7 @@ ITEM = st.tuples(st.sampled_from("abcdefghij"), st.sampled_from("xyz"), st.sampl
 HISTORY = st.lists(st.lists(ITEM, min_size=1, max_size=12), min_size=2, max_size=4)
 
 
+@example(history=[[("a", "x", "p")], [("a", "x", "p"), ("b", "x", "p")]], part_rows=2)
 @settings(max_examples=4)
 @given(history=HISTORY, part_rows=st.sampled_from([2, 16_384]))
 def test_replaying_gives_every_other_release(

@@ -248,6 +248,28 @@ def test_every_verb_explains_itself(commonspace: Callable[..., Answer], verb: st
     assert "Usage" in answer.stdout
 
 
+def test_a_benchmark_explains_itself() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "pipeline", "bench", "encode", "--help"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert answer.returncode == 0, answer.stderr
+    assert "usage: commonspace bench encode" in answer.stdout
+    assert "--rounds" in answer.stdout
+
+
+def test_a_search_for_nothing_loads_nothing(
+    make_collection: Any, commonspace: Callable[..., Answer]
+) -> None:
+    make_collection([{"id": "a", "text": "a"}])
+    commonspace("run", "things")
+    for wrong in ((), ("a", "--image", "a.png"), ("a", "--id", "a")):
+        answer = commonspace("search", "things/text", *wrong)
+        assert (answer.returncode, "exactly one of" in answer.stderr) == (2, True)
+        assert "loading" not in answer.stderr
+    assert "loading" in commonspace("search", "things/text", "a").stderr
+
+
 def test_a_refused_run_names_what_it_rejected(
     make_collection: Any, commonspace: Callable[..., Answer]
 ) -> None:

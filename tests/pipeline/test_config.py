@@ -67,6 +67,7 @@ max_duplicate_vectors = 0.1
 max_drift = 1.0
 min_golden_recall = 0.5
 spot_rows = 4
+min_index_recall = 0.9
 
 [run]
 shard_rows = 100

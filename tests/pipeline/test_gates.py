@@ -257,6 +257,8 @@ def test_two_vectors_on_each_others_ids_are_found(make_collection: Any, store: L
     assert "rad from the vector of its content" in said
     assert "release 1" in report["do"]
     assert "version = 2" in report["do"]
+    assert gate(report, "spot_check")["value"] > gate(report, "spot_check")["limit"]
+    assert report["ledger"] is None  # it was refused before anything was counted
     assert numbers(store, NAME) == [1]
     assert untouched(store) == before
     assert not list(store.root.glob(".runs/things/shards/*/?????*[0-9a-f].parquet"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -63,10 +64,19 @@ def test_a_life(make_collection: Any, commonspace: Callable[..., tuple[int, str,
     code, out, _ = commonspace("changes", "things/text", "--since", "2")
     assert "2 added" in out
     assert "+ [b]i2" in out
-    code, out, err = commonspace("rollback", "things/text", "--json")
+    code, out, err = commonspace("rollback", "things/text", "--reason", "[b]wrong", "--json")
+    held = json.loads(out).pop("held")
     assert json.loads(out) == {
-        "space": "things/text/v1", "release": 3, "before": 4, "moved": True,
+        "space": "things/text/v1", "release": 3, "before": 4, "moved": True, "held": held,
+        "lifted": None,
     }  # fmt: skip
+    assert held["reason"] == "[b]wrong"
+    assert "`commonspace promote things/text/v1 [RELEASE]` lifts the hold" in err
+    code, out, err = commonspace("run", "things")
+    assert (code, "HELD" in out, "HELD" in err) == (0, True, True)
+    for verb in (("releases", "things/text"), ("show",)):
+        code, out, _ = commonspace(*verb)
+        assert (code, "held" in out.lower()) == (0, True)
     code, out, _ = commonspace("pin", "things/text", "1", "--reason", "[i]paper")
     assert out == "things/text/v1 release 1 is kept: [i]paper\n"
     code, out, _ = commonspace("retain", "things", "--keep", "1", "--dry-run", "--json")
@@ -78,6 +88,25 @@ def test_a_life(make_collection: Any, commonspace: Callable[..., tuple[int, str,
     assert "kept: 1, 3 to 4" in err
     assert commonspace("unpin", "things/text", "1")[0] == 0
     assert commonspace("unpin", "things/text", "1")[0] == 2
+
+
+def test_a_damaged_manifest_hides_no_other(
+    make_collection: Any, commonspace: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        make_collection(rows(number))
+        commonspace("run", "things")
+    commonspace("pin", "things/text", "2", "--reason", "paper")
+    folder = tmp_path / "warehouse/things/text/v1/releases"
+    for broken, states in ((2, "retired damaged current"), (3, "retired damaged damaged")):
+        (folder / f"{broken:06}.json").write_text("{}")
+        code, out, err = commonspace("releases", "things/text")
+        assert (code, [line.split()[1] for line in out.splitlines()[2:]]) == (1, states.split())
+        assert f"things/text/v1/releases/{broken:06}.json: is damaged" in err
+    code, out, _ = commonspace("releases", "things/text", "--json")
+    one = json.loads(out)["releases"][1]
+    assert (code, one["state"], one["rows"], one["pinned"]) == (1, "damaged", None, "paper")
+    assert one["promoted_at"] is not None
 
 
 def test_retiring(make_collection: Any, commonspace: Callable[..., tuple[int, str, str]]) -> None:
@@ -109,5 +138,11 @@ def test_a_conflict_is_no_mistake(
         commonspace("run", "things", "--no-promote")
     commonspace("promote", "things/text")
     code, out, err = commonspace("promote", "things/text", "2", "--json")
-    assert (code, json.loads(out)["error"]) == (1, "Conflict")
-    assert "Run again" in err
+    answer = json.loads(out)
+    assert (code, answer["error"], answer["retry"]) == (1, "Conflict", False)
+    assert "release 2 follows release 1, but release 3 has been promoted" in err
+    command = re.search("`commonspace (run .*)` makes a new candidate", answer["do"])
+    assert command is not None
+    make_collection(rows(4))
+    assert commonspace(*command[1].split())[0] == 0  # the advice can be typed as it stands
+    assert commonspace("promote", "things/text")[1].startswith("things/text/v1 serves release 4")

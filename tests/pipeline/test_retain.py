@@ -136,10 +136,37 @@ def test_a_reader_of_a_removed_release_is_told(make_collection: Any, store: Stor
     retain(store, NAME, 1)
     for ask in (old.to_arrow, lambda: old.get(["i000"]), lambda: old.search(id="i000"),
                 grown_reader.to_arrow, lambda: list(grown_reader.batches())):  # fmt: skip
-        with pytest.raises(NotPublished, match=r"no release [12] \(kept: 3\)"):
+        with pytest.raises(NotPublished, match=r"no release [12] \(kept: 3\)") as refusal:
             ask()
+        assert refusal.value.do.startswith("Open the space again")
     with pytest.raises(NotPublished, match="kept: 3"):
         grown_reader.changes(3)
+
+
+def test_a_reader_whose_table_went_on_is_told_to_open_again(
+    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table_upkeep, "STALL", timedelta(0))
+    readers = []
+    for number in (1, 2):
+        go(make_collection([{**row, "text": f"{number}"} for row in rows(3)]), store)
+        readers.append(opened(store))
+    asked = readers.pop()
+    assert asked.get(["i000"])["found"].to_pylist() == [True]
+    readers.append(asked)
+    go(make_collection(rows(3)), store)
+    time.sleep(0.1)
+    retain(store, NAME, 1)
+    for reader in readers:  # one that has not looked yet, and one that has
+        for ask in (lambda r=reader: r.get(["i000"]), lambda r=reader: r.search(vector=[1.0] * 64)):
+            with pytest.raises(NotPublished, match="release 3 is served") as refusal:
+                ask()
+            assert refusal.value.do == "Open the space again."
+    fresh = opened(store)
+    shutil.rmtree(Path(store.address) / "lancedb/things__text__v1.lance")
+    with pytest.raises(ContractBroken, match="is gone") as broken:
+        fresh.get(["i000"])
+    assert "--repair" in broken.value.do
 
 
 def test_rolling_back_stays_possible(make_collection: Any, store: Store) -> None:
@@ -163,6 +190,28 @@ def test_a_file_in_flight_stays_for_a_day(make_collection: Any, store: Store) ->
     then = time.time() - IN_FLIGHT - 60
     os.utime(Path(store.address) / key, (then, then))
     assert retain(store, NAME, 1).files == (key,)
+    check_whole(store)
+
+
+def test_what_a_killed_write_left_goes_after_a_day(make_collection: Any, store: Store) -> None:
+    grown(make_collection, store, 1)
+    folder = Path(store.address) / "things/text/v1"
+    old, young, other = (
+        folder / name
+        for name in (f"parts/all/.{'0' * 16}.tmp", f".{'a' * 16}.tmp", "releases/.mine.tmp")
+    )
+    shard = Path(store.address) / f".runs/things/shards/text-v1-x/.{'b' * 16}.tmp"
+    shard.parent.mkdir(parents=True)
+    for path, days in ((old, 1.1), (young, 0.9), (other, 9), (shard, 8)):
+        path.write_bytes(b"half a file")
+        then = time.time() - days * 86_400
+        os.utime(path, (then, then))
+    assert verify_space(store, "things/text")["orphans"] == 0
+    key = old.relative_to(store.address).as_posix()
+    assert retention(store, NAME, 1).files == retain(store, NAME, 1).files == (key,)
+    assert [path.exists() for path in (old, young, other)] == [False, True, True]
+    go(make_collection(rows(1)), store)
+    assert not shard.exists()
     check_whole(store)
 
 

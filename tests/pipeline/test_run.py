@@ -383,7 +383,7 @@ def test_verify_finds_and_repairs_a_foreign_write_to_lancedb(
     answer = verify_space(store, "things/text", repair=True)
     assert answer["ok"]
     assert reader.get(["i0003"])["found"].to_pylist() == [True], "its version is still there"
-    assert answer["repaired"]
+    assert (answer["repaired"], answer["rebuilt"], answer["restored"]) == (True, True, [])
     assert opened(store).get(["i0003"])["found"].to_pylist() == [True]
 
 

@@ -1,0 +1,100 @@
+"""The tasks of one space of a collection.
+
+plan -> encode (mapped over shards) -> validate -> publish (-> approve) -> promote -> report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow.sdk import Asset, Metadata, get_current_context, task, task_group
+from commonspace_approval import approval, awaits_approval
+from commonspace_assets import space_asset
+from commonspace_stages import Stages, skip_unless_moved
+from commonspace_tasks import Answer
+
+from pipeline.config import Collection, SpaceSection
+
+WHERE_THERE_IS_WORK = "none_failed_min_one_success"
+"""Runs a task although one before it was skipped for want of work, but not where all were."""
+
+
+def space_group(collection: Collection, space: SpaceSection) -> Any:
+    """The task group of a space, wired."""
+    stages, asset = Stages(collection, space), space_asset(collection, space)
+    group_id, by_hand = f"{space.name}-v{space.version}", awaits_approval(collection, space)
+    where: Any = {"pool": collection.run.pool}
+    if collection.run.queue:
+        where["queue"] = collection.run.queue
+
+    @task_group(group_id=group_id)
+    def group() -> None:
+        @task
+        def plan() -> list[list[int]]:
+            """Which items the space is missing; the answer numbers the shards to encode.
+
+            The XComs `plan` and `text` say what would be done and cost. In a dry run that is
+            all: nothing after it runs.
+            """
+            return stages.plan(get_current_context())
+
+        @task(
+            multiple_outputs=False,
+            map_index_template="shards {{ task.op_kwargs['shards'] | join(', ') }}",
+            doc_md="Turn shards of items into vectors; a finished shard is never made twice.",
+            **where,
+        )
+        def encode(shards: list[int]) -> Answer:
+            return stages.run("encode", *(o for n in shards for o in ("--shard", str(n))))
+
+        @task(multiple_outputs=False, trigger_rule=WHERE_THERE_IS_WORK)
+        def validate() -> Answer:
+            """Balance the ledger and hold the gates, before anything is visible."""
+            stages.end_a_dry_run(get_current_context())
+            return stages.run("validate")
+
+        @task(multiple_outputs=False)
+        def publish() -> Answer:
+            """Write the next release beside the current one."""
+            return stages.run("publish")
+
+        @task(multiple_outputs=False, outlets=[asset])
+        def promote() -> Iterator[Metadata]:
+            """Bring LanceDB to the release and move CURRENT.
+
+            Skipped where nothing changed, and where the space waits for a person.
+            """
+            context = get_current_context()
+            told = stages.promote_approved(context) if by_hand else stages.run("promote")
+            skip_unless_moved(told)
+            yield _announced(asset, told, context)
+
+        @task(multiple_outputs=False, trigger_rule=WHERE_THERE_IS_WORK)
+        def report() -> Answer:
+            """The ledger, the gates, the rejects and the time it took.
+
+            The XCom `markdown` is the report for people; it lies beside the run's report.json.
+            """
+            return stages.report(get_current_context())
+
+        planned, validated, published = plan(), validate(), publish()
+        planned >> encode.expand(shards=planned) >> validated
+        planned >> validated >> published >> (reported := report())
+        last: Any = published
+        if by_hand:
+            published >> (last := approval(collection, f"{group_id}.publish"))
+        last >> promote() >> reported
+
+    return group()
+
+
+def _announced(asset: Asset, told: Answer, context: Mapping[str, Any]) -> Metadata:
+    """The event of a promotion, of the partition that the run took.
+
+    A run that was asked for a partition by its params has no key of its own, and without one
+    the event would reach no consumer that is scheduled by partition.
+    """
+    if told["partition"] and context["dag_run"].partition_key is None:
+        context["outlet_events"][asset].add_partitions(told["partition"])
+    return Metadata(asset, extra=told)

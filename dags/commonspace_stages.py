@@ -1,0 +1,86 @@
+"""What the tasks of a space do: stages of the run that they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import get_current_context
+from airflow.sdk.exceptions import AirflowSkipException
+from commonspace_scope import asked_of_run, dealt
+from commonspace_tasks import Answer, log, run_id_of, run_stage, run_verb
+
+from pipeline.config import Collection, SpaceSection
+
+Context = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The stages of one space, in the run of the task that asks for one."""
+
+    collection: Collection
+    space: SpaceSection
+
+    @property
+    def name(self) -> str:
+        return f"{self.space.name}/v{self.space.version}"
+
+    def run(self, stage: str, *options: str) -> Answer:
+        run_id = run_id_of(get_current_context())
+        path = str(self.collection.path)
+        return run_stage(stage, path, run_id, "--space", self.name, *options)
+
+    def plan(self, context: Context) -> list[list[int]]:
+        """The shards of each encode task; none in a dry run.
+
+        Raises AirflowSkipException where the run is not of the space, or has nothing for it.
+        """
+        asked = asked_of_run(self.collection, context)
+        if not asked.takes(self.name):
+            raise AirflowSkipException(f"the run is of {', '.join(asked.spaces)} only")
+        told = skip_if_empty(self.run("plan"))
+        text = told.pop("text")
+        log.info(text)
+        context["ti"].xcom_push("plan", told)
+        context["ti"].xcom_push("text", text)
+        return [] if asked.dry_run else dealt(told["shards"], told["estimated_seconds"])
+
+    def end_a_dry_run(self, context: Context) -> None:
+        """Raises AirflowSkipException in a dry run."""
+        if asked_of_run(self.collection, context).dry_run:
+            raise AirflowSkipException("a dry run: the XComs of `plan` say what would be done")
+
+    def promote_approved(self, context: Context) -> Answer:
+        """Promote what a person has seen, and no other release."""
+        group = f"{self.space.name}-v{self.space.version}"
+        told = dict(context["ti"].xcom_pull(task_ids=f"{group}.publish"))
+        del told["text"]
+        moved = run_verb("promote", told["space"], str(told["release"]))["moved"]
+        return {**told, "promoted": moved, "waits": False}
+
+    def report(self, context: Context) -> Answer:
+        told = self.run("report")
+        context["ti"].xcom_push("markdown", told.pop("markdown"))
+        return told
+
+
+def skip_if_empty(told: Answer) -> Answer:
+    """The answer. Raises AirflowSkipException where it says that there is nothing to do."""
+    if told.get("empty"):
+        raise AirflowSkipException(told["empty"])
+    return told
+
+
+def skip_unless_moved(told: Answer) -> None:
+    """Raises AirflowSkipException where readers see what they saw before."""
+    if told.get("held"):
+        raise AirflowSkipException(told["held"])
+    if told.get("waits"):
+        raise AirflowSkipException(
+            f"release {told['release']} waits: "
+            f"`commonspace promote {told['space']} {told['release']}`"
+        )
+    if not told["promoted"]:
+        raise AirflowSkipException(f"nothing changed: release {told['release']} stays")

@@ -1,0 +1,42 @@
+"""An S3-compatible store: moto, which keeps to conditional writes and forgets all when it ends.
+
+Moto looks first and writes then; one request at a time makes that one step, as in a store for real.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterable
+from typing import Any
+
+from moto.moto_server.werkzeug_app import create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
+
+
+def s3_server(bucket: str, port: int = 0) -> BaseWSGIServer:
+    """A server on the loopback that answers in a thread, and has the bucket; port 0: any."""
+    app, one_at_a_time = create_backend_app("s3"), threading.Lock()
+
+    def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
+        with one_at_a_time:
+            return app(environ, start)
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", port, answer, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/{bucket}"
+    with urllib.request.urlopen(urllib.request.Request(address, method="PUT")):
+        return server
+
+
+def main() -> None:
+    """`python -m infra.stack.s3_server BUCKET PORT` serves until it is stopped."""
+    s3_server(sys.argv[1], int(sys.argv[2]))
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""One stack: where it lies, its ports, and the environment that its processes get."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from infra.stack.credentials import Credentials
+
+HOST = "127.0.0.1"
+REPOSITORY = Path(__file__).parents[2]
+BUCKET = "warehouses"
+
+
+class StackFailed(Exception):
+    """The stack cannot start or go on; the message says what to do."""
+
+
+def free_port(preferred: int = 0) -> int:
+    """The preferred port where it is free, otherwise any that is."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, preferred))
+        except OSError:
+            probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(frozen=True)
+class Ports:
+    """One port a server; only the web page's is the same each time, where it is free."""
+
+    api: int = field(default_factory=lambda: free_port(8080))
+    database: int = field(default_factory=free_port)
+    broker: int = field(default_factory=free_port)
+    bucket: int = field(default_factory=free_port)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a stack is made of. `folder` holds everything that it writes."""
+
+    folder: Path
+    executor: Literal["local", "celery"]
+    warehouse: Literal["folder", "bucket"]
+    collections: Path
+    credentials: Credentials
+    ports: Ports
+
+    @property
+    def api(self) -> str:
+        return f"http://{HOST}:{self.ports.api}"
+
+    @property
+    def database(self) -> str:
+        """User, password, address and name, as SQLAlchemy and Celery take them."""
+        return f"airflow:{self.credentials.database}@{HOST}:{self.ports.database}/airflow"
+
+    @property
+    def broker(self) -> str:
+        return f"redis://:{self.credentials.broker}@{HOST}:{self.ports.broker}/0"
+
+    @property
+    def bucket(self) -> str:
+        return f"http://{HOST}:{self.ports.bucket}"
+
+    @property
+    def warehouse_address(self) -> str:
+        if self.warehouse == "bucket":
+            return f"s3://{BUCKET}/stack"
+        return str(self.folder / "warehouse")
+
+    @property
+    def passwords(self) -> Path:
+        """Where the web page's user and password stand."""
+        return self.folder / "airflow-passwords.json"
+
+
+def airflow_environment(settings: Settings) -> dict[str, str]:
+    """Airflow's settings; other `AIRFLOW__…` variables of the caller join them."""
+    ports, secret = settings.ports, settings.credentials
+    made = {
+        "AIRFLOW_HOME": str(settings.folder / "airflow"),
+        "AIRFLOW__API__BASE_URL": settings.api,
+        "AIRFLOW__API__HOST": HOST,
+        "AIRFLOW__API__PORT": str(ports.api),
+        "AIRFLOW__API__SECRET_KEY": secret.api_secret_key,
+        "AIRFLOW__API_AUTH__JWT_SECRET": secret.jwt_secret,
+        "AIRFLOW__CELERY__BROKER_URL": settings.broker,
+        "AIRFLOW__CELERY__RESULT_BACKEND": f"db+postgresql://{settings.database}",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{settings.api}/execution/",
+        "AIRFLOW__CORE__EXECUTOR": f"{settings.executor.title()}Executor",
+        "AIRFLOW__CORE__FERNET_KEY": secret.fernet_key,
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.passwords),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{settings.database}",
+        "COMMONSPACE_COLLECTIONS": str(settings.collections),
+        "COMMONSPACE_WAREHOUSE": settings.warehouse_address,
+    }
+    if settings.executor == "local":
+        made = {name: value for name, value in made.items() if "__CELERY__" not in name}
+    chosen = {
+        "AIRFLOW__CORE__PARALLELISM": "4",
+        "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "20",
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+    }
+    given = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__")}
+    return {**chosen, **given, **made, **_bucket_environment(settings)}
+
+
+def _bucket_environment(settings: Settings) -> dict[str, str]:
+    if settings.warehouse == "folder":
+        return {}
+    return {
+        "AWS_ACCESS_KEY_ID": "stack",
+        "AWS_SECRET_ACCESS_KEY": settings.credentials.bucket,
+        "AWS_ENDPOINT_URL": settings.bucket,
+        "AWS_ALLOW_HTTP": "true",
+        "AWS_REGION": "us-east-1",
+    }

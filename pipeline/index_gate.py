@@ -1,0 +1,110 @@
+"""The gate `index_recall`: a table is served only where its vector index finds what is nearest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline import index_files
+from pipeline.contract import Contract, SpaceName
+from pipeline.errors import ContractBroken, GateRefused
+from pipeline.index import bring_to
+from pipeline.index_choice import GATE, REFINE, Indices, VectorIndex, ladder, partitions
+from pipeline.index_recall import ask, recall
+from pipeline.index_upkeep import Brought
+from pipeline.lance import connect, open_table, readable
+from pipeline.records import Current, Release
+from pipeline.store import Store
+
+KIND = "ivf_sq"
+
+
+def bring(
+    store: Store, name: SpaceName, contract: Contract, release: Release, before: Current | None
+) -> tuple[int, Indices | None]:
+    """Make the table and its indices those of the release, and measure what a search finds.
+
+    before: what is served now. Returns the table's version, and what `CURRENT` is to say of its
+    indices. An index that finds too little, or whose files are not those that were measured, is
+    trained anew, once. Raises GateRefused where it still finds too little, and what `bring_to`
+    raises.
+    """
+    known = before.indices if before else None
+    trained = known.vector.trained_rows if known and known.vector else None
+    altered = _altered(store, name, before)
+    done = bring_to(store.address, store, name, contract, release, trained, retrain=altered)
+    found = _unchanged(before, release, done) or measured(store, name, contract, release, done)
+    if is_weak(found) and not done.trained:
+        done = bring_to(store.address, store, name, contract, release, trained, retrain=True)
+        found = measured(store, name, contract, release, done)
+    if found is not None and found.vector is not None and is_weak(found):
+        raise GateRefused(
+            f"gate {GATE} refused: {found.vector.to_gate()['message']}",
+            item=str(name),
+            do='Lower `min_index_recall` in [gates], or set `vector_index = "none"` in the '
+            "[[space]], which compares every row; then run again.\n"
+            "  Nothing was promoted; what was served before is served still.",
+            gates=[found.vector.to_gate()],
+        )
+    return done.version, found
+
+
+def measured(
+    store: Store, name: SpaceName, contract: Contract, release: Release, done: Brought
+) -> Indices | None:
+    """What there is to say of the indices of a version of the table; None where it has none.
+
+    Probes as few partitions as keep the limit, or all of them where none do.
+    """
+    wanted, vector = release.wanted, None
+    if not release.rows or (done.trained_rows is None and not wanted.text):
+        return None
+    if done.trained_rows is not None:
+        with readable(str(name)):
+            table = open_table(connect(store.address), name.table)
+            if table is None:
+                raise ContractBroken("the LanceDB table is gone", item=str(name))
+            table.checkout(done.version)
+            vector = _probed(table, store, contract, release, done.trained_rows)
+    return Indices(index_files.digest(store, name, done.version), vector, wanted.text)
+
+
+def is_weak(found: Indices | None) -> bool:
+    """Whether the vector index finds less than its owner wants."""
+    return found is not None and found.vector is not None and found.vector.is_weak
+
+
+def _probed(
+    table: Any, store: Store, contract: Contract, release: Release, trained_rows: int
+) -> VectorIndex:
+    asked, limit = ask(table, store, contract, release), release.wanted.min_recall
+    whole = partitions(trained_rows)
+    for nprobes in ladder(whole):
+        index = VectorIndex(
+            KIND, trained_rows, whole, nprobes, REFINE, 0.0, limit, sample=len(asked.ids)
+        )
+        index = index.finding(recall(table, asked, index))
+        if not index.is_weak:
+            break
+    return index
+
+
+def _unchanged(before: Current | None, release: Release, done: Brought) -> Indices | None:
+    """What was measured of the same version under the same limit."""
+    if before is None or before.indices is None or before.table_version != done.version:
+        return None
+    vector, wanted = before.indices.vector, release.wanted
+    same = before.indices.text == wanted.text
+    same &= (vector.limit if vector else None) == (
+        wanted.min_recall if done.trained_rows is not None else None
+    )
+    return before.indices if same else None
+
+
+def _altered(store: Store, name: SpaceName, before: Current | None) -> bool:
+    """Whether the files of the indices that are served are not those that were measured."""
+    if before is None or before.indices is None:
+        return False
+    try:
+        return index_files.digest(store, name, before.table_version) != before.indices.sha256
+    except ContractBroken:  # the version is gone
+        return True

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+sys.path.append(str(DAGS))  # as Airflow does
+
+
+@pytest.fixture
+def airflow(tmp_path: Path) -> dict[str, str]:
+    """The environment of an Airflow of its own; set before anything imports Airflow."""
+    home = tmp_path / "airflow"
+    ours = ("AIRFLOW", "COMMONSPACE_")
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(ours)},
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        "COMMONSPACE_COLLECTIONS": str(tmp_path),
+        "COMMONSPACE_WAREHOUSE": str(tmp_path / "warehouse"),
+    }
+
+
+@pytest.fixture
+def python() -> Callable[[str, dict[str, str]], Any]:
+    """Runs code in a process of its own; its last line of output is a JSON document."""
+
+    def run(code: str, environment: dict[str, str]) -> Any:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return json.loads(done.stdout.strip().splitlines()[-1])
+
+    return run

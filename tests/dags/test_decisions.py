@@ -1,0 +1,119 @@
+"""The pure decisions of the DAGs: what a run takes, how work is dealt, what is too old."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commonspace_fresh import stale_spaces
+from commonspace_scope import MOST_ENCODE_TASKS, asked, dealt, partition_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.collection_files import load_collection
+from pipeline.config import Collection
+from pipeline.errors import UserMistake
+
+NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
+DAILY = 'schedule = "@daily"\npartitions = "day"'
+
+
+def load(folder: Path, keys: str = "") -> Collection:
+    path = folder / "events.toml"
+    path.write_text(
+        f'[collection]\nname = "events"\nowner = "tests"\n{keys}\n'
+        '[source]\nkind = "jsonl"\nuri = "events/{partition}.jsonl"\nid = "id"\n'
+        '[[space]]\nname = "text"\nencoder = "hashed/64"\nfields = ["text"]\n'
+    )
+    return load_collection(path)
+
+
+@pytest.mark.parametrize(
+    ("param", "key", "start", "taken"),
+    [
+        ("2026-11-01", None, NOON, "2026-11-01"),
+        ("2026-11-01", "2026-11-01", None, "2026-11-01"),
+        (None, "2026-11-02", NOON, "2026-11-02"),
+        (None, None, NOON, "2026-11-20"),
+    ],
+)
+def test_the_first_that_says_which_partition_counts(
+    tmp_path: Path, param: str | None, key: str | None, start: datetime | None, taken: str
+) -> None:
+    assert partition_of(load(tmp_path, DAILY), param, key, start) == taken
+
+
+def test_a_collection_without_a_period_takes_everything_unless_told(tmp_path: Path) -> None:
+    collection = load(tmp_path)
+    assert partition_of(collection, None, None, NOON) is None
+    assert partition_of(collection, "paintings", None, NOON) == "paintings"
+    assert partition_of(collection, None, "paintings", None) == "paintings"
+
+
+@pytest.mark.parametrize(
+    ("param", "key", "said"),
+    [
+        (None, None, "takes one day, and nothing says which"),
+        ("yesterday", None, "'yesterday' names no day"),
+        ("2026-02-30", None, "names no day"),
+        (None, "2026-11-20T00:00:00", "names no day"),
+        ("2026-11-01", "2026-11-02", "yet its params ask for"),
+    ],
+)
+def test_a_partition_that_cannot_be_meant(
+    tmp_path: Path, param: str | None, key: str | None, said: str
+) -> None:
+    with pytest.raises(UserMistake, match=said):
+        partition_of(load(tmp_path, DAILY), param, key, None)
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"partition": "2026-11-01", "ids": ["a"]},
+        {"partition": "2026-11-01", "only_rejects": True},
+        {"ids": ["a"], "only_rejects": True},
+    ],
+)
+def test_params_that_exclude_each_other(tmp_path: Path, params: dict[str, Any]) -> None:
+    with pytest.raises(UserMistake, match="exclude each other"):
+        asked(load(tmp_path), params, None, None)
+
+
+def test_ids_and_rejects_need_no_partition(tmp_path: Path) -> None:
+    collection = load(tmp_path, DAILY)
+    assert asked(collection, {"ids": ["a", "b"]}, None, NOON).ids == ("a", "b")
+    rejects = asked(collection, {"only_rejects": True, "dry_run": True}, None, NOON)
+    assert (rejects.partition, rejects.only_rejects, rejects.dry_run) == (None, True, True)
+    with pytest.raises(UserMistake, match="exclude each other"):  # a backfill's conf
+        asked(collection, {"ids": ["a"]}, "2026-11-01", None)
+
+
+def test_spaces_that_a_run_takes(tmp_path: Path) -> None:
+    collection = load(tmp_path)
+    assert asked(collection, {"spaces": []}, None, None).takes("text/v1")
+    assert not asked(collection, {"spaces": ["title/v2"]}, None, None).takes("text/v1")
+
+
+@given(st.integers(0, 5_000), st.none() | st.floats(0, 1e7))
+def test_every_shard_is_dealt_once(shards: int, seconds: float | None) -> None:
+    tasks = dealt(shards, seconds)
+    assert sorted(n for task in tasks for n in task) == list(range(shards))
+    assert all(tasks)
+    assert len(tasks) <= MOST_ENCODE_TASKS
+    if seconds is not None and shards:
+        assert len(tasks) <= seconds / 600 + 1, "a task is minutes of work"
+
+
+def test_what_is_older_than_its_owner_allows(tmp_path: Path) -> None:
+    collection = load(tmp_path, 'fresh_within = "36h"')
+    entry = {"space": "events/text/v1", "promoted_at": "2026-11-19T12:00:00+00:00"}
+    assert stale_spaces([collection], [entry], NOON) == []
+    entry["promoted_at"] = "2026-11-18T12:00:00+00:00"
+    (told,) = stale_spaces([collection], [entry], NOON)
+    assert told == "events/text/v1 was promoted 48 h ago, more than 36 h"
+    assert stale_spaces([collection], [], NOON) == ["events/text/v1 was never promoted"]
+    assert stale_spaces([collection], [{**entry, "retired": "since …"}], NOON) == []
+    assert stale_spaces([load(tmp_path)], [entry], NOON) == []

@@ -1,0 +1,166 @@
+"""Whole runs of a partitioned collection, asked for by params; and what people hear of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+Python = Callable[[str, dict[str, str]], Any]
+
+FILE = """
+[collection]
+name = "events"
+owner = "tests"
+schedule = "@daily"
+partitions = "day"
+[source]
+kind = "jsonl"
+uri = "events/{partition}.jsonl"
+id = "id"
+[[space]]
+name = "text"
+encoder = "hashed/64"
+fields = ["text"]
+[[space]]
+name = "title"
+encoder = "hashed/64"
+fields = ["title"]
+[gates]
+max_drift = 1.0
+[run]
+shard_rows = 10
+"""
+
+RUN = """
+import json, sys
+sys.path.insert(0, DAGS)
+from airflow.utils.db import initdb
+from airflow.dag_processing.dagbag import DagBag
+from airflow.models.asset import AssetEvent
+from airflow.models.xcom import XComModel
+from airflow.utils.session import create_session
+from sqlalchemy import select
+initdb()
+answers = []
+for conf in CONFS:
+    run = DagBag(dag_folder=DAGS).dags["events"].test(run_conf=conf)
+    states = {t.task_id: str(t.state) for t in run.get_task_instances()}
+    with create_session() as session:
+        found = session.scalars(select(XComModel).where(XComModel.run_id == run.run_id))
+        xcoms = {f"{x.task_id}:{x.key}": x.value for x in found}
+    answers.append({"state": str(run.state), "tasks": states, "xcoms": xcoms})
+with create_session() as session:
+    events = [[e.partition_key, e.extra] for e in session.scalars(select(AssetEvent))]
+print(json.dumps({"runs": answers, "events": events}))
+"""
+
+
+def code(*confs: dict[str, Any]) -> str:
+    return f"DAGS, CONFS = {str(DAGS)!r}, {list(confs)!r}\n{RUN}"
+
+
+@pytest.fixture
+def days(tmp_path: Path) -> None:
+    (tmp_path / "events.toml").write_text(FILE)
+    (tmp_path / "events").mkdir()
+    for day in ("2026-11-18", "2026-11-19"):
+        rows = [
+            {"id": f"{day}-{n}", "text": f"text {n} of {day}", "title": f"title {n} on {day}"}
+            for n in range(25)
+        ]
+        (tmp_path / f"events/{day}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+@pytest.mark.airflow
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("days")
+def test_runs_take_what_their_params_say(
+    airflow: dict[str, str], python: Python, tmp_path: Path
+) -> None:
+    found = python(
+        code(
+            {"partition": "2026-11-19", "dry_run": True},
+            {"partition": "2026-11-19"},
+            {"partition": "2026-11-18", "spaces": ["text/v1"]},
+            {"ids": ["2026-11-19-3"]},
+            {"partition": "2026-12-25"},
+        ),
+        airflow,
+    )
+    dry, whole, one_space, ids, empty = found["runs"]
+    assert [run["state"] for run in found["runs"]] == ["success"] * 5
+    assert dry["tasks"]["text-v1.plan"] == "success"
+    assert {dry["tasks"][f"text-v1.{t}"] for t in ("encode", "publish", "report")} == {"skipped"}
+    assert "| 25 | 0 | 0 | 0 | 0 |" in dry["xcoms"]["text-v1.plan:text"]
+    assert whole["tasks"]["title-v1.promote"] == "success"
+    report = whole["xcoms"]["text-v1.report:markdown"]
+    assert "# events/text/v1: release 1, promoted" in report
+    assert "| ledger | held |" in report
+    assert any(tmp_path.glob("warehouse/.runs/events/*/text-v1/report.md"))
+    assert one_space["tasks"]["text-v1.promote"] == "success"
+    assert one_space["tasks"]["title-v1.report"] == "skipped"
+    assert ids["tasks"]["text-v1.promote"] == "skipped", "nothing changed"
+    assert ids["tasks"]["text-v1.report"] == "success"
+    assert set(empty["tasks"].values()) == {"skipped"}
+    assert all(len(json.dumps(x)) < 10_000 for run in found["runs"] for x in run["xcoms"].values())
+    told = [(key, e["space"], e["release"], e["rows"]) for key, e in found["events"]]
+    assert sorted(told) == [
+        ("2026-11-18", "events/text/v1", 2, 50),
+        ("2026-11-19", "events/text/v1", 1, 25),
+        ("2026-11-19", "events/title/v1", 1, 25),
+    ]
+
+
+class Listener(HTTPServer):
+    """Keeps what is posted to it."""
+
+    heard: list[dict[str, Any]]
+
+
+class Keep(BaseHTTPRequestHandler):
+    server: Listener
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.server.heard.append(json.loads(self.rfile.read(length)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        return
+
+
+@pytest.fixture
+def webhook() -> Iterator[Listener]:
+    server = Listener(("127.0.0.1", 0), Keep)
+    server.heard = []
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+@pytest.mark.airflow
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("days")
+def test_a_refused_gate_is_heard_of(
+    airflow: dict[str, str], python: Python, tmp_path: Path, webhook: Listener
+) -> None:
+    with (tmp_path / "events/2026-11-19.jsonl").open("a") as file:
+        file.writelines(f'\n{{"id": "bad{n}", "text": "", "title": "t{n}"}}' for n in range(20))
+    airflow["COMMONSPACE_WEBHOOK"] = f"http://127.0.0.1:{webhook.server_port}/alarm"
+    found = python(code({"partition": "2026-11-19"}, {"ids": ["a"], "only_rejects": True}), airflow)
+    assert [run["state"] for run in found["runs"]] == ["failed", "failed"]
+    gate, mistake = webhook.heard
+    assert gate["task"] == "text-v1.validate"
+    assert gate["text"].startswith("events.text-v1.validate failed: ")
+    assert "gate reject_share refused: 20 of 45" in gate["text"]
+    assert "max_reject_share" in gate["reason"]
+    assert mistake["task"] == "pull"
+    assert "exclude each other" in mistake["text"]

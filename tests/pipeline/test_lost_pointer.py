@@ -1,0 +1,134 @@
+"""A damaged or lost CURRENT: nothing is guessed, nothing else stops, and its owner can go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.by_hand import _serve_anew, promote_by_hand, roll_back
+from pipeline.catalogue import catalogue
+from pipeline.contract import SpaceName
+from pipeline.errors import CommonspaceError, ContractBroken, NotPublished
+from pipeline.local_store import LocalStore
+from pipeline.promote import announced
+from pipeline.read import open_space
+from pipeline.releases import current, numbers
+from pipeline.run import new_run_id, plan_collection, run_collection
+from pipeline.verify import verify_space
+from pipeline.workspace import Run
+
+NAME = SpaceName("things", "text", 1)
+SPACES = [
+    {"name": "text", "encoder": "hashed/64", "fields": ["text"]},
+    {"name": "other", "encoder": "hashed/32", "fields": ["text"]},
+]
+
+
+def rows(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"i{n:03}", "text": f"text of item {n}"} for n in range(count)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "warehouse")
+
+
+def go(collection: Any, store: LocalStore) -> list[dict[str, Any]]:
+    run = Run(new_run_id(), collection, store, quiet=True)
+    return run_collection(run, list(collection.space), tell=lambda _: None)
+
+
+def harm(store: LocalStore, how: str) -> None:
+    path = store.root / NAME.key("CURRENT")
+    if how == "lost":
+        path.unlink()
+    else:
+        data = bytearray(path.read_bytes())
+        data[20] ^= 1
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("how", ["damaged", "lost"])
+def test_only_its_own_space_stops(make_collection: Any, store: LocalStore, how: str) -> None:
+    for number in (1, 2):
+        go(make_collection(rows(number), spaces=SPACES), store)
+    harm(store, how)
+    collection = make_collection(rows(3), spaces=SPACES)
+    refused, planned = plan_collection(Run("p", collection, store, quiet=True), collection.space)
+    assert (refused["error"], planned["encode"]) == ("ContractBroken", 1)
+    broken, fine = go(collection, store)
+    assert (broken["error"], fine["state"]) == ("ContractBroken", "promoted")
+    assert "things/text/v1/CURRENT" in broken["what"]
+    assert "`commonspace rollback things/text/v1 RELEASE`" in broken["do"]
+    assert "kept: 1 to 2" in broken["do"]
+    assert len(open_space("things/other", warehouse=store.address)) == 3
+    assert numbers(store, NAME) == [1, 2]
+    if how == "damaged":
+        other, text = catalogue(store, [])
+        assert (other["problem"], other["rows"], text["rows"]) == (None, 3, None)
+        assert text["problem"].startswith("things/text/v1/CURRENT: the pointer")
+
+
+@pytest.mark.parametrize("how", ["damaged", "lost"])
+def test_its_owner_says_what_is_served(make_collection: Any, store: LocalStore, how: str) -> None:
+    for number in (1, 2, 3):
+        go(make_collection(rows(number)), store)
+    harm(store, how)
+    for ask in (
+        lambda: open_space("things/text", warehouse=store.address),
+        lambda: verify_space(store, "things/text/v1", repair=True),
+        lambda: roll_back(store, NAME),
+        lambda: go(make_collection(rows(4)), store),
+    ):
+        with pytest.raises(ContractBroken, match="pointer to the served release") as refusal:
+            ask()
+        assert "`commonspace rollback things/text/v1 RELEASE`" in refusal.value.do
+    with pytest.raises(NotPublished, match="kept: 1 to 3"):
+        roll_back(store, NAME, 9)
+    done = roll_back(store, NAME, 2, "CURRENT was lost")
+    assert (done.release, done.before, announced(store, NAME)) == (2, 0, None)
+    assert len(open_space("things/text", warehouse=store.address)) == 2
+    assert verify_space(store, "things/text")["ok"]
+    (report,) = go(make_collection(rows(4)), store)
+    assert (report["state"], report["ledger"]["kept"]) == ("candidate", 2)
+    assert report["held"]["reason"] == "CURRENT was lost"
+    promote_by_hand(store, NAME)
+    assert len(open_space("things/text", warehouse=store.address)) == 4
+
+
+def test_a_space_that_never_served_anything_is_not_lost(
+    make_collection: Any, store: LocalStore
+) -> None:
+    for count in (2, 3):
+        collection = make_collection(rows(count))
+        run = Run(new_run_id(), collection, store, quiet=True)
+        run_collection(run, list(collection.space), promote=False, tell=lambda _: None)
+    with pytest.raises(NotPublished, match="nothing is served yet"):
+        roll_back(store, NAME, 1)
+    with pytest.raises(NotPublished, match="no promoted release"):
+        open_space("things/text", warehouse=store.address)
+    assert promote_by_hand(store, NAME).release == 2
+
+
+def test_a_whole_pointer_is_not_overwritten(make_collection: Any, store: LocalStore) -> None:
+    """It was mended between the look and the swap: `serve` sees what it is about to replace."""
+    for number in (1, 2, 3):
+        go(make_collection(rows(number)), store)
+    pointer = current(store, NAME)
+    with pytest.raises(CommonspaceError, match="has been promoted meanwhile"):
+        _serve_anew(store, NAME, 1, "")
+    assert current(store, NAME) == pointer
+
+
+def test_every_space_damaged_is_an_error_of_the_run(
+    make_collection: Any, store: LocalStore
+) -> None:
+    go(make_collection(rows(2)), store)
+    data = json.loads((store.root / NAME.key("CURRENT")).read_text())
+    (store.root / NAME.key("CURRENT")).write_text(json.dumps({**data, "release": 9}))
+    with pytest.raises(ContractBroken, match="checksum"):
+        go(make_collection(rows(3)), store)
+    assert len([name for name in store.folders(".runs/things") if name != "shards"]) == 1

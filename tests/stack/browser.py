@@ -1,0 +1,125 @@
+"""A real browser, headless, driven through the W3C WebDriver protocol."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.stack.running import until
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+"""The key under which the protocol names an element."""
+FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+         "--disable-background-networking", "--disable-component-update", "--disable-sync",
+         "--disable-dev-shm-usage", "--window-size=1400,1000")  # fmt: skip
+
+
+def programs() -> tuple[str, str] | None:
+    """The browser and its driver, where the system has both."""
+    chrome = shutil.which("chromium") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    return (chrome, driver) if chrome and driver else None
+
+
+class Browser:
+    """One window."""
+
+    def __init__(self, session: str, pictures: Path) -> None:
+        self._session = session
+        self._pictures = pictures
+
+    def open(self, address: str) -> None:
+        _call(f"{self._session}/url", {"url": address})
+
+    @property
+    def text(self) -> str:
+        """What a person reads."""
+        script = {"script": "return document.body.innerText", "args": []}
+        return str(_call(f"{self._session}/execute/sync", script))
+
+    def find(self, css: str, seconds: float = 30) -> str:
+        """The first element that the selector finds, waited for."""
+
+        def look() -> str | None:
+            found = _call(f"{self._session}/elements", {"using": "css selector", "value": css})
+            return found[0][ELEMENT] if found else None
+
+        return until(look, seconds, f"{css} is on the page")
+
+    def press(self, name: str) -> None:
+        """Click the button of that text or label."""
+        script = (
+            "const found = [...document.querySelectorAll('button')].find(b =>"
+            " [b.innerText.trim(), b.ariaLabel, b.title].includes(arguments[0]));"
+            " found?.click(); return Boolean(found)"
+        )
+        body = {"script": script, "args": [name]}
+        until(lambda: _call(f"{self._session}/execute/sync", body), 30, f"a button {name!r}")
+
+    def click(self, css: str) -> None:
+        _call(f"{self._session}/element/{self.find(css)}/click", {})
+
+    def type(self, css: str, text: str) -> None:
+        _call(f"{self._session}/element/{self.find(css)}/value", {"text": text})
+
+    def wait_for(self, text: str, seconds: float = 60) -> None:
+        try:
+            until(lambda: text in self.text, seconds, f"the page says {text!r}")
+        except AssertionError:
+            self.picture("failed")
+            raise
+
+    def picture(self, name: str) -> Path:
+        with urllib.request.urlopen(f"{self._session}/screenshot", timeout=60) as answer:
+            png = base64.b64decode(json.loads(answer.read())["value"])
+        path = self._pictures / f"{name}.png"
+        path.write_bytes(png)
+        return path
+
+
+@contextmanager
+def browser(pictures: Path) -> Iterator[Browser]:
+    """A window that closes at the end; its pictures are kept in the folder."""
+    found = programs()
+    assert found, "no browser"
+    chrome, driver = found
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    profile = tempfile.mkdtemp(prefix="browser-")
+    options = {"binary": chrome, "args": [*FLAGS, f"--user-data-dir={profile}"]}
+    wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
+    with subprocess.Popen(
+        [driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            session = until(lambda: _call(f"{address}/session", wanted), 60, "the browser starts")
+            yield Browser(f"{address}/session/{session['sessionId']}", pictures)
+            _call(f"{address}/session/{session['sessionId']}", None, "DELETE")
+        finally:
+            process.terminate()
+            process.wait(30)
+            shutil.rmtree(profile, ignore_errors=True)
+
+
+def _call(address: str, body: Any, method: str = "POST") -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        address, data, {"Content-Type": "application/json"}, method=method
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=90) as answer:
+            return json.loads(answer.read())["value"]
+    except urllib.error.HTTPError as error:
+        raise OSError(error.read()[:500].decode(errors="replace")) from error
