@@ -83,9 +83,9 @@ def _pull(collection: Collection, run_id: str, asked: Asked) -> Answer:
 
 def _wait_for_files(collection: Collection) -> Any:
     """Waits until the run's partition has files, or the time of late ones is over."""
-    described = collection.collection
-    cadence = CADENCES[str(described.partitions)]
-    longest = cadence.longest + described.late_by + LOOK_AGAIN
+    cadence = CADENCES[str(collection.collection.partitions)]
+    late_by = collection.collection.late_by or timedelta(0)
+    longest = cadence.longest + late_by + LOOK_AGAIN
 
     @task.sensor(
         mode="reschedule",
@@ -99,7 +99,7 @@ def _wait_for_files(collection: Collection) -> Any:
             asked = asked_of_run(collection, context)
         if asked.partition is None:
             return True
-        if datetime.now(UTC) >= cadence.ends(asked.partition) + described.late_by:
+        if datetime.now(UTC) >= cadence.ends(asked.partition) + late_by:
             return True
         options = ["--partition", asked.partition]
         told = run_stage("look", str(collection.path), run_id_of(context), *options)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -73,7 +72,7 @@ class CollectionSection(_Section):
     promote: Literal["auto", "manual"] = "auto"
     keep_releases: int = Field(default=KEEP_RELEASES, ge=1)
     partitions: Period | None = None
-    late_by: Duration = timedelta(0)
+    late_by: Duration | None = None
     schedule_on: tuple[str, ...] = ()
     fresh_within: Duration | None = None
     approve_within: Duration | None = None

@@ -92,6 +92,11 @@ class Indices:
     vector: VectorIndex | None
     text: tuple[str, ...]
 
+    @property
+    def searched(self) -> VectorIndex | None:
+        """The vector index that searches use; one that finds too little is passed by."""
+        return None if self.vector is None or self.vector.is_weak else self.vector
+
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Indices:
         """Raises TypeError or KeyError for what `asdict` has not made."""

@@ -19,24 +19,32 @@ KIND = "ivf_sq"
 
 
 def bring(
-    store: Store, name: SpaceName, contract: Contract, release: Release, before: Current | None
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    release: Release,
+    before: Current | None,
+    *,
+    refuse: bool,
 ) -> tuple[int, Indices | None]:
     """Make the table and its indices those of the release, and measure what a search finds.
 
     before: what is served now. Returns the table's version, and what `CURRENT` is to say of its
     indices. An index that finds too little, or whose files are not those that were measured, is
-    trained anew, once. Raises GateRefused where it still finds too little, and what `bring_to`
-    raises.
+    trained anew, once. Where it still finds too little, it is told as weak, which makes searches
+    exact; or, with `refuse`, GateRefused is raised. Raises what `bring_to` raises.
     """
-    known = before.indices if before else None
-    trained = known.vector.trained_rows if known and known.vector else None
+    known = before.indices.vector if before and before.indices else None
+    trained = known.trained_rows if known else None
     altered = _altered(store, name, before)
     done = bring_to(store.address, store, name, contract, release, trained, retrain=altered)
-    found = _unchanged(before, release, done) or measured(store, name, contract, release, done)
+    found = _unchanged(before, release, done) or measured(
+        store, name, contract, release, done, fewest=known.nprobes if known else 0
+    )
     if is_weak(found) and not done.trained:
         done = bring_to(store.address, store, name, contract, release, trained, retrain=True)
         found = measured(store, name, contract, release, done)
-    if found is not None and found.vector is not None and is_weak(found):
+    if refuse and found is not None and found.vector is not None and is_weak(found):
         raise GateRefused(
             f"gate {GATE} refused: {found.vector.to_gate()['message']}",
             item=str(name),
@@ -49,11 +57,17 @@ def bring(
 
 
 def measured(
-    store: Store, name: SpaceName, contract: Contract, release: Release, done: Brought
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    release: Release,
+    done: Brought,
+    fewest: int = 0,
 ) -> Indices | None:
     """What there is to say of the indices of a version of the table; None where it has none.
 
-    Probes as few partitions as keep the limit, or all of them where none do.
+    Probes as few partitions as keep the limit, or all of them where none do. fewest: how many
+    the same index was found to need before.
     """
     wanted, vector = release.wanted, None
     if not release.rows or (done.trained_rows is None and not wanted.text):
@@ -64,7 +78,8 @@ def measured(
             if table is None:
                 raise ContractBroken("the LanceDB table is gone", item=str(name))
             table.checkout(done.version)
-            vector = _probed(table, store, contract, release, done.trained_rows)
+            first = 0 if done.trained else fewest
+            vector = _probed(table, store, contract, release, done.trained_rows, first)
     return Indices(index_files.digest(store, name, done.version), vector, wanted.text)
 
 
@@ -74,11 +89,16 @@ def is_weak(found: Indices | None) -> bool:
 
 
 def _probed(
-    table: Any, store: Store, contract: Contract, release: Release, trained_rows: int
+    table: Any,
+    store: Store,
+    contract: Contract,
+    release: Release,
+    trained_rows: int,
+    fewest: int,
 ) -> VectorIndex:
     asked, limit = ask(table, store, contract, release), release.wanted.min_recall
     whole = partitions(trained_rows)
-    for nprobes in ladder(whole):
+    for nprobes in (rung for rung in ladder(whole) if rung >= min(fewest, whole)):
         index = VectorIndex(
             KIND, trained_rows, whole, nprobes, REFINE, 0.0, limit, sample=len(asked.ids)
         )

@@ -68,10 +68,11 @@ class LanceRows:
     ) -> pa.Table:
         """The k rows of the highest cosine, highest first, with `similarity`.
 
-        By the vector index, where the release has one and `exact` does not forbid it.
+        By the vector index, where the release has one that finds enough and `exact` does not
+        forbid it.
         """
         indices = self._pointer.indices if not exact else None
-        index, kept = indices.vector if indices else None, condition(where)
+        index, kept = indices.searched if indices else None, condition(where)
         columns = [*columns, "_distance"]
         found = self._asked(
             vector_index.nearest(self.table, vector, k, index, kept), columns, where

@@ -12,7 +12,7 @@ nothing and `verify --repair` by bringing it back to the served one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -86,10 +86,11 @@ def serve(
     this one is being removed or the space is held, and ContractBroken, before any reader sees a
     change, where a file of it is damaged or LanceDB holds something else than was written. Raises
     GateRefused where the vector
-    index finds too little; LanceDB then goes back to what is served.
+    index finds too little; LanceDB then goes back to what is served. A rollback is never refused
+    so: searches are exact then.
     """
     after = release.parent if after is None else after
-    with _undone_if_refused(store, name, contract, by), store.hold(name.key(".promotion")):
+    with _undone_if_refused(store, name, contract), store.hold(name.key(".promotion")):
         before = store.read(name.key("CURRENT"))
         old = before.to_pybytes() if before is not None else None
         pointer = _read(old, anew)
@@ -105,7 +106,8 @@ def serve(
             raise Conflict(f"the space is {standing}", item=str(name))
         if served != release.number:
             _announce(store, name, release, by)
-        version, indices = bring(store, name, contract, release, pointer)
+        refuse = by not in ("rollback", "settle")
+        version, indices = bring(store, name, contract, release, pointer, refuse=refuse)
         store.flush(f"lancedb/{name.table}.lance")  # LanceDB itself calls no fsync
         new = _moved(pointer, name, release.number, version, by)
         new = replace(new, hold=hold if by in BY_HAND else standing, indices=indices)
@@ -136,15 +138,11 @@ def settle(store: Store, name: SpaceName, contract: Contract) -> bool:
 
 
 @contextmanager
-def _undone_if_refused(
-    store: Store, name: SpaceName, contract: Contract, by: str
-) -> Iterator[None]:
+def _undone_if_refused(store: Store, name: SpaceName, contract: Contract) -> Iterator[None]:
     try:
         yield
     except GateRefused:
-        if by != "settle":
-            with suppress(GateRefused):
-                settle(store, name, contract)
+        settle(store, name, contract)
         raise
 
 

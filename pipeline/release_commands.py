@@ -58,6 +58,7 @@ def rollback(
     full = _full(name)
     _turned(full, roll_back(warehouse(), full, number, reason), as_json)
     tell(f"runs leave candidates until `commonspace promote {full} [RELEASE]` lifts the hold")
+    _tell_if_exact(full)
 
 
 @app.command()
@@ -164,6 +165,18 @@ def _turned(full: Any, done: Any, as_json: bool) -> None:
     holds = {"held": done.hold, "lifted": done.lifted}
     told = {key: asdict(hold) if hold else None for key, hold in holds.items()}
     answer({**value, "moved": done.moved, **told}, as_json, tables.turned)
+
+
+def _tell_if_exact(full: Any) -> None:
+    from pipeline.releases import current
+
+    pointer = current(warehouse(), full)
+    vector = pointer.indices.vector if pointer and pointer.indices else None
+    if vector is not None and vector.is_weak:
+        tell(
+            f"the vector index finds {vector.recall:.1%} of what is nearest, {vector.limit:.1%} is "
+            "wanted: searches compare every row"
+        )
 
 
 def _full(name: str) -> Any:

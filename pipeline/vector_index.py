@@ -13,8 +13,8 @@ from pipeline.index_choice import There, VectorIndex, partitions, probes
 NAME = "vector_idx"
 COLUMN = "vector"
 ROWS_TO_TRAIN_ON = 64
-"""Of each partition. A quarter of LanceDB's default, which trains 2.5 times as long (97 partitions
-of 384 numbers) for a recall that is higher by 0.01 at the same number of probes."""
+"""Of each partition, a quarter of LanceDB's default: 195 partitions of 384 numbers were trained in
+24 s instead of 47 s, and 32 probes found 0.984 and 0.981 of the nearest rows."""
 
 
 def in_table(table: Any, listed: Sequence[Any], trained_rows: int | None) -> There | None:

@@ -16,7 +16,7 @@ from pipeline.errors import CommonspaceError, Conflict, NotPublished
 from pipeline.flight import fly
 from pipeline.history import whole_manifests
 from pipeline.index import refill, same_rows
-from pipeline.index_gate import is_weak, measured
+from pipeline.index_gate import measured
 from pipeline.lance import check_table, connect, open_table, reachable, rows_of
 from pipeline.promote import interrupted, settle
 from pipeline.query_encoder import unproved_encoder
@@ -191,8 +191,6 @@ def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Re
         raise _promoted_meanwhile(name)
     done = refill(store.address, store, name, contract, release, served.table_version)
     indices = measured(store, name, contract, release, done)
-    if indices is not None and is_weak(indices):  # rows matter more: they are compared one by one
-        indices = replace(indices, vector=None)
     store.flush(f"lancedb/{name.table}.lance")
     pointer = replace(served, table_version=done.version, indices=indices)
     if not store.swap(key, before.to_pybytes(), pointer.to_bytes()):

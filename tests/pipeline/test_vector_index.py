@@ -20,15 +20,16 @@ import pytest
 from pipeline import vector_index
 from pipeline.by_hand import roll_back
 from pipeline.catalogue import catalogue
-from pipeline.contract import SpaceName
+from pipeline.contract import SpaceName, stored_contract
 from pipeline.errors import ContractBroken
+from pipeline.hold import Hold
 from pipeline.index_choice import VectorIndex
 from pipeline.lance import connect
 from pipeline.local_store import LocalStore
-from pipeline.promote import announced
+from pipeline.promote import announced, serve
 from pipeline.read import Space, open_space
 from pipeline.records import Current
-from pipeline.releases import current
+from pipeline.releases import current, load_release
 from pipeline.run import new_run_id, run_collection
 from pipeline.store import Store, open_store
 from pipeline.verify import verify_space
@@ -302,6 +303,23 @@ def test_a_rollback_has_the_index_that_its_release_wants(
     assert index is not None
     assert index.trained_rows == 400
     assert index.recall >= 0.95
+    assert verify_space(store, "things/text")["ok"]
+
+
+def test_a_rollback_is_not_refused_for_its_index(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, rows(300), vector_index="none"), store)
+    run = declared(make_collection, alike(400), min_index_recall=1.0)
+    assert go(run, store, promote=False)["state"] == "candidate"
+    contract, release = stored_contract(store, NAME), load_release(store, NAME, 2)
+    assert contract is not None
+    hold = Hold("2026-01-01T00:00:00+00:00")
+    assert serve(store, NAME, contract, release, by="rollback", after=1, hold=hold)
+    space = opened(store)
+    assert space.vector_index is not None
+    assert space.vector_index.is_weak
+    at = space.to_arrow(["id", "vector"]).slice(7, 1).to_pylist()[0]
+    by_index, exact = (space.search(vector=at["vector"], k=10, exact=e) for e in (False, True))
+    assert by_index["similarity"].equals(exact["similarity"])
     assert verify_space(store, "things/text")["ok"]
 
 

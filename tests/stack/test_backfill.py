@@ -61,15 +61,15 @@ def stack(place: Path, collections: Path) -> Iterator[Stack]:
 
 
 def backfill(stack: Stack, first: str, last: str, *options: str) -> None:
-    """Returns when Airflow has marked it as done: there is one at a time."""
-    words = ("--from-date", first, "--to-date", last, "--max-active-runs", "3", *options)
-    stack.airflow("backfill", "create", "--dag-id", "events", *words)
+    """Starts one, when Airflow has marked the one before as done: there is one at a time."""
 
     def done() -> bool:
         found = stack.call("GET", "backfills", dag_id="events")["backfills"]
         return all(one["completed_at"] for one in found)
 
-    until(done, 900, "the backfill is done")
+    until(done, 300, "the backfill before is done")
+    words = ("--from-date", first, "--to-date", last, "--max-active-runs", "3", *options)
+    stack.airflow("backfill", "create", "--dag-id", "events", *words)
 
 
 def most_at_once(runs: list[dict[str, Any]]) -> int:

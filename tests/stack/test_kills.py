@@ -27,16 +27,14 @@ encoder = "hashed/64"
 fields = ["text"]
 [run]
 shard_rows = 512
-{where}
 """
-WHAT_DIES = {"worker": "worker-gpu", "scheduler": "scheduler", "database": "postgres"}
+WHAT_DIES = {"worker": "worker-default", "scheduler": "scheduler", "database": "postgres"}
 """A collection for each part, so that no run finds what another has done."""
 ROWS, WORDS = 3_000, 2_500
 
 
 def write_collection(folder: Path, name: str) -> None:
-    where = 'pool = "gpu"\nqueue = "gpu"' if name == "worker" else ""
-    (folder / f"{name}.toml").write_text(COLLECTION.format(name=name, where=where))
+    (folder / f"{name}.toml").write_text(COLLECTION.format(name=name))
     with (folder / f"{name}.jsonl").open("w") as file:
         for number in range(ROWS):
             text = f"{name} {number} " * WORDS
@@ -96,6 +94,5 @@ def test_a_run_survives_the_death_of_a_part(name: str, stack: Stack) -> None:
     assert [event["extra"]["rows"] for event in stack.events_of(name)] == [ROWS]
     stack.python("-m", "pipeline", "verify", f"{name}/text")
     if name == "worker":
-        encode = [t for t in stack.tasks(name, run) if t["task_id"] == "text-v1.encode"]
-        assert {task["queue"] for task in encode} == {"gpu"}
-        assert max(task["try_number"] for task in encode) > 1, "what was killed was tried again"
+        tries = [t["try_number"] for t in stack.tasks(name, run) if "encode" in t["task_id"]]
+        assert max(tries) > 1, "what was killed was tried again"
