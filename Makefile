@@ -38,7 +38,8 @@ demo: $(READY)
 	@$(BIN)/commonspace demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -m "not (models or quality or crash or airflow or demo or gpu or soak or stack)" $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	  -m "not (models or quality or crash or airflow or demo or gpu or soak or stack)" $(ARGS)
 
 test-models: $(READY)
 	@$(BIN)/python -m pytest -m "models and not quality" $(ARGS)

@@ -105,8 +105,10 @@ def browser(pictures: Path) -> Iterator[Browser]:
     ) as process:
         try:
             session = until(lambda: _call(f"{address}/session", wanted), 60, "the browser starts")
-            yield Browser(f"{address}/session/{session['sessionId']}", pictures)
-            _call(f"{address}/session/{session['sessionId']}", None, "DELETE")
+            try:
+                yield Browser(f"{address}/session/{session['sessionId']}", pictures)
+            finally:  # the driver's end alone would leave the browser
+                _call(f"{address}/session/{session['sessionId']}", None, "DELETE")
         finally:
             process.terminate()
             process.wait(30)
