@@ -14,7 +14,8 @@ def stale_spaces(
 ) -> list[str]:
     """A sentence for each space of a collection with `fresh_within` that is too old.
 
-    shown: what `commonspace show --json` answers. A space that was never promoted counts.
+    shown: what `commonspace show --json` answers. A space is as old as the last run that promoted
+    a release or found nothing to change; one that was never promoted counts.
     """
     entries = {str(one["space"]): one for one in shown}
     found = []
@@ -25,12 +26,13 @@ def stale_spaces(
             entry = entries.get(name, {})
             if entry.get("retired"):
                 continue
-            promoted = entry.get("promoted_at")
-            if promoted is None:
+            moment = entry.get("confirmed_at") or entry.get("promoted_at")
+            if moment is None:
                 found.append(f"{name} was never promoted")
-            elif limit and now - datetime.fromisoformat(promoted) > limit:
-                age = now - datetime.fromisoformat(promoted)
-                found.append(f"{name} was promoted {_hours(age)} ago, more than {_hours(limit)}")
+            elif limit and (age := now - datetime.fromisoformat(moment)) > limit:
+                found.append(
+                    f"{name} was brought to its source {_hours(age)} ago, more than {_hours(limit)}"
+                )
     return found
 
 

@@ -23,7 +23,8 @@ PAGE = """
 * **verify** reads every current release, bit by bit, and fails for one that is damaged:
   `commonspace verify SPACE --repair` says and mends what it can.
 * **retain** removes old releases, as `keep_releases` of each collection says.
-* **fresh** fails where a space has been served for longer than its collection's `fresh_within`.
+* **fresh** fails where the last run that brought a space to its source, or found it there, is
+  longer ago than its collection's `fresh_within`.
 * **replay** starts a run with `only_rejects` of each collection whose rejects may pass now.
 """
 

@@ -8,6 +8,7 @@ from encoders.spec import EncoderSpec
 from pipeline.config import Collection
 from pipeline.contract import SpaceName
 from pipeline.errors import ContractBroken, NotPublished, near
+from pipeline.freshness import confirmed_at
 from pipeline.records import Current, Release
 from pipeline.releases import current, load_release, numbers
 from pipeline.retire import Retirement, retirement
@@ -71,6 +72,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "problem": problem,
         "held": pointer.held if pointer else None,
         "promoted_at": pointer.promoted_at if pointer else None,
+        "confirmed_at": confirmed_at(store, name) if pointer else None,
         "rows": release.rows if release else None,
         "dim": spec.dim if spec else None,
         "modality": spec.modality if spec else None,

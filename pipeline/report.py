@@ -87,6 +87,7 @@ def report_stage(work: Work) -> dict[str, Any]:
         "trained": work.spec.trained,
         "fingerprint": work.spec.fingerprint,
         "run": work.run.id,
+        "whole_scope": work.run.scope.ids is None,
         "release": release.number,
         "rows": release.rows,
         "promoted": bool(promotion.get("promoted", False)),

@@ -56,7 +56,7 @@ LEVELS = [
         "vector_index",
         "text_index",
     },
-    {"canary", "pins", "space_versions", "commit"},
+    {"canary", "pins", "space_versions", "commit", "freshness"},
     {"condemned"},
     {"releases", "shards", "source", "index_files", "passages", "gates", "golden_file", "retire"},
     {"contract", "parquet", "progress", "content", "ledger", "marks"},

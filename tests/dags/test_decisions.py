@@ -113,7 +113,9 @@ def test_what_is_older_than_its_owner_allows(tmp_path: Path) -> None:
     assert stale_spaces([collection], [entry], NOON) == []
     entry["promoted_at"] = "2026-11-18T12:00:00+00:00"
     (told,) = stale_spaces([collection], [entry], NOON)
-    assert told == "events/text/v1 was promoted 48 h ago, more than 36 h"
+    assert told == "events/text/v1 was brought to its source 48 h ago, more than 36 h"
+    unchanged = {**entry, "confirmed_at": "2026-11-20T02:00:00+00:00"}
+    assert stale_spaces([collection], [unchanged], NOON) == []
     assert stale_spaces([collection], [], NOON) == ["events/text/v1 was never promoted"]
     assert stale_spaces([collection], [{**entry, "retired": "since …"}], NOON) == []
     assert stale_spaces([load(tmp_path)], [entry], NOON) == []
