@@ -32,7 +32,8 @@ replaces itself. A {period} without files, of which nothing is published, is ski
 def page_of(collection: Collection) -> str:
     """The DAG's page, in Markdown."""
     spaces = "\n".join(
-        f"| {s.name}/v{s.version} | `{s.encoder}` | {s.image or ', '.join(s.fields)} |"
+        f"| {s.name}/v{s.version} | `{_cell(s.encoder)}` | {_cell(s.image or ', '.join(s.fields))}"
+        " |"
         for s in collection.space
     )
     described = collection.collection
@@ -46,3 +47,7 @@ def page_of(collection: Collection) -> str:
         spaces=spaces,
         runs=runs.format(period=described.partitions, name=described.name),
     )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

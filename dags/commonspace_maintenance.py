@@ -42,7 +42,8 @@ with DAG(
     def spaces() -> list[str]:
         """Every space that serves a release and was not retired."""
         shown = run_verb("show")
-        return [one["space"] for one in shown if one["release"] and not one["retired"]]
+        alive = [one for one in shown if not one["retired"]]
+        return [one["space"] for one in alive if one["release"] or one["problem"]]
 
     @task(map_index_template="{{ task.op_kwargs['space'] }}", multiple_outputs=False)
     def verify(space: str) -> dict[str, Any]:
@@ -93,6 +94,7 @@ with DAG(
         task_id="replay",
         logical_date=None,
         skip_when_already_exists=True,
+        map_index_template="{{ task.trigger_dag_id }}",
         doc_md="Starts a run of the collection over its rejects.",
     )
     verify.expand(space=spaces()) >> retain()

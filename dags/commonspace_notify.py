@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from http.client import HTTPException
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -52,8 +53,9 @@ class Webhook(BaseNotifier):
         try:
             with urlopen(Request(address, data, headers), timeout=SECONDS):  # noqa: S310
                 pass
-        except (OSError, ValueError) as error:
-            log.warning("the webhook was not told: %s", error)
+        except (OSError, ValueError, HTTPException) as error:
+            # Its message may hold the address, and that is a secret.
+            log.warning("the webhook was not told: %s", type(error).__name__)
 
 
 on_failure = Webhook()
@@ -69,7 +71,7 @@ def _address() -> tuple[str, str]:
         found = Connection.get(CONNECTION)
     except AirflowNotFoundException:
         return "", ""
-    return found.get_uri() if not found.host else _url(found), found.password or ""
+    return _url(found) if found.host else "", found.password or ""
 
 
 def _url(found: Any) -> str:

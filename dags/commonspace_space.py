@@ -32,7 +32,7 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
     def group() -> None:
         @task
         def plan() -> list[list[int]]:
-            """Which items the space is missing; the answer numbers the shards to encode.
+            """Which items the space is missing; the answer deals the shards to encode.
 
             The XComs `plan` and `text` say what would be done and cost. In a dry run that is
             all: nothing after it runs.
@@ -41,12 +41,12 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
 
         @task(
             multiple_outputs=False,
-            map_index_template="shards {{ task.op_kwargs['shards'] | join(', ') }}",
+            map_index_template="from shard {{ task.op_kwargs['shards'] | join(' to before ') }}",
             doc_md="Turn shards of items into vectors; a finished shard is never made twice.",
             **where,
         )
         def encode(shards: list[int]) -> Answer:
-            return stages.run("encode", *(o for n in shards for o in ("--shard", str(n))))
+            return stages.run("encode", *(o for n in range(*shards) for o in ("--shard", str(n))))
 
         @task(multiple_outputs=False, trigger_rule=WHERE_THERE_IS_WORK)
         def validate() -> Answer:
@@ -65,10 +65,9 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
 
             Skipped where nothing changed, and where the space waits for a person.
             """
-            context = get_current_context()
-            told = stages.promote_approved(context) if by_hand else stages.run("promote")
+            told = stages.run("approved" if by_hand else "promote")
             skip_unless_moved(told)
-            yield _announced(asset, told, context)
+            yield _announced(asset, told, get_current_context())
 
         @task(multiple_outputs=False, trigger_rule=WHERE_THERE_IS_WORK)
         def report() -> Answer:

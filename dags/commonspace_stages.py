@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 from commonspace_scope import asked_of_run, dealt
-from commonspace_tasks import Answer, log, run_id_of, run_stage, run_verb
+from commonspace_tasks import Answer, log, run_id_of, run_stage
 
 from pipeline.config import Collection, SpaceSection
 
@@ -42,7 +42,7 @@ class Stages:
             raise AirflowSkipException(f"the run is of {', '.join(asked.spaces)} only")
         told = skip_if_empty(self.run("plan"))
         text = told.pop("text")
-        log.info(text)
+        _show(text)
         context["ti"].xcom_push("plan", told)
         context["ti"].xcom_push("text", text)
         return [] if asked.dry_run else dealt(told["shards"], told["estimated_seconds"])
@@ -52,18 +52,18 @@ class Stages:
         if asked_of_run(self.collection, context).dry_run:
             raise AirflowSkipException("a dry run: the XComs of `plan` say what would be done")
 
-    def promote_approved(self, context: Context) -> Answer:
-        """Promote what a person has seen, and no other release."""
-        group = f"{self.space.name}-v{self.space.version}"
-        told = dict(context["ti"].xcom_pull(task_ids=f"{group}.publish"))
-        del told["text"]
-        moved = run_verb("promote", told["space"], str(told["release"]))["moved"]
-        return {**told, "promoted": moved, "waits": False}
-
     def report(self, context: Context) -> Answer:
         told = self.run("report")
-        context["ti"].xcom_push("markdown", told.pop("markdown"))
+        text = told.pop("markdown")
+        _show(text)
+        context["ti"].xcom_push("markdown", text)
         return told
+
+
+def _show(text: str) -> None:
+    """A line of the log for each of the text: the page of Airflow keeps no others apart."""
+    for line in text.splitlines():
+        log.info(line)
 
 
 def skip_if_empty(told: Answer) -> Answer:

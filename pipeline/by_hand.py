@@ -14,6 +14,7 @@ from pipeline.records import Current
 from pipeline.releases import current, load_release, refuse_lost, was_served
 from pipeline.retire import refuse_retired
 from pipeline.store import Store
+from pipeline.workspace import Work, timer
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,21 @@ def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) ->
         )
     serve(store, name, _contract(store, name), release, by="promote")
     return Turned(release.number, served, lifted=pointer.hold if pointer else None)
+
+
+def promote_approved(work: Work) -> None:
+    """Promote what a person was shown of a run, and no other release. Raises as by hand.
+
+    It waited when the run published it: who finds it served already repeats a try that told
+    nobody, or was preceded by somebody at a terminal. So the run has promoted it in any case, and
+    a hold that was set since is left alone.
+    """
+    number = work.noted("publish.json")["release"]
+    pointer = current(work.run.store, work.name)
+    with timer() as seconds:
+        if pointer is None or pointer.release != number:
+            promote_by_hand(work.run.store, work.name, number)
+    work.note("promote.json", {"release": number, "promoted": True, "seconds": seconds()})
 
 
 def roll_back(store: Store, name: SpaceName, number: int | None = None, reason: str = "") -> Turned:

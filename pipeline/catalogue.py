@@ -10,7 +10,7 @@ from pipeline.contract import SpaceName
 from pipeline.errors import ContractBroken, NotPublished, near
 from pipeline.freshness import confirmed_at
 from pipeline.records import Current, Release
-from pipeline.releases import current, load_release, numbers
+from pipeline.releases import current, load_release, numbers, refuse_lost
 from pipeline.retire import Retirement, retirement
 from pipeline.space_versions import published_versions
 from pipeline.store import Store
@@ -57,6 +57,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
     release: Release | None = None
     problem = None
     try:
+        refuse_lost(store, name)
         retired, pointer = retirement(store, name), current(store, name)
         release = load_release(store, name, pointer.release) if pointer else None
     except ContractBroken as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -60,6 +61,9 @@ class _Section(BaseModel):
 
 KEEP_RELEASES = 10
 """How many releases of a space `retain` keeps where its owner has not said."""
+
+LONGEST_APPROVAL = timedelta(days=6)
+"""A run's folder, which its promotion needs, is kept for a week."""
 
 
 class CollectionSection(_Section):
@@ -277,6 +281,8 @@ class Collection(_Section):
         by_hand = any(not self.promotes(space) for space in self.space)
         if self.collection.approve_within and not by_hand:
             raise ValueError('`approve_within` needs `promote = "manual"`')
+        if (self.collection.approve_within or timedelta(0)) > LONGEST_APPROVAL:
+            raise ValueError("`approve_within` is at most 6d: a run's folder is kept for a week")
         if self.collection.partitions and "{partition}" not in self.source.uri:
             raise ValueError("`partitions` needs `{partition}` in the source's `uri`")
         return self

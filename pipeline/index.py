@@ -50,11 +50,12 @@ def bring_to(
     trained_rows: int | None = None,
     *,
     retrain: bool = False,
+    anew: bool = False,
 ) -> Brought:
     """Make the space's table equal the release, with the indices that it wants.
 
     trained_rows: over how many rows its vector index was trained, where that is known.
-    retrain: train it again.
+    retrain: train it again. anew: build every index again.
 
     A table that cannot be read, or does not read back as it was written, is written anew in
     one commit: LanceDB may report success for a write that failed.
@@ -66,8 +67,9 @@ def bring_to(
             with reachable(str(name)):
                 table, changed = _written(address, store, name, contract, release)
                 done = arrange(
-                    table, release.wanted, contract.spec.dim, trained_rows, retrain=retrain
-                )
+                    table, release.wanted, contract.spec.dim, trained_rows,
+                    retrain=retrain, anew=anew,
+                )  # fmt: skip
                 _read_back(table, store, contract, release, changed)
                 return replace(done, version=int(table.version))
         except (Unfaithful, OSError, RuntimeError, ValueError) as error:

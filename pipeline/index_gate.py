@@ -30,18 +30,20 @@ def bring(
     """Make the table and its indices those of the release, and measure what a search finds.
 
     before: what is served now. Returns the table's version, and what `CURRENT` is to say of its
-    indices. An index that finds too little, or whose files are not those that were measured, is
-    trained anew, once. Where it still finds too little, it is told as weak, which makes searches
-    exact; or, with `refuse`, GateRefused is raised. Raises what `bring_to` raises.
+    indices. Where the files of the indices are not those that were measured, all are built anew;
+    an index that finds too little is trained again, once. Where it still finds too little, it is
+    told as weak, which makes searches exact; or, with `refuse`, GateRefused is raised. Raises what
+    `bring_to` raises.
     """
     known = before.indices.vector if before and before.indices else None
     trained = known.trained_rows if known else None
     altered = _altered(store, name, before)
-    done = bring_to(store.address, store, name, contract, release, trained, retrain=altered)
-    found = _unchanged(before, release, done) or measured(
+    done = bring_to(store.address, store, name, contract, release, trained, anew=altered)
+    same = _unchanged(before, release, done)
+    found = same or measured(
         store, name, contract, release, done, fewest=known.nprobes if known else 0
     )
-    if is_weak(found) and not done.trained:
+    if is_weak(found) and not done.trained and (refuse or same is None):
         done = bring_to(store.address, store, name, contract, release, trained, retrain=True)
         found = measured(store, name, contract, release, done)
     if refuse and found is not None and found.vector is not None and is_weak(found):

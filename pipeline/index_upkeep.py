@@ -22,25 +22,31 @@ class Brought:
 
 
 def arrange(
-    table: Any, wanted: Wanted, dim: int, trained_rows: int | None, *, retrain: bool = False
+    table: Any,
+    wanted: Wanted,
+    dim: int,
+    trained_rows: int | None,
+    *,
+    retrain: bool = False,
+    anew: bool = False,
 ) -> Brought:
     """Bring the indices in order, in commits of their own; rows stay as they are.
 
     trained_rows: over how many rows the vector index was trained, where that is known.
-    retrain: train it, whatever there is.
+    retrain: train it, whatever there is. anew: do so, and build the full-text indices again.
     """
     rows, listed = table.count_rows(), table.list_indices()
     for name in vector_index.foreign(table, listed):
         table.drop_index(name)
     found = vector_index.in_table(table, listed, trained_rows)
     todo = step(wanted.vector, rows, dim, found)
-    if retrain and todo in ("extend", "leave"):
+    if (retrain or anew) and todo in ("extend", "leave"):
         todo = "build"
     if todo == "drop":
         table.drop_index(vector_index.NAME)
     elif todo == "build":
         vector_index.build(table, rows)
-    if text_index.arrange(table, listed, wanted.text, rows) or todo == "extend":
+    if text_index.arrange(table, listed, wanted.text, rows, anew=anew) or todo == "extend":
         # LanceDB extends indices only together with compaction. Old versions stay.
         table.optimize(cleanup_older_than=EVER)
     if todo in ("none", "drop"):

@@ -12,13 +12,13 @@ nothing and `verify --repair` by bringing it back to the served one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.condemned import check_spared
 from pipeline.contract import Contract, SpaceName
-from pipeline.errors import Conflict, ContractBroken, GateRefused, NotPublished
+from pipeline.errors import CommonspaceError, Conflict, ContractBroken, GateRefused, NotPublished
 from pipeline.hold import Hold
 from pipeline.index_gate import bring
 from pipeline.marks import mark_bytes, read_mark
@@ -31,6 +31,8 @@ from pipeline.workspace import Work, timer
 
 BY_HAND = ("promote", "rollback")
 """What a person turns a space by; only these change its hold."""
+NEVER_REFUSED = ("rollback", "settle")
+"""What goes back to a release that was served: its rows matter more than how they are found."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,8 @@ def serve(
     Can be interrupted anywhere and called again. Raises Conflict where another release is served,
     this one is being removed or the space is held, and ContractBroken, before any reader sees a
     change, where a file of it is damaged or LanceDB holds something else than was written. Raises
-    GateRefused where the vector
-    index finds too little; LanceDB then goes back to what is served. A rollback is never refused
-    so: searches are exact then.
+    GateRefused where the vector index finds too little; LanceDB then goes back to what is served.
+    A rollback is never refused so, nor is a release that is served already: searches are exact.
     """
     after = release.parent if after is None else after
     with _undone_if_refused(store, name, contract), store.hold(name.key(".promotion")):
@@ -106,8 +107,13 @@ def serve(
             raise Conflict(f"the space is {standing}", item=str(name))
         if served != release.number:
             _announce(store, name, release, by)
-        refuse = by not in ("rollback", "settle")
-        version, indices = bring(store, name, contract, release, pointer, refuse=refuse)
+        refuse = served != release.number and by not in NEVER_REFUSED
+        try:
+            version, indices = bring(store, name, contract, release, pointer, refuse=refuse)
+        except GateRefused:
+            if pointer is None:  # nobody relies on the table, and there is nothing to go back to
+                store.delete(name.key("PROMOTING"))
+            raise
         store.flush(f"lancedb/{name.table}.lance")  # LanceDB itself calls no fsync
         new = _moved(pointer, name, release.number, version, by)
         new = replace(new, hold=hold if by in BY_HAND else standing, indices=indices)
@@ -142,7 +148,8 @@ def _undone_if_refused(store: Store, name: SpaceName, contract: Contract) -> Ite
     try:
         yield
     except GateRefused:
-        settle(store, name, contract)
+        with suppress(CommonspaceError):  # the announcement stands, and whoever comes next settles
+            settle(store, name, contract)
         raise
 
 

@@ -137,6 +137,7 @@ class Space:
             raise UserMistake("search takes exactly one of a text, an image, a vector and an id")
         if k < 1:
             raise UserMistake(f"k is {k}; it must be at least 1")
+        k = min(k, len(self) + 1)  # LanceDB sets aside memory for as many
         if id is not None:
             near_what = self._vector_of(id)
         elif vector is not None:
@@ -164,6 +165,7 @@ class Space:
             raise UserMistake("search_words takes at least one word")
         if k < 1:
             raise UserMistake(f"k is {k}; it must be at least 1")
+        k = min(k, len(self) + 1)  # LanceDB sets aside memory for as many
         if not among:
             raise UserMistake(
                 "has no full-text index",

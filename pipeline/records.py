@@ -210,8 +210,7 @@ class Current:
 
     def to_bytes(self) -> bytes:
         document = json.loads(json.dumps(asdict(self)))
-        if self.indices is None:
-            del document["indices"]
+        document = {key: value for key, value in document.items() if value is not None}
         document["sha256"] = canonical_digest(document)
         return (json.dumps(document, indent=1) + "\n").encode()
 

@@ -135,7 +135,7 @@ def refusal(work: Work, error: CommonspaceError) -> dict[str, Any]:
         here = {gate["name"] for gate in error.gates}
         held = [gate for gate in verdict.get("gates", ()) if gate["name"] not in here]
         report |= {"gates": [*held, *error.gates], "ledger": verdict.get("ledger")}
-        work.note("report.json", report)
+        work.note("refusal.json", report)  # no report.json: tried again, it may still end
     return report
 
 

@@ -21,7 +21,7 @@ from pipeline.marks import mark_bytes
 from pipeline.pins import pins
 from pipeline.promote import announced
 from pipeline.records import Current, Release
-from pipeline.releases import current, numbers, release_key
+from pipeline.releases import current, numbers, refuse_lost, release_key
 from pipeline.store import Store
 from pipeline.table_upkeep import prune
 
@@ -116,6 +116,7 @@ def _every(store: Store, name: SpaceName) -> dict[int, Release]:
 
 def _kept(store: Store, name: SpaceName, found: Mapping[int, Release], last: int) -> dict[int, str]:
     turn = announced(store, name)  # before CURRENT: a promotion moves it, then withdraws
+    refuse_lost(store, name)
     pointer = current(store, name)
     parents = {number: release.parent for number, release in found.items()}
     served, turning = pointer.release if pointer else 0, turn.release if turn else 0

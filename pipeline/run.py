@@ -6,7 +6,6 @@ pull -> for each space: plan -> encode -> validate -> publish -> promote
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from pipeline.config import Collection, SpaceSection
 from pipeline.contract import SpaceName
 from pipeline.errors import CommonspaceError, Conflict, ContractBroken, NotPublished
+from pipeline.old_runs import forget_old_runs
 from pipeline.promote import promote_stage, settle
 from pipeline.records import Release, Scope
 from pipeline.rejects import rejected_item
@@ -34,8 +34,6 @@ from pipeline.validate import Verdict
 from pipeline.workspace import Run, Work
 
 ATTEMPTS = 5
-RUNS_KEPT = 20
-DAYS_KEPT = 7
 
 Answer = TypeVar("Answer")
 
@@ -199,41 +197,6 @@ def _promoted(work: Work, number: int) -> bool:
     for key in work.noted("plan.json")["shards"]:  # the release holds them now
         work.run.store.delete(work.shard(key))
     return moved
-
-
-def forget_old_runs(run: Run) -> None:
-    """Drop the folders of runs that ended, but for the latest, and what nobody has touched
-    for a week: runs that died, and shards that no plan asks for any more."""
-    store, folder = run.store, f".runs/{run.collection.name}"
-    written = store.written(folder)
-    keys = sorted(written)
-    stale = time.time() - DAYS_KEPT * 86_400
-    shards = [key for key in keys if key.startswith(f"{folder}/shards/")]
-    fresh = {key.rpartition("/")[0] for key in shards if written[key] >= stale}
-    for key in shards:  # a canary stays as long as a shard that was encoded under it
-        place, _, file = key.rpartition("/")
-        if written[key] < stale and not (file == "canary.parquet" and place in fresh):
-            store.delete(key)
-    for key, at in store.leftovers(f"{folder}/shards").items():
-        if at < stale:
-            store.delete(key)
-    runs: dict[str, list[str]] = {}
-    for key in keys:
-        runs.setdefault(key.split("/")[2], []).append(key)
-    # By when each was touched: a backfill's ids are as old as its partitions.
-    touched = {name: max(written[key] for key in keys) for name, keys in runs.items()}
-    others = sorted(runs.keys() - {"shards", run.id}, key=lambda name: touched[name])
-    ended = [name for name in others if _ended(runs[name])]
-    dead = [name for name in others if touched[name] < stale]
-    for name in {*ended[: -(RUNS_KEPT - 1)], *dead}:
-        store.forget(f"{folder}/{name}")
-
-
-def _ended(keys: list[str]) -> bool:
-    """Every space that was planned has its report."""
-    ends = {end: {k.rpartition("/")[0] for k in keys if k.endswith(f"/{end}")}
-            for end in ("plan.json", "report.json")}  # fmt: skip
-    return bool(ends["plan.json"]) and ends["plan.json"] <= ends["report.json"]
 
 
 def _report(work: Work, promote: bool | None, tell: Callable[[str], None]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from pipeline.records import EVERYTHING, Scope
 
 app = typer.Typer()
 
-BENCHMARKS = ("encode", "changes")
+BENCHMARKS = ("encode", "changes", "index")
 
 SpaceOption = Annotated[list[str] | None, typer.Option("--space", help="Only this space.")]
 RejectsOption = Annotated[bool, typer.Option(help="Try again what was rejected.")]
@@ -132,7 +132,7 @@ def demo(
 )
 def bench(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="encode; its own options follow.")],
+    what: Annotated[str, typer.Argument(help="encode, changes or index; its own options follow.")],
 ) -> None:
     """Measure against what people would use instead: `bench encode text`, `… image`."""
     script = Path(__file__).parents[1] / "benchmarks" / f"{what}.py"

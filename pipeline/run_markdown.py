@@ -31,6 +31,11 @@ def release_text(told: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"Release {told['release']} of **{told['space']}**: {told['rows']:,} rows.",
+            *(
+                ["", f"**The space is {told['held']}.** To approve lifts it."]
+                if told["held"]
+                else []
+            ),
             "",
             *_ledger(told["ledger"]),
             "",

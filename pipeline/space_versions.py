@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from pipeline.contract import SpaceName, parse_name
+from pipeline.releases import was_served
 from pipeline.retire import retirement
 from pipeline.store import Store
 
@@ -28,9 +29,10 @@ def _begun(store: Store, collection: str, space: str) -> list[SpaceName]:
 
 
 def published_versions(store: Store, collection: str, space: str) -> list[int]:
-    """The versions of a space that have a promoted release."""
-    found = versions(store, collection, space)
-    return [n for n in found if store.read(f"{collection}/{space}/v{n}/CURRENT") is not None]
+    """The versions of a space that have a promoted release, whether its pointer is lost or not."""
+    found = (SpaceName(collection, space, n) for n in versions(store, collection, space))
+    there = [one for one in found if store.read(one.key("CURRENT")) or was_served(store, one)]
+    return [one.version for one in there]
 
 
 def versions(store: Store, collection: str, space: str) -> list[int]:

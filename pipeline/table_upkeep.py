@@ -33,7 +33,7 @@ def upkeep(address: str, name: SpaceName, before: int, version: int) -> None:
         if table is not None and due:
             pointer = current(open_store(address), name)
             lately = served_since(pointer, datetime.now(UTC) - FOR_READERS) if pointer else ()
-            age = _age(table, {version, *lately}) if lately else EVER
+            age = _age(table, {before or version, version, *lately}) if lately else EVER
             table.optimize(cleanup_older_than=max(FOR_READERS, age))
 
 

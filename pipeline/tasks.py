@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from pipeline.by_hand import promote_approved
 from pipeline.config import Collection
 from pipeline.contract import SpaceName
 from pipeline.errors import (
@@ -20,12 +21,12 @@ from pipeline.errors import (
     SourceNotFound,
     UserMistake,
 )
+from pipeline.old_runs import forget_old_runs
 from pipeline.records import EVERYTHING, Scope
 from pipeline.releases import current, load_release
 from pipeline.report import refusal, report_stage
 from pipeline.run import (
     ended,
-    forget_old_runs,
     planning_again,
     published,
     rejected_ids,
@@ -42,7 +43,9 @@ from pipeline.stages import (
 from pipeline.store import Store
 from pipeline.workspace import Run, Work
 
-STAGES = ("look", "pull", "plan", "encode", "validate", "publish", "promote", "report")
+STAGES = (
+    "look", "pull", "plan", "encode", "validate", "publish", "promote", "approved", "report",
+)  # fmt: skip
 
 
 def run_stage(
@@ -90,18 +93,25 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
             if is_stale(work):  # `validate` will plan again
                 return {"encoded": 0}
             keys = work.noted("plan.json")["shards"]
-            return {"encoded": len(encode_stage(work, [keys[n] for n in shards]))}
+            mine = [keys[n] for n in shards if n < len(keys)]  # a new plan may have fewer
+            return {"encoded": len(encode_stage(work, mine))}
         case "validate":
             return planning_again(work, validated, _tell).ledger.to_json()
         case "publish":
             planning_again(work, published, _tell)
             told = _announcement(work, promoted=False)
-            return {**told, "waits": not _serves(work, told["release"]), "text": release_text(told)}
+            pointer = current(work.run.store, work.name)
+            serves = pointer is not None and pointer.release == told["release"]
+            told["held"] = str(pointer.hold) if pointer and pointer.hold else None
+            return {**told, "waits": not serves, "text": release_text(told)}
         case "promote":
             wanted = work.run.collection.promotes(work.space)
             done = planning_again(work, lambda one: ended(one, wanted, _tell), _tell)
             told = _announcement(work, promoted=done.moved)
             return {**told, "waits": done.waits, "held": done.held or None}
+        case "approved":
+            promote_approved(work)
+            return {**_announcement(work, promoted=True), "waits": False, "held": None}
     told = report_stage(work)
     return {**told, "markdown": report_text(told)}
 
@@ -164,11 +174,6 @@ def _plan(work: Work) -> dict[str, Any]:
         return {"shards": 0, "empty": error.what}
     told = {**plan, "shards": len(plan["shards"])}
     return {**told, "text": plan_text(str(work.name), told)}
-
-
-def _serves(work: Work, number: int) -> bool:
-    pointer = current(work.run.store, work.name)
-    return pointer is not None and pointer.release == number
 
 
 def _tell(message: str) -> None:

@@ -14,17 +14,22 @@ def by_column(listed: Sequence[Any]) -> dict[str, Any]:
     return {one.columns[0].strip("`"): one for one in texts}  # LanceDB quotes some names
 
 
-def arrange(table: Any, listed: Sequence[Any], columns: Collection[str], rows: int) -> bool:
-    """Make the table have these and no others; True where too many rows are beside one."""
+def arrange(
+    table: Any, listed: Sequence[Any], columns: Collection[str], rows: int, *, anew: bool
+) -> bool:
+    """Make the table have these and no others; True where too many rows are beside one.
+
+    anew: build each of them, whatever there is.
+    """
     found = by_column(listed)
     for column, one in found.items():
         if column not in columns or not rows:
             table.drop_index(one.name)
     for column in columns:
-        if rows and column not in found:
+        if rows and (anew or column not in found):
             _build(table, column)
     kept = [one for column, one in found.items() if column in columns]
-    return any(one.num_unindexed_rows > rows * TAIL_SHARE for one in kept)
+    return not anew and any(one.num_unindexed_rows > rows * TAIL_SHARE for one in kept)
 
 
 def _build(table: Any, column: str) -> None:

@@ -41,6 +41,7 @@ LEVELS = [
         "run_tables",
         "table_upkeep",
         "index_recall",
+        "old_runs",
     },
     {
         "flight",

@@ -32,13 +32,15 @@ with DAG(
     def follow() -> dict[str, Any]:
         """Reads the changes since the release that was seen last; remembers the one it has read.
 
-        The first time, all rows are new. Whatever is done with the ids must be done twice
-        without harm: a try that fails after it is repeated from the same release.
+        The first time, and where that release is kept no more, all rows are new. Whatever is
+        done with the ids must be done twice without harm: a try that fails after it is repeated
+        from the same release.
         """
         seen = get_current_context()["asset_state_store"][SPACE]
         last = seen.get("release")
         now = _commonspace("show", NAME)[0]["release"]
-        if last is None:
+        kept = [one["number"] for one in _commonspace("releases", NAME)["releases"]]
+        if last not in kept:  # the first time, or away for longer than releases are kept
             told: dict[str, Any] = {"everything": True, "until": now}
         else:
             changes = _commonspace("changes", NAME, "--since", str(last), "--until", str(now))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Mapping
 
@@ -57,6 +58,8 @@ def airflow_parts(settings: Settings) -> list[Part]:
         ),
     ]
     parts[0].address = settings.api
+    # Asked to end, it waits ten seconds for a child that has ended. The database has its triggers.
+    parts[3].stop_signal = signal.SIGKILL
     if settings.executor == "celery":
         parts += [_worker(settings, queue) for queue in SLOTS]
     return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -99,12 +100,19 @@ def test_spaces_that_a_run_takes(tmp_path: Path) -> None:
 
 @given(st.integers(0, 5_000), st.none() | st.floats(0, 1e7))
 def test_every_shard_is_dealt_once(shards: int, seconds: float | None) -> None:
-    tasks = dealt(shards, seconds)
-    assert sorted(n for task in tasks for n in task) == list(range(shards))
+    tasks = [range(*task) for task in dealt(shards, seconds)]
+    assert [n for task in tasks for n in task] == list(range(shards))
     assert all(tasks)
+    assert not tasks or max(map(len, tasks)) - min(map(len, tasks)) <= 1
     assert len(tasks) <= MOST_ENCODE_TASKS
     if seconds is not None and shards:
         assert len(tasks) <= seconds / 600 + 1, "a task is minutes of work"
+
+
+@pytest.mark.parametrize("seconds", [None, 1e9])
+def test_how_the_shards_are_dealt_is_a_small_xcom(seconds: float | None) -> None:
+    for shards in (25, 25_000, 1_000_000):
+        assert len(json.dumps(dealt(shards, seconds))) < 10_000
 
 
 def test_what_is_older_than_its_owner_allows(tmp_path: Path) -> None:

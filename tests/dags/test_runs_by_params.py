@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
+
+from tests.dags.listener import Listener, listening
 
 DAGS = Path(__file__).parents[2] / "dags"
 Python = Callable[[str, dict[str, str]], Any]
@@ -118,32 +118,10 @@ def test_runs_take_what_their_params_say(
     ]
 
 
-class Listener(HTTPServer):
-    """Keeps what is posted to it."""
-
-    heard: list[dict[str, Any]]
-
-
-class Keep(BaseHTTPRequestHandler):
-    server: Listener
-
-    def do_POST(self) -> None:
-        length = int(self.headers["Content-Length"])
-        self.server.heard.append(json.loads(self.rfile.read(length)))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, *args: Any) -> None:
-        return
-
-
 @pytest.fixture
 def webhook() -> Iterator[Listener]:
-    server = Listener(("127.0.0.1", 0), Keep)
-    server.heard = []
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+    with listening() as server:
+        yield server
 
 
 @pytest.mark.airflow
@@ -154,7 +132,7 @@ def test_a_refused_gate_is_heard_of(
 ) -> None:
     with (tmp_path / "events/2026-11-19.jsonl").open("a") as file:
         file.writelines(f'\n{{"id": "bad{n}", "text": "", "title": "t{n}"}}' for n in range(20))
-    airflow["COMMONSPACE_WEBHOOK"] = f"http://127.0.0.1:{webhook.server_port}/alarm"
+    airflow["COMMONSPACE_WEBHOOK"] = webhook.address
     found = python(code({"partition": "2026-11-19"}, {"ids": ["a"], "only_rejects": True}), airflow)
     assert [run["state"] for run in found["runs"]] == ["failed", "failed"]
     gate, mistake = webhook.heard

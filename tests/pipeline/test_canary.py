@@ -22,10 +22,11 @@ from pipeline.config import Collection
 from pipeline.contract import Contract, SpaceName
 from pipeline.errors import ContractBroken, GateRefused
 from pipeline.flight import fly
+from pipeline.old_runs import forget_old_runs
 from pipeline.parquet import read_table
 from pipeline.read import Space, open_space
 from pipeline.releases import create_release, load_release, numbers, release_key
-from pipeline.run import forget_old_runs, new_run_id, run_collection
+from pipeline.run import new_run_id, run_collection
 from pipeline.stages import (
     encode_stage,
     plan_stage,

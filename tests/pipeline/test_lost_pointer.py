@@ -16,6 +16,7 @@ from pipeline.local_store import LocalStore
 from pipeline.promote import announced
 from pipeline.read import open_space
 from pipeline.releases import current, numbers
+from pipeline.retain import retain
 from pipeline.run import new_run_id, plan_collection, run_collection
 from pipeline.verify import verify_space
 from pipeline.workspace import Run
@@ -132,3 +133,29 @@ def test_every_space_damaged_is_an_error_of_the_run(
     with pytest.raises(ContractBroken, match="checksum"):
         go(make_collection(rows(3)), store)
     assert len([name for name in store.folders(".runs/things") if name != "shards"]) == 1
+
+
+def test_retention_removes_nothing_where_it_is_lost(
+    make_collection: Any, store: LocalStore
+) -> None:
+    for number in range(1, 5):
+        go(make_collection(rows(number), spaces=SPACES[:1]), store)
+    roll_back(store, NAME, 1)
+    (store.root / NAME.key("CURRENT")).unlink()
+    with pytest.raises(ContractBroken, match="pointer to the served release is lost"):
+        retain(store, NAME, last=1)
+    assert numbers(store, NAME) == [1, 2, 3, 4]
+
+
+def test_no_other_version_is_opened_instead(make_collection: Any, store: LocalStore) -> None:
+    for version in (1, 2):
+        space = {**SPACES[0], "version": version}
+        for number in (1, 2):
+            go(make_collection(rows(number), spaces=[space]), store)
+    assert open_space("things/text", warehouse=store.address).name == "things/text/v2"
+    (store.root / SpaceName("things", "text", 2).key("CURRENT")).unlink()
+    with pytest.raises(ContractBroken, match="pointer to the served release is lost"):
+        open_space("things/text", warehouse=store.address)
+    assert {one["space"]: bool(one["problem"]) for one in catalogue(store, [])} == {
+        "things/text/v1": False, "things/text/v2": True,
+    }  # fmt: skip

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.errors import GateRefused
 from pipeline.local_store import LocalStore
-from pipeline.run import forget_old_runs, new_run_id, run_collection
+from pipeline.old_runs import forget_old_runs
+from pipeline.run import new_run_id, run_collection
 from pipeline.tasks import run_stage
 from pipeline.workspace import Run
 
@@ -30,7 +31,7 @@ def go(collection: Any, store: LocalStore) -> dict[str, Any]:
 
 
 def kept(store: LocalStore, run: str) -> dict[str, Any]:
-    data = store.read(f".runs/things/{run}/text-v1/report.json")
+    data = store.read(f".runs/things/{run}/text-v1/refusal.json")
     assert data is not None
     return dict(json.loads(data.to_pybytes()))
 
@@ -60,15 +61,20 @@ def test_a_refused_task_leaves_its_report(make_collection: Any, store: LocalStor
     assert {g["name"]: g["value"] for g in report["gates"]}["reject_share"] == 0.5
     assert report["ledger"]["rejected"] == 1
     run_stage("plan", make_collection(rows(1)), store, "a", "text/v1", None, ())
-    assert store.read(".runs/things/a/text-v1/report.json") is None  # of an earlier try
+    assert store.read(".runs/things/a/text-v1/refusal.json") is None  # of an earlier try
 
 
 def test_refused_runs_are_forgotten_as_others_are(
     make_collection: Any, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.run.RUNS_KEPT", 2)
+    """Not while they may be tried again, however many have ended since."""
+    monkeypatch.setattr("pipeline.old_runs.RUNS_KEPT", 2)
     go(make_collection(rows(10)), store)
     few = make_collection(rows(2))
     refused = [go(few, store)["run"] for _ in range(3)]
+    forget_old_runs(Run("now", few, store))
+    assert set(refused) <= set(store.folders(".runs/things"))
+    monkeypatch.setattr("pipeline.old_runs.DAY", -1.0)
+    monkeypatch.setattr("pipeline.old_runs.DAYS_KEPT", -1e6)
     forget_old_runs(Run("now", few, store))
     assert set(store.folders(".runs/things")) <= {refused[-1], "shards"}

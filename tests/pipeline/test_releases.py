@@ -132,6 +132,27 @@ def test_a_task_leaves_a_candidate_and_says_so(make_collection: Any, store: Stor
     assert task("promote")["waits"] is False
 
 
+def test_what_was_approved_is_promoted_and_nothing_else(make_collection: Any, store: Store) -> None:
+    def waiting(run: str, count: int) -> Any:
+        collection = make_collection(rows(count))
+        run_stage("pull", collection, store, run, None, None, ())
+        for stage in ("plan", "encode", "validate", "publish"):
+            run_stage(stage, collection, store, run, "text/v1", None, ())
+        return collection
+
+    first = waiting("a", 5)
+    other = waiting("b", 6)
+    for _ in range(2):  # a try that was killed before it could tell anybody is repeated
+        told = run_stage("approved", first, store, "a", "text/v1", None, ())
+        assert (told["promoted"], told["waits"], told["release"]) == (True, False, 1)
+    report = run_stage("report", first, store, "a", "text/v1", None, ())
+    assert (report["state"], report["promoted"]) == ("promoted", True)
+    with pytest.raises(Conflict, match="release 1 has been promoted meanwhile") as late:
+        run_stage("approved", other, store, "b", "text/v1", None, ())
+    assert not late.value.retry
+    assert found(store) == {1: "current", 2: "superseded"}
+
+
 def test_the_next_run_supersedes_a_waiting_candidate(make_collection: Any, store: Store) -> None:
     go(make_collection(rows(10)), store)
     go(make_collection(rows(11)), store, promote=False)

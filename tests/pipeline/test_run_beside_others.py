@@ -13,10 +13,11 @@ import pytest
 from pipeline.collection_files import load_collection
 from pipeline.contract import SpaceName
 from pipeline.errors import Conflict
+from pipeline.old_runs import forget_old_runs
 from pipeline.read import Space, open_space
 from pipeline.records import Scope
 from pipeline.releases import numbers
-from pipeline.run import forget_old_runs, new_run_id, rejected_ids, run_collection
+from pipeline.run import new_run_id, rejected_ids, run_collection
 from pipeline.stages import encode_stage, plan_stage, publish_stage, pull_stage, validate_stage
 from pipeline.store import LocalStore
 from pipeline.tasks import run_stage

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pytest
 
 from pipeline import vector_index
-from pipeline.by_hand import roll_back
+from pipeline.by_hand import promote_by_hand, roll_back
 from pipeline.catalogue import catalogue
 from pipeline.contract import SpaceName, stored_contract
-from pipeline.errors import ContractBroken
+from pipeline.errors import ContractBroken, GateRefused
 from pipeline.hold import Hold
 from pipeline.index_choice import VectorIndex
 from pipeline.lance import connect
@@ -323,6 +323,57 @@ def test_a_rollback_is_not_refused_for_its_index(make_collection: Any, store: Lo
     assert verify_space(store, "things/text")["ok"]
 
 
+def test_a_filter_finds_every_row_after_a_refusal(make_collection: Any, store: LocalStore) -> None:
+    """The refused promotion has trained the index again, over many more rows."""
+    few = rows(600)
+    go(declared(make_collection, few), store)
+    more = [{**item, "id": f"x{item['id']}"} for item in alike(2400)]
+    report = go(declared(make_collection, [*few, *more], min_index_recall=1.0), store)
+    assert report["error"] == "GateRefused"
+    space = opened(store)
+    at = space.to_arrow(["vector"])["vector"][0].as_py()
+    hits = space.search(vector=at, k=100, where={"tag": "rare"})
+    assert hits.num_rows == 12
+    assert hits["id"].equals(
+        space.search(vector=at, k=100, where={"tag": "rare"}, exact=True)["id"]
+    )
+
+
+def test_a_first_release_that_is_refused_leaves_no_announcement(
+    make_collection: Any, store: LocalStore
+) -> None:
+    go(declared(make_collection, alike(400), min_index_recall=1.0), store, promote=False)
+    with pytest.raises(GateRefused):
+        promote_by_hand(store, NAME)
+    assert announced(store, NAME) is None
+    go(declared(make_collection, alike(400), vector_index="none"), store, promote=False)
+    assert promote_by_hand(store, NAME).release == 2
+
+
+def test_a_weak_index_of_the_served_release_does_not_keep_a_hold(
+    make_collection: Any, store: LocalStore
+) -> None:
+    go(declared(make_collection, rows(300), vector_index="none"), store)
+    run = declared(make_collection, alike(400), min_index_recall=1.0)
+    go(run, store, promote=False)
+    contract = stored_contract(store, NAME)
+    assert contract is not None
+    hold = Hold("2026-01-01T00:00:00+00:00")
+    release = load_release(store, NAME, 2)
+    serve(store, NAME, contract, release, by="rollback", after=1, hold=hold)
+    served = pointer(store)
+    assert go(run, store)["state"] == "unchanged"
+    assert pointer(store).table_version == served.table_version, "it is not trained each time"
+    assert promote_by_hand(store, NAME, 2).lifted == hold
+    assert pointer(store).hold is None
+
+
+def test_more_rows_than_there_are(big: LocalStore) -> None:
+    space = opened(big)
+    at = space.to_arrow(["vector"])["vector"][0].as_py()
+    assert space.search(vector=at, k=2**63).num_rows == len(space)
+
+
 def damaged(store: LocalStore, how: str) -> None:
     files = sorted(path for path in indices_of(store).rglob("*") if path.is_file())
     for path in files:
@@ -355,12 +406,13 @@ def test_damage_is_found_and_mended(make_collection: Any, store: LocalStore, how
 def test_a_damaged_index_is_not_carried_on(
     make_collection: Any, store: LocalStore, how: str
 ) -> None:
-    go(declared(make_collection, rows(400)), store)
+    go(declared(make_collection, rows(400), text_index=["tag"]), store)
     damaged(store, how)
-    go(declared(make_collection, rows(410)), store)
+    go(declared(make_collection, rows(410), text_index=["tag"]), store)
     answer = verify_space(store, "things/text")
     assert answer["ok"], answer["problems"]
     assert answer["indices"]["vector"]["trained_rows"] == 410
+    assert opened(store).search_words("rare", k=100).num_rows == 9
 
 
 def test_an_index_that_somebody_drops_or_adds(make_collection: Any, store: LocalStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.stack.running import until
+from tests.stack.client import until
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 """The key under which the protocol names an element."""
@@ -101,7 +102,10 @@ def browser(pictures: Path) -> Iterator[Browser]:
     options = {"binary": chrome, "args": [*FLAGS, f"--user-data-dir={profile}"]}
     wanted = {"capabilities": {"alwaysMatch": {"goog:chromeOptions": options}}}
     with subprocess.Popen(
-        [driver, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [driver, f"--port={port}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": profile},
     ) as process:
         try:
             session = until(lambda: _call(f"{address}/session", wanted), 60, "the browser starts")

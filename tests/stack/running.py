@@ -1,27 +1,20 @@
-"""A stack that runs for the tests: started as a person would, asked through its own interfaces."""
+"""A stack that runs for the tests: started as a person would, ended whatever happens."""
 
 from __future__ import annotations
 
 import ctypes
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
 
 from infra.stack.part import end_session
+from tests.stack.client import Stack, until
 
-T = TypeVar("T")
 REPOSITORY = Path(__file__).parents[2]
 IMPATIENT = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
@@ -31,137 +24,6 @@ IMPATIENT = {
     "OMP_NUM_THREADS": "1",
 }
 """What Airflow would wait minutes for."""
-
-
-class Stack:
-    """A running `python -m infra.stack`, and the ways in which one talks to it."""
-
-    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
-        self.folder = folder
-        self.process = process
-
-    @property
-    def parts(self) -> dict[str, dict[str, Any]]:
-        return {part["name"]: part for part in json.loads((self.folder / "parts.json").read_text())}
-
-    @cached_property
-    def environment(self) -> dict[str, str]:
-        """What `. airflow.env` gives to a shell."""
-        lines = (self.folder / "airflow.env").read_text().splitlines()
-        words = [shlex.split(line)[1].partition("=") for line in lines]
-        return {**os.environ, **{name: value for name, _, value in words}}
-
-    @cached_property
-    def address(self) -> str:
-        return self.environment["AIRFLOW__API__BASE_URL"]
-
-    @cached_property
-    def password(self) -> str:
-        return str(json.loads((self.folder / "airflow-passwords.json").read_text())["admin"])
-
-    @cached_property
-    def token(self) -> str:
-        body = {"username": "admin", "password": self.password}
-        return str(_request(f"{self.address}/auth/token", "POST", body)["access_token"])
-
-    def call(self, method: str, path: str, body: Any = None, **query: Any) -> Any:
-        """An answer of Airflow's REST interface."""
-        address = f"{self.address}/api/v2/{path}?{urllib.parse.urlencode(query)}"
-        return _request(address, method, body, {"Authorization": f"Bearer {self.token}"})
-
-    def log(self, dag: str, run: str, task: str, attempt: int = 1) -> list[dict[str, Any]]:
-        """The log of a task's try, an event each line."""
-        path = f"dags/{dag}/dagRuns/{urllib.parse.quote(run)}/taskInstances/{task}/logs/{attempt}"
-        return list(self.call("GET", path, map_index=-1)["content"])
-
-    def airflow(self, *words: str) -> str:
-        """What the command line prints. Fails where it fails."""
-        return self.python("-m", "airflow", *words)
-
-    def python(self, *words: str, **environment: str) -> str:
-        done = subprocess.run(
-            [sys.executable, *words], env={**self.environment, **environment}, text=True,
-            capture_output=True, check=False, cwd=self.folder,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-        return done.stdout
-
-    def switch_on(self, dag: str) -> None:
-        """Unpause a DAG, once it has been parsed."""
-        until(lambda: self._known(dag), 120, f"DAG {dag} is known")
-        self.call("PATCH", f"dags/{dag}", {"is_paused": False})
-
-    def _known(self, dag: str) -> bool:
-        return any(d["dag_id"] == dag for d in self.call("GET", "dags", limit=100)["dags"])
-
-    def trigger(self, dag: str, **conf: Any) -> str:
-        body = {"logical_date": None, "conf": conf}
-        return str(self.call("POST", f"dags/{dag}/dagRuns", body)["dag_run_id"])
-
-    def runs(self, dag: str) -> list[dict[str, Any]]:
-        return list(self.call("GET", f"dags/{dag}/dagRuns", limit=100)["dag_runs"])
-
-    def tasks(self, dag: str, run: str) -> list[dict[str, Any]]:
-        path = f"dags/{dag}/dagRuns/{urllib.parse.quote(run)}/taskInstances"
-        return list(self.call("GET", path, limit=200)["task_instances"])
-
-    def events_of(self, dag: str) -> list[dict[str, Any]]:
-        """Asset events of a DAG's promotions, oldest first."""
-        query = {"source_dag_id": dag, "limit": 100, "order_by": "timestamp"}
-        return list(self.call("GET", "assets/events", **query)["asset_events"])
-
-    def wait_for(self, dag: str, run: str, seconds: float = 300) -> str:
-        """The state in which a run ends."""
-        path = f"dags/{dag}/dagRuns/{urllib.parse.quote(run)}"
-
-        def ended() -> str | None:
-            state = str(self.call("GET", path)["state"])
-            return state if state in ("success", "failed") else None
-
-        return until(ended, seconds, f"{run} has ended")
-
-    def wait_for_all(self, dag: str, count: int, seconds: float = 600) -> list[dict[str, Any]]:
-        """The DAG's runs, once there are so many and all have ended."""
-
-        def ended() -> list[dict[str, Any]] | None:
-            runs = self.runs(dag)
-            over = all(run["state"] in ("success", "failed") for run in runs)
-            return runs if over and len(runs) == count else None
-
-        return until(ended, seconds, f"{count} runs of {dag} have ended")
-
-    def kill(self, part: str) -> None:
-        """SIGKILL to every process of a part, as when its container dies."""
-        before = self.parts[part]["restarts"]
-        end_session(self.parts[part]["pid"])
-        until(lambda: self.parts[part]["restarts"] > before, 60, f"{part} was started again")
-
-
-def until(ask: Callable[[], T | None], seconds: float, what: str) -> T:
-    """The first true answer; the API may be unreachable meanwhile, as while its database is."""
-    deadline, trouble = time.monotonic() + seconds, None
-    while time.monotonic() < deadline:
-        try:
-            if answer := ask():
-                return answer
-        except (OSError, KeyError, ValueError) as error:
-            trouble = error
-        time.sleep(0.5)
-    raise AssertionError(f"not within {seconds} s: {what} ({trouble})")
-
-
-def _request(
-    address: str, method: str, body: Any = None, headers: Mapping[str, str] | None = None
-) -> Any:
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        address, data, {"Content-Type": "application/json", **(headers or {})}, method=method
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read() or "null")
-    except urllib.error.HTTPError as error:
-        raise OSError(f"{method} {address}: {error.code} {error.read()[:500]!r}") from error
 
 
 def _ends_with_us() -> None:
@@ -191,6 +53,17 @@ def running(folder: Path, collections: Path, *options: str, **environment: str) 
         assert process.poll() is None, log.read_text()
         yield Stack(folder, process)
     finally:
+        _end(folder, process)
+
+
+def _end(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Ctrl-C; and then, whatever came of it, nothing is left."""
+    try:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             process.wait(120)
+    finally:
+        end_session(process.pid)
+        parts = folder / "parts.json"  # gone, where all went well
+        for part in json.loads(parts.read_text()) if parts.exists() else []:
+            end_session(part["pid"])

@@ -16,7 +16,8 @@ import psutil
 import pytest
 
 from tests.stack.browser import browser, programs
-from tests.stack.running import REPOSITORY, Stack, running, until
+from tests.stack.client import Stack, until
+from tests.stack.running import REPOSITORY, running
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 

@@ -1,0 +1,76 @@
+"""The example of a consumer's DAG, copied into a dags folder as it says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "dags/examples/consumer.py"
+Python = Callable[[str, dict[str, str]], Any]
+
+FILE = """
+[collection]
+name = "handbook"
+owner = "tests"
+[source]
+kind = "jsonl"
+uri = "pages.jsonl"
+id = "id"
+[[space]]
+name = "page"
+encoder = "hashed/64"
+fields = ["text"]
+[gates]
+max_drift = 1.0
+"""
+
+RUN = """
+import json
+from airflow.utils.db import initdb
+from airflow.dag_processing.dagbag import DagBag
+initdb()
+bag = DagBag(dag_folder=FOLDER)
+assert not bag.import_errors, bag.import_errors
+run = bag.dags["example_consumer"].test()
+(task,) = run.get_task_instances()
+print(json.dumps([str(run.state), task.xcom_pull(task_ids="follow")]))
+"""
+
+
+@pytest.mark.airflow
+@pytest.mark.timeout(600)
+def test_a_consumer_takes_everything_and_then_what_has_changed(
+    airflow: dict[str, str], python: Python, tmp_path: Path
+) -> None:
+    (tmp_path / "handbook.toml").write_text(FILE)
+    folder = tmp_path / "dags"
+    folder.mkdir()
+    shutil.copy(EXAMPLE, folder)
+    airflow["AIRFLOW__CORE__DAGS_FOLDER"] = str(folder)
+    pages = {f"p{n}": f"page {n} of the handbook" for n in range(9)}
+
+    def publish() -> None:
+        rows = [json.dumps({"id": page, "text": text}) for page, text in pages.items()]
+        (tmp_path / "pages.jsonl").write_text("\n".join(rows))
+        command = [sys.executable, "-m", "pipeline", "run", "handbook"]
+        subprocess.run(command, env=airflow, check=True, capture_output=True)
+
+    def consume() -> Any:
+        return python(f"FOLDER = {str(folder)!r}\n{RUN}", airflow)
+
+    publish()
+    assert consume() == ["success", {"everything": True, "until": 1}]
+    del pages["p3"]
+    pages |= {"p4": "a page that was written anew", "p9": "a ninth page", "p10": "a tenth"}
+    publish()
+    changes = {"added": 2, "changed": 1, "removed": 1}
+    assert consume() == ["success", {**changes, "since": 1, "until": 2}]
+    nothing = dict.fromkeys(changes, 0)
+    assert consume() == ["success", {**nothing, "since": 2, "until": 2}]
