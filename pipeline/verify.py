@@ -36,11 +36,10 @@ def verify_space(
 
     Manifest checksum, every part's checksum, schema, contract, row count, unique ids, vectors;
     the canary's file; then LanceDB, row for row and bit for bit, the files of its indices and
-    what they find, and whether a promotion was
-    interrupted, which `repair` undoes. `repair` rebuilds the table
-    from Parquet where only the table is wrong, and parts from the table where their bytes come
-    out the same; a canary is never made anew. `canary` loads the encoder and compares its
-    vectors of the probes. Raises NotPublished.
+    what they find, and whether a promotion was interrupted, which `repair` undoes. `repair`
+    rebuilds the table from Parquet where only the table is wrong, and parts from the table where
+    their bytes come out the same; a canary is never made anew. `canary` loads the encoder and
+    compares its vectors of the probes. Raises NotPublished.
 
     Of other releases only the manifests are read; where one is damaged, `orphans` is None. What was
     mended stands in `restored` (keys of parts) and `rebuilt` (the table); in `repaired`, whether
