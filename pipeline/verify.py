@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline import vector_index
 from pipeline.canary import published_canary
 from pipeline.contract import Contract, SpaceName, bad_vectors, check_schema, stored_contract
 from pipeline.errors import CommonspaceError, Conflict, NotPublished
@@ -25,6 +26,7 @@ from pipeline.records import Current, Release
 from pipeline.releases import current, read_part
 from pipeline.restore import restore_parts
 from pipeline.retain import orphans
+from pipeline.stamps import stamps_in
 from pipeline.store import Store
 from pipeline.verify_indices import check_indices
 
@@ -159,6 +161,9 @@ def _check_table(
             table.checkout(pointer.table_version)
             if table.count_rows() != release.rows:
                 return [f"LanceDB holds {table.count_rows()} rows, the release {release.rows}"]
+            # Some damage shows only to those who read some columns, as searches do.
+            stamps_in(table)
+            vector_index.nearest(table, np.ones(contract.spec.dim, np.float32), 1, None).to_arrow()
             for part in release.parts:
                 rows = read_part(store, part, contract)
                 if not same_rows(rows, rows_of(table, rows["id"].to_pylist())):

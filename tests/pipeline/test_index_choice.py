@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.index_choice import (
+    EVERY_PARTITION,
     EXACT_FLOATS,
     MEASURED_K,
     MOST_SEGMENTS,
@@ -84,5 +85,6 @@ def test_more_rows_take_more_probes(rows: int, k: int, rung: int) -> None:
     index = VectorIndex("ivf_sq", rows, whole, nprobes, 2, 1.0, 0.95, 200)
     assert probes(index, MEASURED_K, filtered=False) == nprobes
     assert probes(index, MEASURED_K + 1, filtered=False) == nprobes  # an item and its neighbours
-    assert nprobes <= probes(index, k, filtered=False) <= whole
-    assert probes(index, k, filtered=True) == whole
+    assert nprobes <= probes(index, k, filtered=False)
+    # Of a table that was trained again since, more than it says of itself.
+    assert probes(index, k, filtered=True) == EVERY_PARTITION
