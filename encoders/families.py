@@ -110,8 +110,13 @@ def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
 
 def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
     from encoders.model_folder import find_folder
-    from encoders.runtime import choose_device
+    from encoders.runtime import choose_device, openvino_computes
 
+    if openvino_computes():
+        from encoders.converted_model import cached_encoder
+
+        if (encoder := cached_encoder(spec)) is not None:
+            return encoder
     device = choose_device()  # says in words where torch is missing, before anything needs it
     from encoders.sentence_encoder import load_sentence_encoder
 

@@ -26,13 +26,18 @@ def converted(module: torch.nn.Module, example: Arrays, exact: Engine, item: str
         EncoderError: OpenVINO cannot express what the module does, or gives other vectors.
     """
     engine = OpenVinoEngine(convert(module, example, item), choose_threads())
+    require_close(engine, exact, example, item)
+    return engine
+
+
+def require_close(engine: Engine, exact: Engine, example: Arrays, item: str) -> None:
+    """Raises EncoderError where `engine` gives other vectors than `exact`, PyTorch's, does."""
     (found,), (expected,) = engine.run([example]), exact.run([example])
     angle = largest_angle(found, expected)
     if not angle <= _CLOSE:
         raise EncoderError(
             f"OpenVINO's vectors lie {angle:.1e} rad from PyTorch's", item=item, do=_OTHERWISE
         )
-    return engine
 
 
 def convert(module: torch.nn.Module, example: Arrays, item: str) -> Any:

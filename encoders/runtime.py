@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib.util
 import logging
 import os
 import re
+import sys
+from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from encoders.errors import INSTALL, EncoderError
@@ -99,6 +102,33 @@ def choose_engine(device: str) -> Engine:
         raise EncoderError("COMMONSPACE_ENGINE is 'openvino', which is not installed", do=INSTALL)
     _warn_of_missing_openvino()
     return "torch"
+
+
+def openvino_computes() -> bool:
+    """Whether OpenVINO on the CPU will compute; torch is asked only where it may see a GPU.
+
+    Raises as `choose_device` and `choose_engine`.
+    """
+    wanted = os.environ.get("COMMONSPACE_DEVICE", "")
+    cpu = wanted == "cpu" or (not wanted and _no_cuda()) or choose_device() == "cpu"
+    return cpu and choose_engine("cpu") == "openvino"
+
+
+def _no_cuda() -> bool:
+    """True where torch cannot see a CUDA device: it is a CPU build, or there is no driver."""
+    try:
+        build = version("torch").partition("+")[2]
+    except PackageNotFoundError:
+        return False
+    if build == "cpu":
+        return True
+    if sys.platform != "linux" or build.startswith("rocm"):
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return True
+    return False
 
 
 @functools.cache

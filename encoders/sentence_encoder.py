@@ -21,12 +21,11 @@ from encoders.text import Computation, TextEncoder
 from encoders.text_graph import TextGraph
 from encoders.text_inputs import TextInputs
 from encoders.text_tokens import TextTokens
+from encoders.torch_engine import TorchEngine
 from encoders.unit_rows import unit_failures
 
-OPENVINO_BUDGET = 512
-"""Padded tokens a batch. Measured on 2 cores: 512 and 1,024 alike, 2,048 a tenth slower."""
 TORCH_CPU_BUDGET = 512
-"""Always filled, so small enough for a lone query."""
+"""Padded tokens a batch; always filled, so small enough for a lone query."""
 CUDA_BUDGET = 65_536
 
 PURPOSES: tuple[Purpose, ...] = ("document", "query")
@@ -54,6 +53,11 @@ class SentenceParts:
         width = max(len(window.ids) for window in windows)
         return self.inputs.arrays(Batch([0, 1], width, 2), windows)
 
+    def engines(self, make: Callable[[TextGraph], Engine]) -> dict[Purpose, Engine]:
+        """An engine for each purpose; purposes that pool alike share one."""
+        made = {length: make(graph) for length, graph in self.graphs.items()}
+        return {purpose: made[length] for purpose, length in self.pooled_out.items()}
+
 
 def load_sentence_encoder(folder: Path, spec: EncoderSpec, device: str) -> TextEncoder:
     """Load the model of `folder` for `device`.
@@ -65,7 +69,13 @@ def load_sentence_encoder(folder: Path, spec: EncoderSpec, device: str) -> TextE
     # Threads of the tokenizer hang in a forked child; on a CPU they would gain 1 %.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device != "cpu" else "false")
     parts = sentence_parts(folder, spec)
-    computation = _computation(parts, spec, device, folder)
+    exact = parts.engines(lambda graph: TorchEngine(graph, device))
+    _require_vectors(exact["document"], parts, spec, folder)
+    if choose_engine(device) == "openvino":
+        from encoders.sentence_convert import converted_encoder
+
+        return converted_encoder(parts, exact, spec, str(folder))
+    computation = _computation(parts, exact, spec, device)
     return TextEncoder(spec, parts.tokens, parts.inputs, computation, device)
 
 
@@ -94,27 +104,14 @@ def sentence_parts(folder: Path, spec: EncoderSpec) -> SentenceParts:
     return SentenceParts(graphs, pooled_out, rust, tokens, inputs, side)
 
 
-def _computation(parts: SentenceParts, spec: EncoderSpec, device: str, folder: Path) -> Computation:
-    from encoders.torch_engine import TorchEngine
-
-    def engines(make: Callable[[TextGraph], Engine]) -> dict[Purpose, Engine]:
-        made = {length: make(graph) for length, graph in parts.graphs.items()}
-        return {purpose: made[length] for purpose, length in parts.pooled_out.items()}
-
-    exact = engines(lambda graph: TorchEngine(graph, device))
-    _require_vectors(exact["document"], parts, spec, folder)
-    if choose_engine(device) == "openvino":
-        from encoders.openvino_convert import converted
-
-        def on_openvino(graph: TextGraph) -> Engine:
-            return converted(graph, parts.probe, TorchEngine(graph, device), str(folder))
-
-        return Computation(engines(on_openvino), OPENVINO_BUDGET, fill=False)
+def _computation(
+    parts: SentenceParts, exact: Mapping[Purpose, Engine], spec: EncoderSpec, device: str
+) -> Computation:
     if device == "cpu":  # half precision is slower there than fp32, and worse
         return Computation(exact, TORCH_CPU_BUDGET, fill=True)
     if spec.precision == "fp32":
         return Computation(exact, CUDA_BUDGET, fill=False)
-    half = engines(lambda graph: TorchEngine(graph, device, spec.precision))
+    half = parts.engines(lambda graph: TorchEngine(graph, device, spec.precision))
     return Computation(half, CUDA_BUDGET, fill=False, exact=exact)
 
 

@@ -27,6 +27,8 @@ def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransfor
             do not fit together, or the dim or longest input is not what the spec says.
     """
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # What is wrong with a folder is said by the checks below.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     # Misshapen weights are let through to the check that names them.
     options = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}
     try:

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import atexit
 import os
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 BUCKET = "warehouses"
+
+if "COMMONSPACE_CACHE" not in os.environ:  # the user's own is left alone; workers share this one
+    os.environ["COMMONSPACE_CACHE"] = tempfile.mkdtemp(prefix="commonspace-tests-")
+    atexit.register(shutil.rmtree, os.environ["COMMONSPACE_CACHE"], ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,6 +71,27 @@ def minilm_folder(reference: Callable[[str], EncoderReference]) -> Path:
     from encoders.model_folder import find_folder
 
     return find_folder(reference("minilm"))
+
+
+@pytest.fixture(scope="session")
+def tiny_model(minilm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiniLM's tokenizer and layout around one small random layer."""
+    import torch
+    from safetensors.torch import save_file
+    from transformers import BertConfig, BertModel
+
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    shutil.copytree(minilm_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    changes = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1,
+               "num_attention_heads": 2}  # fmt: skip
+    for name, change in (("config.json", changes),
+                         ("1_Pooling/config.json", {"word_embedding_dimension": 24})):  # fmt: skip
+        settings = json.loads((folder / name).read_text()) | change
+        (folder / name).write_text(json.dumps(settings))
+    torch.manual_seed(0)
+    config = BertConfig.from_pretrained(str(folder))
+    save_file(BertModel(config).state_dict(), folder / "model.safetensors")
+    return folder
 
 
 @pytest.fixture(scope="session")

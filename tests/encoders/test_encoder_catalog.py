@@ -18,7 +18,8 @@ TORCH_FREE = [
     "image_rules", "image_to_rgb", "image_signatures", "pillow_memory", "image_batches",
     "torchvision_names", "torchvision_spec", "torchvision_weights", "length_batches",
     "unit_rows", "ahead", "passages",
-    "runtime", "clip_folder", "clip_preset", "model_files", "angles", "engine", "fidelity",
+    "runtime", "model_cache",
+    "clip_folder", "clip_preset", "model_files", "angles", "engine", "fidelity",
     "int8_folder", "text_inputs", "text_probes", "image_probes", "image_decoder", "plain_jpeg",
     "jpeg_structure",
 ]  # fmt: skip
@@ -39,7 +40,7 @@ def test_every_module_is_torch_free_or_known_to_compute() -> None:
     computing |= {"torchvision_encoder", "torchvision_network", "torchvision_state"}
     computing |= {"clip", "clip_model", "clip_pixels", "int8_encoder", "quantise", "torch_engine"}
     computing |= {"openvino_convert", "openvino_engine", "openvino_import", "text_graph"}
-    computing |= {"sentence_encoder", "sentence_fit"}
+    computing |= {"sentence_encoder", "sentence_fit", "sentence_convert", "converted_model"}
     computing |= {"compiled_engine", "device_errors", "nvjpeg", "nvjpeg_decoder"}
     assert modules - set(TORCH_FREE) == computing
 

@@ -20,25 +20,6 @@ pytestmark = pytest.mark.models
 pytest.importorskip("torch")
 
 
-@pytest.fixture(scope="session")
-def tiny_model(minilm_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MiniLM's tokenizer and layout around one small random layer."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import BertConfig, BertModel
-
-    folder = tmp_path_factory.mktemp("tiny") / "model"
-    shutil.copytree(minilm_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
-    changes = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1,
-               "num_attention_heads": 2}  # fmt: skip
-    _edit(folder / "config.json", lambda config: config.update(changes))
-    _edit(folder / "1_Pooling/config.json", lambda c: c.update(word_embedding_dimension=24))
-    torch.manual_seed(0)
-    config = BertConfig.from_pretrained(str(folder))
-    save_file(BertModel(config).state_dict(), folder / "model.safetensors")
-    return folder
-
-
 @pytest.fixture
 def folder(tiny_model: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "model"
