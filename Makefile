@@ -67,7 +67,7 @@ stack: $(READY)
 	@$(BIN)/python -m infra.stack $(ARGS)
 
 stack-test: $(READY)
-	@$(BIN)/python -m pytest -m stack $(ARGS)
+	@$(BIN)/python -m pytest -m stack --durations 0 --durations-min 1 $(ARGS)
 
 check: $(READY)
 	@$(BIN)/ruff check .
@@ -86,7 +86,7 @@ lock: $(READY)
 	  --no-emit-index-url --no-annotate --all-extras --group dev --group servers pyproject.toml -o requirements.lock
 	@for image in "control:" "worker:--extra encoders"; do \
 	  $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	    --no-emit-index-url --no-annotate --extra airflow --extra stack $${image#*:} \
+	    --no-emit-index-url --no-annotate --extra airflow --extra stack --extra lineage --extra metrics $${image#*:} \
 	    --constraint requirements.lock pyproject.toml -o infra/docker/$${image%%:*}.lock || exit 1; \
 	done
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.definitions.param import ParamsDict
+from commonspace_deadline import deadline_of
 from commonspace_docs import page_of
 from commonspace_notify import on_failure
 from commonspace_params import params_of
@@ -40,6 +41,7 @@ def collection_dag(collection: Collection) -> DAG:
         schedule=schedule_of(collection),
         catchup=False,
         max_active_runs=parallel_runs(collection),
+        deadline=deadline_of(collection),
         doc_md=page_of(collection),
         tags=["commonspace"],
         default_args={
@@ -75,6 +77,7 @@ def _pull(collection: Collection, run_id: str, asked: Asked) -> Answer:
     options = [option for name in asked.spaces for option in ("--space", name)]
     options += ["--partition", asked.partition] if asked.partition else []
     options += ["--only-rejects"] if asked.only_rejects else []
+    options += ["--force"] if asked.force else []
     with tempfile.TemporaryDirectory() as folder:
         if asked.ids:
             file = Path(folder) / "ids"

@@ -9,7 +9,9 @@ PAGE = """
 
 {description}
 
-Owner: **{owner}** · source: `{uri}` · file: `{path}`
+* Owner: **{owner}**
+* Source: `{uri}`
+* File: `{path}`
 
 | space | encoder | content |
 |---|---|---|

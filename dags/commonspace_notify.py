@@ -1,4 +1,4 @@
-"""A failure that people hear of: one POST to a webhook."""
+"""What people hear of: one POST to a webhook."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def told_of(context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Webhook(BaseNotifier):
-    """Posts a failure as JSON to the address in COMMONSPACE_WEBHOOK, or, where that is not set,
+    """Posts a failure to the address in COMMONSPACE_WEBHOOK, or, where that is not set,
     in the connection `commonspace_webhook` (its host is the address, its password a bearer token).
 
     Does nothing where there is neither. A webhook that does not answer is logged; the task's own
@@ -44,21 +44,26 @@ class Webhook(BaseNotifier):
     """
 
     def notify(self, context: Any) -> None:
-        address, token = _address()
-        if not address:
-            return
-        headers = {"Content-Type": "application/json"}
-        headers |= {"Authorization": f"Bearer {token}"} if token else {}
-        data = json.dumps(told_of(context), default=str).encode()
-        try:
-            with urlopen(Request(address, data, headers), timeout=SECONDS):  # noqa: S310
-                pass
-        except (OSError, ValueError, HTTPException) as error:
-            # Its message may hold the address, and that is a secret.
-            log.warning("the webhook was not told: %s", type(error).__name__)
+        post(told_of(context))
 
 
 on_failure = Webhook()
+
+
+def post(told: Mapping[str, Any]) -> None:
+    """Posts it as JSON, where there is an address; see Webhook."""
+    address, token = _address()
+    if not address:
+        return
+    headers = {"Content-Type": "application/json"}
+    headers |= {"Authorization": f"Bearer {token}"} if token else {}
+    data = json.dumps(told, default=str).encode()
+    try:
+        with urlopen(Request(address, data, headers), timeout=SECONDS):  # noqa: S310
+            pass
+    except (OSError, ValueError, HTTPException) as error:
+        # Its message may hold the address, and that is a secret.
+        log.warning("the webhook was not told: %s", type(error).__name__)
 
 
 def _address() -> tuple[str, str]:

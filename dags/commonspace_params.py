@@ -8,10 +8,12 @@ from pipeline.config import Collection
 
 
 def params_of(collection: Collection) -> dict[str, Param]:
-    """Typed params: `partition`, `ids` and `only_rejects` exclude each other.
+    """Typed params, none of which the form asks for (that is what "null" tells it): `partition`,
+    `ids` and `only_rejects` exclude each other.
 
-    A dry run is asked for: what a run of unchanged content costs is nothing, since what is
-    published is not encoded again, and schedules and backfills start from the same defaults.
+    Only what is forced is a dry run unless somebody says otherwise, in one param: a switch for
+    it could not be left undecided. Else unchanged content costs nothing, and schedules and
+    backfills start from the same defaults.
     """
     names = [f"{space.name}/v{space.version}" for space in collection.space]
     period = collection.collection.partitions
@@ -23,23 +25,36 @@ def params_of(collection: Collection) -> dict[str, Param]:
         ),
         "ids": Param(
             [],
-            type="array",
+            type=["null", "array"],
             items={"type": "string", "minLength": 1},
             description="Only these items, one id a line.",
         ),
         "only_rejects": Param(
-            False, type="boolean", description="Only what the current releases hold as rejects."
+            False,
+            type=["null", "boolean"],
+            description="Only what the current releases hold as rejects.",
         ),
         "spaces": Param(
             [],
-            type="array",
+            type=["null", "array"],
             items={"type": "string", "enum": names},
             examples=names,
             description="Only these spaces; all where none is chosen.",
         ),
+        "force": Param(
+            None,
+            type=["null", "string"],
+            enum=[None, "plan", "encode"],
+            values_display={
+                "null": "no",
+                "plan": "plan: show what it would cost",
+                "encode": "encode: do it",
+            },
+            description="Encode again what is published; a dry run unless you say `encode`.",
+        ),
         "dry_run": Param(
             False,
-            type="boolean",
-            description="Only plan: what would be done and cost, in the XComs of each `plan`.",
+            type=["null", "boolean"],
+            description="Only plan: what would be done and cost, in the log of each plan task.",
         ),
     }

@@ -26,6 +26,7 @@ class Asked:
     ids: tuple[str, ...] = ()
     only_rejects: bool = False
     spaces: tuple[str, ...] = ()
+    force: bool = False
     dry_run: bool = False
 
     def takes(self, space: str) -> bool:
@@ -50,12 +51,14 @@ def asked(
         raise UserMistake("a partition, `ids` and `only_rejects` exclude each other")
     if not (ids or only_rejects):
         partition = partition_of(collection, partition, run_key, interval_start)
+    force = params.get("force")
     return Asked(
         partition,
         ids,
         only_rejects,
         tuple(params.get("spaces") or ()),
-        bool(params.get("dry_run")),
+        force is not None,
+        bool(params.get("dry_run")) or force == "plan",
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from airflow.sdk import Asset, Metadata, get_current_context, task, task_group
 from commonspace_approval import approval, awaits_approval
 from commonspace_assets import space_asset
+from commonspace_lineage import tell_lineage
+from commonspace_metrics import count
 from commonspace_stages import Stages, skip_unless_moved
 from commonspace_tasks import Answer
 
@@ -67,6 +69,7 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
             """
             told = stages.run("approved" if by_hand else "promote")
             skip_unless_moved(told)
+            tell_lineage(collection, told)
             yield _announced(asset, told, get_current_context())
 
         @task(multiple_outputs=False, trigger_rule=WHERE_THERE_IS_WORK)
@@ -75,7 +78,9 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
 
             The XCom `markdown` is the report for people; it lies beside the run's report.json.
             """
-            return stages.report(get_current_context())
+            told = stages.report(get_current_context())
+            count(told)
+            return told
 
         planned, validated, published = plan(), validate(), publish()
         planned >> encode.expand(shards=planned) >> validated

@@ -49,8 +49,10 @@ class Stages:
 
     def end_a_dry_run(self, context: Context) -> None:
         """Raises AirflowSkipException in a dry run."""
-        if asked_of_run(self.collection, context).dry_run:
-            raise AirflowSkipException("a dry run: the XComs of `plan` say what would be done")
+        asked = asked_of_run(self.collection, context)
+        if asked.dry_run:
+            how = "; with the param `force` at encode, it does" if asked.force else ""
+            raise AirflowSkipException(f"a dry run: the XComs of `plan` say what it would do{how}")
 
     def report(self, context: Context) -> Answer:
         told = self.run("report")

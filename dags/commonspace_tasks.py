@@ -11,9 +11,10 @@ import hashlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Thread
 from typing import IO, Any
@@ -27,6 +28,13 @@ Answer = dict[str, Any]
 """A stage's answer: counts and numbers."""
 
 log = logging.getLogger("commonspace")
+
+DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL}
+"""Exit codes of processes that died of what they did; others were asked to end."""
+
+RESTARTS = 8
+"""How often an encode that dies is started again within one try of its task: enough for two
+items that kill."""
 
 
 class StageFailed(Exception):
@@ -43,17 +51,38 @@ def run_id_of(context: Mapping[str, Any]) -> str:
 def run_stage(stage: str, collection: str, run_id: str, *options: str) -> Answer:
     """Execute a stage of a run and return its answer.
 
-    Raises AirflowFailException where trying again cannot help, StageFailed where it can.
+    A process that dies of what it encodes leaves a trace of that, and the next one does less at
+    once: it is started here, so that a shard costs no try of the task. Raises as `run_verb`.
     """
-    return dict(run_verb("stage", stage, collection, "--run", run_id, *options))
+    restarts = RESTARTS if stage == "encode" else 0
+    return dict(run_verb("stage", stage, collection, "--run", run_id, *options, restarts=restarts))
 
 
-def run_verb(*arguments: str) -> Any:
+def run_verb(*arguments: str, restarts: int = 0) -> Any:
     """Execute `commonspace …` and return its JSON document, of `verify` also what it found wrong.
 
+    restarts: how often it is started again where it dies of a signal.
     Raises AirflowFailException where trying again cannot help, StageFailed where it can; what
     went wrong is the log's first line at the level of errors.
     """
+    code, answer = _execute(arguments)
+    for restart in range(restarts):
+        if code not in DEATHS:
+            break
+        said = "encoding ended with %s; start %d follows, which does less at once"
+        log.warning(said, _ending(code), restart + 2)
+        code, answer = _execute(arguments)
+    value = _last_document(answer)
+    told = value if isinstance(value, dict) and "what" in value else {}
+    if value is not None and not told and code in (0, 1):
+        return value
+    sentence = _sentence(told) if told else f"commonspace {arguments[0]} ended with {_ending(code)}"
+    log.error(sentence)
+    raise (StageFailed if told.get("retry", True) else AirflowFailException)(sentence)
+
+
+def _execute(arguments: Sequence[str]) -> tuple[int, str]:
+    """The exit code and the standard output of `commonspace …`, in a process of its own."""
     command = [sys.executable, "-m", "pipeline", *arguments, "--json"]
     environment = {
         **os.environ,
@@ -74,13 +103,7 @@ def run_verb(*arguments: str) -> Any:
             child.terminate()
             raise
         reader.join()
-    value = _last_document(answer)
-    told = value if isinstance(value, dict) and "what" in value else {}
-    if value is not None and not told and code in (0, 1):
-        return value
-    sentence = _sentence(told) if told else f"commonspace {arguments[0]} ended with {_ending(code)}"
-    log.error(sentence)
-    raise (StageFailed if told.get("retry", True) else AirflowFailException)(sentence)
+    return code, answer
 
 
 @contextmanager
@@ -115,6 +138,6 @@ def _sentence(value: Mapping[str, Any]) -> str:
 
 def _ending(code: int) -> str:
     """How a process ended that left no answer."""
-    if code == -9:
+    if code == -signal.SIGKILL:
         return "SIGKILL: the machine ran out of memory, or somebody stopped it"
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     IMAGE_TOO_SMALL = "image_too_small"
     BAD_VECTOR = "bad_vector"
     ENCODER_FAILED = "encoder_failed"
+    KILLED_ENCODER = "killed_encoder"
     BAD_RECORD = "bad_record"
     BAD_ID = "bad_id"
     BAD_METADATA = "bad_metadata"

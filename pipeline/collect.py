@@ -105,6 +105,7 @@ def collect(
             failure = Failure(Reason(row["reason"]), row["message"], row["retryable"])
             failed[row["content_digest"]] = failure
         slots.fill(shard.filter(pc.is_null(shard["reason"])))
+    slots.wanted -= failed.keys()  # a published vector does not stand in for a new one
     for part in base.parts if base else ():
         missing = slots.missing
         if not len(missing):

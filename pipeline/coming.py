@@ -44,9 +44,12 @@ def rows_to_come(plan: Plan, published: pa.Table, failed: pa.Array, gone: pa.Arr
     leaves = pa.concat_arrays([gone, planned["id"].combine_chunks()])
     stays = pc.invert(pc.is_in(published["id"], value_set=leaves))
     held = published["content_digest"].combine_chunks()
+    made = plan.of("encode")["digest"].combine_chunks()
     counts = pc.value_counts(planned["digest"].combine_chunks())
     contents, each = counts.field("values"), counts.field("counts").to_numpy()
     first = pc.index_in(contents, value_set=held)
+    # What is encoded again gets its new vector, although a published row holds one.
+    first = pc.if_else(pc.is_in(contents, value_set=made), None, first)
     known = first.is_valid().to_numpy(zero_copy_only=False)
     of_published = np.array(stays.to_numpy(), np.int64)
     of_published[first.drop_null().to_numpy()] += each[known]

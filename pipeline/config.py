@@ -79,7 +79,8 @@ class CollectionSection(_Section):
     late_by: Duration | None = None
     schedule_on: tuple[str, ...] = ()
     fresh_within: Duration | None = None
-    approve_within: Duration | None = None
+    deadline: Duration | None = Field(default=None, gt=timedelta(0))
+    approve_within: Duration | None = Field(default=None, gt=timedelta(0))
 
     @field_validator("schedule_on", mode="before")
     @classmethod
@@ -92,6 +93,8 @@ class CollectionSection(_Section):
             raise ValueError("`schedule` and `schedule_on` exclude each other")
         if self.partitions is None and self.late_by:
             raise ValueError("`late_by` waits for a partition: it needs `partitions`")
+        if self.deadline and self.late_by and self.deadline <= self.late_by:
+            raise ValueError("`deadline` must be longer than `late_by`, which a run may wait")
         if self.partitions and not self.schedule_on:
             fault = schedule_fault(self.partitions, self.schedule)
             if fault:

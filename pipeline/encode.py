@@ -59,6 +59,14 @@ def encode_shard(
     return pa.concat_tables(tables)
 
 
+def failed_rows(work: pa.Table, failure: Failure, spec: EncoderSpec, run: str) -> pa.Table:
+    """The rows of a shard for planned ones (`id`, `digest`) that all fail alike."""
+    window = [(row["id"], row["digest"], failure) for row in work.to_pylist()]
+    facts: list[dict[str, Any]] = [dict.fromkeys(FACTS[spec.modality]) for _ in window]
+    vectors = np.zeros((len(window), spec.dim), np.float32)
+    return _table(window, vectors, facts, dict.fromkeys(range(len(window)), failure), spec, run)
+
+
 def _load(
     work: pa.Table, collection: Collection, space: SpaceSection, source: Source
 ) -> Iterator[Loaded]:

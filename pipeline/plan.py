@@ -11,7 +11,7 @@ and a published row of the scope that the source no longer offers is a `delete`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +29,8 @@ def make_plan(
     lost: pa.Array,
     scope: Scope,
     shard_rows: int,
+    force: bool = False,
+    apart: str = "",
 ) -> Plan:
     """Sort every item of the scope into exactly one action.
 
@@ -38,14 +40,17 @@ def make_plan(
     known_rejects: `id`, `content_digest` of failures that retrying cannot help.
     spared: items that are not offered only because something passing went wrong.
     lost: items that are offered, but as records nobody can read.
+    force: what is published is encoded again, so nothing is kept.
+    apart: goes into the shards' names; empty where runs share them.
     """
     there = pc.index_in(items["id"], value_set=_one(published["id"]))
     same_content = _filled(pc.equal(items["digest"], _take(published["content_digest"], there)))
     same_row = _filled(pc.equal(items["row_digest"], _take(published["row_digest"], there)))
-    keep = pc.and_(same_content, same_row)
+    keep = pc.and_(pc.and_(same_content, same_row), not force)
     failed = _pairs(known_rejects["id"], known_rejects["content_digest"])
     reject = pc.and_not(pc.is_in(_pairs(items["id"], items["digest"]), value_set=failed), keep)
     known = pc.is_in(items["digest"], value_set=_one(published["content_digest"]))
+    known = pc.and_(known, not force)
     fresh = pc.invert(pc.or_(pc.or_(keep, reject), known))
     encode = pc.and_(fresh, _first_of_each(items["digest"], fresh))
     action = pc.case_when(pc.make_struct(keep, reject, encode), "keep", "reject", "encode", "reuse")
@@ -53,7 +58,9 @@ def make_plan(
     shards = pa.nulls(chosen.num_rows, pa.string()).to_pylist()
     todo = np.flatnonzero(np.asarray(encode.to_numpy(zero_copy_only=False)))
     work = chosen.take(pa.array(todo))
-    for first, last, key in _cut(work["id"].to_pylist(), work["digest"].to_pylist(), shard_rows):
+    ids, digests = work["id"].to_pylist(), work["digest"].to_pylist()
+    for first, last in _cut(digests, shard_rows):
+        key = shard_key(ids[first:last], digests[first:last], apart)
         for position in todo[first:last]:
             shards[position] = key
     chosen = chosen.append_column("shard", pa.array(shards, pa.string()))
@@ -81,8 +88,8 @@ def _deletes(
     return _cast(pa.table({**rows, "digest": nothing, "shard": nothing}))
 
 
-def _cut(ids: list[str], digests: list[str], rows: int) -> Iterator[tuple[int, int, str]]:
-    """Content-defined shards: (first, end, key) over items in the source's order.
+def _cut(digests: list[str], rows: int) -> Iterator[tuple[int, int]]:
+    """Content-defined shards: (first, end) over items in the source's order.
 
     A boundary stands after an item whose digest says so, as in LBFS (Muthitacharoen et al.,
     2001): an inserted or removed item moves the boundaries of its own shard only, so finished
@@ -93,14 +100,15 @@ def _cut(ids: list[str], digests: list[str], rows: int) -> Iterator[tuple[int, i
         size = position + 1 - first
         ends = size * 2 >= rows and int(digest[:8], 16) % max(rows // 2, 1) == 0
         if ends or size >= rows * 2 or position + 1 == len(digests):
-            yield first, position + 1, _shard_key(ids[first : position + 1], digests, first)
+            yield first, position + 1
             first = position + 1
 
 
-def _shard_key(ids: list[str], digests: list[str], first: int) -> str:
-    key = hashlib.sha256()
-    for offset, item in enumerate(ids):
-        key.update(f"{len(item)}:{item}{digests[first + offset]}".encode())
+def shard_key(ids: Sequence[str], digests: Sequence[str], apart: str = "") -> str:
+    """The name of a shard of these items: 24 hex digits of a sha256 over ids and digests."""
+    key = hashlib.sha256(apart.encode())
+    for item, digest in zip(ids, digests, strict=True):
+        key.update(f"{len(item)}:{item}{digest}".encode())
     return key.hexdigest()[:24]
 
 

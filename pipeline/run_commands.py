@@ -32,6 +32,7 @@ BENCHMARKS = ("encode", "changes", "index")
 SpaceOption = Annotated[list[str] | None, typer.Option("--space", help="Only this space.")]
 RejectsOption = Annotated[bool, typer.Option(help="Try again what was rejected.")]
 IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Encode again what is published.")]
 
 
 @app.command()
@@ -39,13 +40,14 @@ def plan(
     collection: CollectionArgument,
     space: SpaceOption = None,
     partition: PartitionOption = None,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """What a run would do and cost; leaves nothing behind."""
     from pipeline.run import plan_collection
 
     found = _only(find_collection(collection), space)
-    run = _run(found, Scope(partition=partition))
+    run = _run(found, Scope(partition=partition), force=force)
     plans = plan_collection(run, list(found.space))
     answer(plans, as_json, run_tables.plans)
     _fail_for(plans)
@@ -58,7 +60,13 @@ def run(
     partition: PartitionOption = None,
     ids: IdsOption = None,
     only_rejects: RejectsOption = False,
-    dry_run: Annotated[bool, typer.Option(help="The same as `plan`.")] = False,
+    force: ForceOption = False,
+    dry_run: Annotated[
+        bool | None,
+        typer.Option(
+            "--dry-run/--no-dry-run", help="The same as `plan`; by default only with --force."
+        ),
+    ] = None,
     promote: Annotated[
         bool | None,
         typer.Option(
@@ -80,10 +88,12 @@ def run(
             tell("there are no rejects with an id: nothing to try again")
             answer([], as_json, run_tables.reports)
             return
-    work = _run(found, scope, retry_rejects=only_rejects)
-    if dry_run:
+    work = _run(found, scope, retry_rejects=only_rejects, force=force)
+    if force if dry_run is None else dry_run:
         plans = plan_collection(work, spaces)
         answer(plans, as_json, run_tables.plans)
+        if force:
+            tell("nothing was encoded yet: --force is a dry run unless --no-dry-run is given")
         _fail_for(plans)
         return
     reports = run_collection(work, spaces, promote=promote, tell=tell)
@@ -154,6 +164,7 @@ def stage(
     partition: PartitionOption = None,
     ids: IdsOption = None,
     only_rejects: RejectsOption = False,
+    force: ForceOption = False,
     shard: Annotated[list[int] | None, typer.Option()] = None,
     as_json: JsonOption = True,
 ) -> None:
@@ -165,9 +176,8 @@ def stage(
     if name == "pull":  # of the spaces that are named; every other stage is of one
         found, space = _only(found, space), None
     one = space[0] if space and len(space) == 1 else None
-    done = run_stage(
-        name, found, warehouse(), run_id, one, scope, shard or [], only_rejects=only_rejects
-    )
+    asked = {"only_rejects": only_rejects, "force": force}
+    done = run_stage(name, found, warehouse(), run_id, one, scope, shard or [], **asked)
     answer(done, as_json, print)
 
 
@@ -177,11 +187,11 @@ def _scope(partition: str | None, ids: Path | None, *, only_rejects: bool) -> Sc
     return Scope(ids=_read_ids(ids)) if ids else Scope(partition=partition)
 
 
-def _run(collection: Collection, scope: Scope = EVERYTHING, *, retry_rejects: bool = False) -> Any:
+def _run(collection: Collection, scope: Scope = EVERYTHING, **asked: bool) -> Any:
     from pipeline.run import new_run_id
     from pipeline.workspace import Run
 
-    return Run(new_run_id(), collection, warehouse(), scope, retry_rejects)
+    return Run(new_run_id(), collection, warehouse(), scope, **asked)
 
 
 def _fail_for(answers: Sequence[Mapping[str, Any]]) -> None:

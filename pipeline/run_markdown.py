@@ -22,6 +22,7 @@ def plan_text(space: str, planned: Mapping[str, Any]) -> str:
             *_table(kinds, [[f"{counts[kind]:,}" for kind in kinds]]),
             "",
             f"Encoding: {about}, in {planned['shards']:,} shards.",
+            *(["", "What is published is encoded again (`force`)."] if planned["force"] else []),
         ]
     )
 
@@ -97,8 +98,16 @@ def _ledger(ledger: Mapping[str, int]) -> list[str]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
+    """Columns stand below each other in a log too; only the last one is as wide as it happens."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    widths[-1] = 0
+    lines = [head, ["-" * max(3, width) for width in widths], *rows]
+    return [
+        "| "
+        + " | ".join(f"{cell:{width}}" for cell, width in zip(cells, widths, strict=True))
+        + " |"
+        for cells in lines
+    ]
 
 
 def _cell(text: str) -> str:

@@ -21,8 +21,17 @@ def shard_path(name: SpaceName, fingerprint: str, shard: str) -> str:
     Only what would come out the same again lies there. A shard with failures that may pass
     lies in the folder of the run that met them, and the next run tries them again.
     """
+    return f"{_folder(name, fingerprint)}/{shard}.parquet"
+
+
+def traces_folder(name: SpaceName, fingerprint: str) -> str:
+    """Where the traces of those lie that died while they encoded a shard of the space."""
+    return f"{_folder(name, fingerprint)}/traces"
+
+
+def _folder(name: SpaceName, fingerprint: str) -> str:
     space = f"{name.space}-v{name.version}-{fingerprint[:16]}"
-    return f".runs/{name.collection}/shards/{space}/{shard}.parquet"
+    return f".runs/{name.collection}/shards/{space}"
 
 
 def read_shard(

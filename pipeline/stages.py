@@ -19,12 +19,12 @@ from pipeline.canary import publish_canary
 from pipeline.collect import collect
 from pipeline.commit import commit
 from pipeline.contract import Contract, agree
-from pipeline.encode import encode_shard
 from pipeline.errors import Conflict, GateRefused, NothingOffered
 from pipeline.flight import canary_gate, prove
 from pipeline.gates import spot_gate
 from pipeline.golden_queries import check_golden, golden_recall, keep_golden
 from pipeline.parquet import table_bytes
+from pipeline.pieces import Pieces
 from pipeline.plan import make_plan
 from pipeline.publish import Change, state_of, write_parts, write_rejects
 from pipeline.pull import pull
@@ -46,7 +46,6 @@ from pipeline.releases import (
 )
 from pipeline.report import about, draft_release
 from pipeline.retire import refuse_retired
-from pipeline.shards import has_passing_failures
 from pipeline.source import open_source
 from pipeline.spot_check import check_made, check_published, sample
 from pipeline.store import Store
@@ -99,11 +98,13 @@ def plan_stage(work: Work) -> dict[str, Any]:
         plan = make_plan(
             items,
             published,
-            known_rejects(store, base, retry=run.retry_rejects),
+            known_rejects(store, base, retry=run.retry_rejects or run.force),
             spared=spared(pull_rejects(work)),
             lost=lost_for_good(pull_rejects(work)),
             scope=run.scope,
             shard_rows=run.collection.run.shard_rows,
+            force=run.force,
+            apart=run.apart,
         )
     rejected = pull_rejects(work).num_rows
     if base is None and not plan.table.num_rows:
@@ -168,15 +169,14 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     keep_golden(work, encoder)
     spotted = sample(planned["id"].combine_chunks(), run.collection.gates.spot_rows, seed)
     with run.progress(f"{work.name}: encode", planned.num_rows) as progress:
+        pieces = Pieces(work, source, encoder, progress)
         for number, key in enumerate(todo):
-            rows = planned.filter(pc.equal(planned["shard"], key))
+            rows, before = planned.filter(pc.equal(planned["shard"], key)), progress.done
             with timer() as seconds:
-                made = encode_shard(
-                    rows, run.collection, work.space, source, encoder, run.id, progress
-                )
-                place = _keep_shard(work, key, made)
-            note = {"items": rows.num_rows, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
-            note |= {"device": encoder.device, "engine": encoder.engine}
+                place = pieces.make(key, rows)
+            items = progress.done - before  # less than the rows where pieces were there already
+            took = {"items": items, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
+            note = {**took, "device": encoder.device, "engine": encoder.engine}
             rows = rows.filter(pc.is_in(rows["id"], value_set=spotted))
             spots = check_made(work, place, rows, todo[: number + 1], source, encoder)
             work.note(f"encode-{key}.json", {**note, "spots": spots.to_json()})
@@ -196,20 +196,6 @@ def _prove(work: Work, encoder: Encoder) -> None:
             do=f"{flight.do}\n  Nothing was encoded; what was served before is served still.",
             gates=[flight.gate.to_json()],
         )
-
-
-def _keep_shard(work: Work, key: str, made: pa.Table) -> str:
-    """What would come out the same again is kept for every run, the rest for this one.
-
-    Returns where it lies.
-    """
-    store, data = work.run.store, table_bytes(made)
-    if has_passing_failures(made):
-        store.replace(work.own_shard(key), data)
-        return work.own_shard(key)
-    if not store.create(work.shard(key), data) and work.finished_shard(key) is None:
-        store.replace(work.shard(key), data)  # what stands there is damaged
-    return work.shard(key)
 
 
 def validate_stage(work: Work) -> Verdict:

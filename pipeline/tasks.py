@@ -58,17 +58,18 @@ def run_stage(
     shards: Sequence[int],
     *,
     only_rejects: bool = False,
+    force: bool = False,
 ) -> dict[str, Any]:
     """Execute one of STAGES; safe to repeat, alone or beside a twin. Raises CommonspaceError.
 
-    scope, only_rejects: what `pull` takes; the stages after it find it in the run's folder.
+    scope, only_rejects, force: what `pull` takes; the stages after it find it in the run's folder.
     Where there is nothing to do for the run, `pull`'s answer says why in `empty`, and where there
     is nothing for a space, `plan`'s does.
 
     Where another run has published meanwhile, the stage plans again and does what comes
     before it anew; finished shards are found, not encoded again.
     """
-    run = Run(run_id, collection, store, scope or EVERYTHING, only_rejects)
+    run = Run(run_id, collection, store, scope or EVERYTHING, only_rejects, force=force)
     if stage == "look":
         return {"there": _is_there(run)}
     if stage == "pull":
@@ -76,7 +77,9 @@ def run_stage(
     if stage not in STAGES or space is None:
         raise UserMistake(f"there is no stage {stage!r} of a space (known: {', '.join(STAGES)})")
     name, _, version = space.partition("/v")
-    run = Run(run_id, collection, store, run.noted_scope, run.noted()["retry_rejects"])
+    noted = run.noted()
+    asked = {"retry_rejects": noted["retry_rejects"], "force": noted.get("force", False)}
+    run = Run(run_id, collection, store, run.noted_scope, **asked)
     work = Work(run, collection.find_space(name, int(version)))
     try:
         return _space_stage(stage, work, shards)
@@ -172,7 +175,7 @@ def _plan(work: Work) -> dict[str, Any]:
         if work.run.scope.partition is None:
             raise
         return {"shards": 0, "empty": error.what}
-    told = {**plan, "shards": len(plan["shards"])}
+    told = {**plan, "shards": len(plan["shards"]), "force": work.run.force}
     return {**told, "text": plan_text(str(work.name), told)}
 
 

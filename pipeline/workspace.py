@@ -2,7 +2,7 @@
 
 .runs/<collection>/<run>/run.json  items/  passages/  pull-rejects.parquet
 .runs/<collection>/<run>/<space>-vN/plan.parquet  plan.json  canary-*.json  spot-*.json …
-.runs/<collection>/shards/<space>-vN-<fingerprint>/<shard>.parquet
+.runs/<collection>/shards/<space>-vN-<fingerprint>/<shard>.parquet  traces/<shard>
 """
 
 from __future__ import annotations
@@ -45,10 +45,17 @@ class Run:
     scope: Scope = EVERYTHING
     retry_rejects: bool = False
     quiet: bool = False
+    force: bool = False
+    """Whether it encodes again what is published."""
 
     @property
     def folder(self) -> str:
         return f".runs/{self.collection.name}/{self.id}"
+
+    @property
+    def apart(self) -> str:
+        """What keeps its shards apart from those of other runs; empty where it shares them."""
+        return self.id if self.force else ""
 
     def note(self, pulled: Mapping[str, Any]) -> None:
         """Keep what was pulled, and the scope, for the stages that follow."""
@@ -56,7 +63,8 @@ class Run:
             "partition": self.scope.partition,
             "ids": None if self.scope.ids is None else sorted(self.scope.ids),
         }
-        value = {**pulled, "scope": scope, "retry_rejects": self.retry_rejects}
+        asked = {"scope": scope, "retry_rejects": self.retry_rejects, "force": self.force}
+        value = {**pulled, **asked}
         self.store.replace(f"{self.folder}/run.json", json.dumps(value).encode())
 
     def noted(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ LEVELS = [
     {"run"},
     {"verify", "catalogue", "stages", "report", "drop", "by_hand"},
     {"retain", "verify_indices"},
-    {"promote", "restore", "spot_check"},
+    {"promote", "restore", "spot_check", "pieces"},
     {"index_gate"},
     {"read", "rejects", "pull", "plan", "encode", "validate", "publish", "index", "golden_queries"},
     {"index_upkeep"},
@@ -42,6 +42,7 @@ LEVELS = [
         "table_upkeep",
         "index_recall",
         "old_runs",
+        "traces",
     },
     {
         "flight",

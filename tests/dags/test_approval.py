@@ -1,8 +1,10 @@
-"""A run that waits for a person: approved over Airflow's own REST interface, and rejected."""
+"""A run that waits for a person: approved over Airflow's own REST interface, rejected, ignored."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,11 +35,14 @@ max_drift = 1.0
 # `dag.test()` leaves a task that awaits input to whoever shares its database.
 RUN = """
 import json, sys, time
+from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 sys.path.insert(0, DAGS)
 from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
+from airflow.jobs.job import Job
+from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 from airflow.models.asset import AssetEvent
 from airflow.models.hitl import HITLDetail
 from airflow.models.taskinstance import TaskInstance
@@ -68,14 +73,24 @@ def person(choice):
     except BaseException as error:
         problems.append(repr(error))
 
+def scheduler():
+    # Whose loop looks for what nobody has answered in time.
+    runner = SchedulerJobRunner(job=Job())
+    for _ in range(240):
+        runner.check_awaiting_input_timeouts()
+        time.sleep(0.5)
+
 answers = []
 for choice, texts in RUNS:
     rows = [{"id": f"i{n}", "text": text} for n, text in enumerate(texts)]
     Path(SOURCE).write_text("\\n".join(map(json.dumps, rows)))
-    thread = Thread(target=person, args=(choice,), daemon=True)
-    if choice:
-        thread.start()
-    run = DagBag(dag_folder=DAGS).dags["things"].test()
+    dag = DagBag(dag_folder=DAGS).dags["things"]
+    if choice == "nothing":
+        dag.get_task("text-v1.approve").response_timeout = timedelta(seconds=3)
+        Thread(target=scheduler, daemon=True).start()
+    elif choice:
+        Thread(target=person, args=(choice,), daemon=True).start()
+    run = dag.test()
     states = {t.task_id.split(".")[-1]: str(t.state) for t in run.get_task_instances()}
     with create_session() as session:
         found = session.scalars(select(XComModel).where(XComModel.run_id == run.run_id))
@@ -94,14 +109,14 @@ def test_a_release_waits_for_a_person(
     airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
     (tmp_path / "things.toml").write_text(FILE)
-    first, second = [f"text {n}" for n in range(9)], [f"text {n}" for n in range(8)]
-    runs = [["Approve", first], [None, first], ["Reject", second]]
+    first, second, third = ([f"text {n}" for n in range(*r)] for r in ((9,), (8,), (1, 9)))
+    runs = [["Approve", first], [None, first], ["Reject", second], ["nothing", third]]
     names = f"DAGS, SOURCE, RUNS = {str(DAGS)!r}, {str(tmp_path / 'things.jsonl')!r}, {runs!r}\n"
     airflow["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] = "True"
     found = python(names + RUN, airflow)
     assert not found["problems"]
-    approved, unchanged, rejected = found["runs"]
-    assert [run["state"] for run in found["runs"]] == ["success"] * 3
+    approved, unchanged, rejected, unanswered = found["runs"]
+    assert [run["state"] for run in found["runs"]] == ["success"] * 4
     assert approved["tasks"]["promote"] == "success"
     report = approved["xcoms"]["text-v1.report:return_value"]
     assert (report["state"], report["promoted"], report["release"]) == ("promoted", True, 1)
@@ -113,7 +128,12 @@ def test_a_release_waits_for_a_person(
     assert "**things/text/v1**: 9 rows" in found["asked"][0]["body"]
     assert {unchanged["tasks"][task] for task in ("approve", "promote")} == {"skipped"}
     assert unchanged["xcoms"]["text-v1.report:return_value"]["state"] == "unchanged"
-    assert rejected["tasks"]["promote"] == "skipped"
-    assert rejected["xcoms"]["text-v1.report:return_value"]["state"] == "candidate"
-    pointer = json.loads((tmp_path / "warehouse/things/text/v1/CURRENT").read_text())
-    assert pointer["release"] == 1, "readers see what they saw"
+    for run, release in ((rejected, 2), (unanswered, 3)):
+        assert (run["tasks"]["approve"], run["tasks"]["promote"]) == ("success", "skipped")
+        report = run["xcoms"]["text-v1.report:return_value"]
+        assert (report["state"], report["release"]) == ("candidate", release)
+    pointer = tmp_path / "warehouse/things/text/v1/CURRENT"
+    assert json.loads(pointer.read_text())["release"] == 1, "readers see what they saw"
+    command = [sys.executable, "-m", "pipeline", "promote", "things/text", "3"]
+    subprocess.run(command, env=airflow, check=True, capture_output=True)
+    assert json.loads(pointer.read_text())["release"] == 3, "the candidate stays"

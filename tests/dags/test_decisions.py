@@ -92,6 +92,23 @@ def test_ids_and_rejects_need_no_partition(tmp_path: Path) -> None:
         asked(collection, {"ids": ["a"]}, "2026-11-01", None)
 
 
+@pytest.mark.parametrize(
+    ("params", "force", "dry_run"),
+    [
+        ({}, False, False),
+        ({"dry_run": True}, False, True),
+        ({"force": "plan"}, True, True),
+        ({"force": "encode"}, True, False),
+        ({"force": "encode", "dry_run": True}, True, True),
+    ],
+)
+def test_what_is_forced_is_a_dry_run_until_somebody_says_encode(
+    tmp_path: Path, params: dict[str, Any], force: bool, dry_run: bool
+) -> None:
+    taken = asked(load(tmp_path), {"force": None, "dry_run": False, **params}, None, None)
+    assert (taken.force, taken.dry_run) == (force, dry_run)
+
+
 def test_spaces_that_a_run_takes(tmp_path: Path) -> None:
     collection = load(tmp_path)
     assert asked(collection, {"spaces": []}, None, None).takes("text/v1")

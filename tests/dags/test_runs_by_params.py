@@ -91,28 +91,38 @@ def test_runs_take_what_their_params_say(
             {"partition": "2026-11-18", "spaces": ["text/v1"]},
             {"ids": ["2026-11-19-3"]},
             {"partition": "2026-12-25"},
+            {"partition": "2026-11-18", "spaces": ["text/v1"], "force": "plan"},
+            {"partition": "2026-11-18", "spaces": ["text/v1"], "force": "encode"},
         ),
         airflow,
     )
-    dry, whole, one_space, ids, empty = found["runs"]
-    assert [run["state"] for run in found["runs"]] == ["success"] * 5
+    dry, whole, one_space, ids, empty, cost, forced = found["runs"]
+    assert [run["state"] for run in found["runs"]] == ["success"] * 7
     assert dry["tasks"]["text-v1.plan"] == "success"
     assert {dry["tasks"][f"text-v1.{t}"] for t in ("encode", "publish", "report")} == {"skipped"}
-    assert "| 25 | 0 | 0 | 0 | 0 |" in dry["xcoms"]["text-v1.plan:text"]
+    assert "| 25 | 0 | 0 | 0 | 0 |" in " ".join(dry["xcoms"]["text-v1.plan:text"].split())
     assert whole["tasks"]["title-v1.promote"] == "success"
     report = whole["xcoms"]["text-v1.report:markdown"]
     assert "# events/text/v1: release 1, promoted" in report
-    assert "| ledger | held |" in report
+    assert "| ledger | held |" in " ".join(report.split())
     assert any(tmp_path.glob("warehouse/.runs/events/*/text-v1/report.md"))
     assert one_space["tasks"]["text-v1.promote"] == "success"
     assert one_space["tasks"]["title-v1.report"] == "skipped"
     assert ids["tasks"]["text-v1.promote"] == "skipped", "nothing changed"
     assert ids["tasks"]["text-v1.report"] == "success"
     assert set(empty["tasks"].values()) == {"skipped"}
+    assert cost["tasks"]["text-v1.encode"] == "skipped"
+    said = cost["xcoms"]["text-v1.plan:text"]
+    assert "| 25 | 0 | 0 | 0 | 0 |" in " ".join(said.split())
+    assert "Encoding: about 0 s, in" in said
+    assert "What is published is encoded again (`force`)." in said
+    ledger = forced["xcoms"]["text-v1.report:return_value"]["ledger"]
+    assert (ledger["encoded"], ledger["offered"]) == (25, 25)
     assert all(len(json.dumps(x)) < 10_000 for run in found["runs"] for x in run["xcoms"].values())
     told = [(key, e["space"], e["release"], e["rows"]) for key, e in found["events"]]
     assert sorted(told) == [
         ("2026-11-18", "events/text/v1", 2, 50),
+        ("2026-11-18", "events/text/v1", 3, 50),
         ("2026-11-19", "events/text/v1", 1, 25),
         ("2026-11-19", "events/title/v1", 1, 25),
     ]

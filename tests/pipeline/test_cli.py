@@ -241,6 +241,23 @@ def test_dry_run_candidates_and_scopes(
     assert both.returncode == 2
 
 
+def test_force_is_a_dry_run_until_somebody_says_otherwise(
+    make_collection: Any, commonspace: Callable[..., Answer]
+) -> None:
+    make_collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
+    assert commonspace("run", "things").returncode == 0
+    planned = commonspace("run", "things", "--force", "--json")
+    assert json.loads(planned.stdout)[0]["encode"] == 5
+    assert "--no-dry-run" in planned.stderr
+    forced = commonspace("plan", "things", "--force", "--json")
+    assert json.loads(forced.stdout)[0]["encode"] == 5
+    listed = json.loads(commonspace("releases", "things/text", "--json").stdout)
+    assert [one["number"] for one in listed["releases"]] == [1]
+    done = commonspace("run", "things", "--force", "--no-dry-run", "--json")
+    (report,) = json.loads(done.stdout)
+    assert (report["ledger"]["encoded"], report["release"]) == (5, 2)
+
+
 @pytest.mark.parametrize("verb", ["", *(str(c.callback.__name__) for c in app.registered_commands)])
 def test_every_verb_explains_itself(commonspace: Callable[..., Answer], verb: str) -> None:
     answer = commonspace(*([verb] if verb else []), "--help")

@@ -100,6 +100,7 @@ def test_a_schedule_that_ticks_when_partitions_end(
         ("late_by = 2", "events/{partition}.jsonl", "late_by"),
         ('approve_within = "2d"', "events.jsonl", 'needs `promote = "manual"`'),
         ('promote = "manual"\napprove_within = "7d"', "events.jsonl", "is at most 6d"),
+        ('promote = "manual"\napprove_within = "0m"', "events.jsonl", "greater than"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, keys: str, uri: str, said: str) -> None:

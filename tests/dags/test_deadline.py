@@ -1,0 +1,169 @@
+"""Runs that are late: who hears of them, told by a scheduler and a triggerer that really run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commonspace_deadline import deadline_of, late_of
+
+from pipeline.collection_files import load_collection
+from pipeline.config import Collection
+from pipeline.errors import UserMistake
+from tests.dags.listener import listening
+
+DAGS = Path(__file__).parents[2] / "dags"
+FILE = """
+[collection]
+name = "events"
+owner = "tests"
+schedule = "@daily"
+partitions = "day"
+{keys}
+[source]
+kind = "jsonl"
+uri = "events/{{partition}}.jsonl"
+id = "id"
+[[space]]
+name = "text"
+encoder = "hashed/64"
+fields = ["text"]
+"""
+
+
+def load(folder: Path, keys: str) -> Collection:
+    path = folder / "events.toml"
+    path.write_text(FILE.format(keys=keys))
+    return load_collection(path)
+
+
+def test_a_deadline_counts_from_when_a_run_was_queued(tmp_path: Path) -> None:
+    found = deadline_of(load(tmp_path, 'deadline = "2h"'))
+    assert found is not None
+    assert found.interval == timedelta(hours=2)
+    assert found.reference.reference_name == "DagRunQueuedAtDeadline"
+    assert found.callback.path == "commonspace_deadline.late"
+    assert deadline_of(load(tmp_path, "")) is None
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('deadline = "soon"', 'such as "90m"'),
+        ('deadline = "0h"', "deadline"),
+        ('deadline = "6h"\nlate_by = "6h"', "must be longer than `late_by`"),
+    ],
+)
+def test_a_deadline_that_cannot_be_meant_is_refused(tmp_path: Path, keys: str, said: str) -> None:
+    with pytest.raises(UserMistake, match=said):
+        load(tmp_path, keys)
+
+
+def context(**run: Any) -> dict[str, Any]:
+    usual = {"dag_id": "events", "dag_run_id": "r", "partition_key": None, "run_type": "manual",
+             "state": "running"}  # fmt: skip
+    return {"dag_run": usual | run, "deadline": {"deadline_time": "2026-11-20T02:00:00+00:00"}}
+
+
+def test_what_is_late_comes_first() -> None:
+    told = late_of(context(partition_key="2026-11-19"))
+    assert told is not None
+    assert told["text"].startswith("events (2026-11-19) is late: ")
+    assert "2026-11-20 02:00 UTC" in told["text"]
+    assert told["deadline"] == "2026-11-20T02:00:00+00:00"
+    whole = late_of(context(state="queued"))
+    assert whole is not None
+    assert whole["text"].startswith("events is late: ")
+    assert whole["text"].endswith("its state is queued")
+
+
+def test_nobody_hears_of_a_failure_twice_or_of_a_backfill_that_waits() -> None:
+    assert late_of(context(state="failed")) is None
+    assert late_of(context(run_type="backfill")) is None
+    assert late_of(context(state="success")) is not None, "it ended late"
+
+
+PREPARE = """
+import json, sys
+from datetime import UTC, datetime, timedelta
+from airflow.models import Connection
+from airflow.models.deadline import Deadline
+from airflow.models.serialized_dag import SerializedDagModel
+from airflow.utils.db import initdb
+from airflow.utils.session import create_session
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+from sqlalchemy import select
+from airflow.__main__ import main
+initdb()
+sys.argv = ["airflow", "dags", "reserialize"]
+main()
+with create_session() as session:
+    session.add(Connection("commonspace_webhook", "http", host=ADDRESS, password="secret"))
+    dag = SerializedDagModel.get_dag("events", session=session)
+    for kind, day in ((DagRunType.BACKFILL_JOB, 18), (DagRunType.SCHEDULED, 19)):
+        dag.create_dagrun(
+            run_id=f"{kind}-{day}", run_after=datetime.now(UTC), run_type=kind, state="queued",
+            triggered_by=DagRunTriggeredByType.TEST, partition_key=f"2026-11-{day}",
+            partition_date=datetime(2026, 11, day, tzinfo=UTC), session=session)
+    session.flush()
+    left = []
+    for deadline in session.scalars(select(Deadline)):
+        left.append((deadline.deadline_time - datetime.now(UTC)).total_seconds())
+        deadline.deadline_time -= timedelta(hours=2, minutes=1)  # as if that much time had passed
+print(json.dumps(left))
+"""
+
+
+def callbacks(database: Path) -> list[str]:
+    """The state of each callback."""
+    with closing(sqlite3.connect(database, timeout=30)) as connection:
+        return [state for (state,) in connection.execute("select state from callback")]
+
+
+@contextmanager
+def component(name: str, environment: dict[str, str], log: Path) -> Iterator[None]:
+    """One of Airflow's, while the block lasts."""
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", name, "--skip-serve-logs"],
+            env=environment, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.airflow
+def test_a_scheduler_and_a_triggerer_tell_the_webhook(
+    airflow: dict[str, str], python: Callable[[str, dict[str, str]], Any], tmp_path: Path
+) -> None:
+    load(tmp_path, 'deadline = "2h"')
+    airflow["PYTHONPATH"] = str(DAGS)
+    with listening() as webhook:
+        left = python(f"ADDRESS = {webhook.address!r}\n{PREPARE}", airflow)
+        assert left == [pytest.approx(7200, abs=60)] * 2
+        log = tmp_path / "triggerer.log"
+        with (
+            component("scheduler", airflow, tmp_path / "scheduler.log"),
+            component("triggerer", airflow, log),
+        ):
+            limit = time.monotonic() + 120
+            while callbacks(tmp_path / "airflow/airflow.db") != ["success", "success"]:
+                assert time.monotonic() < limit, log.read_text()[-3000:]
+                time.sleep(0.5)
+        (told,) = webhook.heard
+    assert told["text"].startswith("events (2026-11-19) is late: it should have ended by ")
+    assert (told["run"], told["state"]) == ("scheduled-19", "queued")
+    assert "secret" not in log.read_text()

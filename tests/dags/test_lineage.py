@@ -1,0 +1,102 @@
+"""What OpenLineage is told of a whole run: its events, read back from the file they went to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from encoders.spec import EncoderSpec
+
+DAGS = Path(__file__).parents[2] / "dags"
+Python = Callable[[str, dict[str, str]], Any]
+
+FILE = """
+[collection]
+name = "things"
+owner = "tests"
+[source]
+kind = "jsonl"
+uri = "things.jsonl"
+id = "id"
+[[space]]
+name = "text"
+encoder = "hashed/64"
+fields = ["text"]
+[gates]
+max_reject_share = 0.5
+"""
+
+RUN = f"""
+import json, sys
+sys.path.insert(0, {str(DAGS)!r})
+from airflow.utils.db import initdb
+from airflow.dag_processing.dagbag import DagBag
+from airflow.providers.openlineage.plugins.listener import get_openlineage_listener
+initdb()
+dag = DagBag(dag_folder={str(DAGS)!r}).dags["things"]
+runs = [dag.test() for _ in range(RUNS)]
+get_openlineage_listener().before_stopping(None)  # waits for what its process tells of the runs
+states = [{{t.task_id: str(t.state) for t in run.get_task_instances()}} for run in runs]
+print(json.dumps([[str(run.state), tasks["text-v1.promote"]] for run, tasks in zip(runs, states)]))
+"""
+
+
+WITHOUT = f"""
+import json, sys
+sys.path.insert(0, {str(DAGS)!r})
+from commonspace_lineage import tell_lineage
+sys.modules["airflow.providers.openlineage"] = None  # as where it is not installed
+print(json.dumps(tell_lineage(None, {{}})))
+"""
+
+
+def test_without_the_provider_nothing_is_told(airflow: dict[str, str], python: Python) -> None:
+    assert python(WITHOUT, airflow) is None
+
+
+@pytest.fixture
+def things(tmp_path: Path) -> None:
+    (tmp_path / "things.toml").write_text(FILE)
+    rows = [{"id": f"i{n}", "text": f"text {n}" if n else ""} for n in range(20)]
+    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+@pytest.mark.airflow
+@pytest.mark.usefixtures("things")
+def test_source_and_space_of_each_promotion(
+    airflow: dict[str, str], python: Python, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.jsonl"
+    transport = {"type": "file", "log_file_path": str(file), "append": True}
+    airflow["AIRFLOW__OPENLINEAGE__TRANSPORT"] = json.dumps(transport)
+    told = python(f"RUNS = 2\n{RUN}", airflow)
+    assert told == [["success", "success"], ["success", "skipped"]]
+    events = [json.loads(line) for line in file.read_text().splitlines()]
+    promotions = [e for e in events if e["job"]["name"] == "things.text-v1.promote"]
+    (event,) = [e for e in promotions if e.get("outputs")]  # the second run changed nothing
+    assert {e["run"]["runId"] for e in promotions} >= {event["run"]["runId"]}
+    (source,), (space,) = event["inputs"], event["outputs"]
+    assert (source["namespace"], source["name"]) == ("file", str(tmp_path / "things.jsonl"))
+    assert (space["namespace"], space["name"]) == ("commonspace", "things/text/v1")
+    facet = space["facets"]["commonspace_space"]
+    release = json.loads((tmp_path / "warehouse" / facet["manifest"]).read_text())
+    assert facet["ledger"] == release["ledger"]
+    assert facet["ledger"]["encoded"] == 19
+    assert facet["ledger"]["rejected"] == 1
+    assert facet["rows"] == release["rows"] == 19
+    assert facet["release"] == release["number"] == 1
+    assert facet["fingerprint"] == release["fingerprint"]
+    assert facet["encoder"] == EncoderSpec.from_json(release["spec"]).label
+    assert space["facets"]["version"]["datasetVersion"] == "1"
+
+
+@pytest.mark.airflow
+@pytest.mark.usefixtures("things")
+def test_a_backend_that_is_gone_stops_no_promotion(airflow: dict[str, str], python: Python) -> None:
+    transport = {"type": "http", "url": "http://127.0.0.1:9", "retry": {"total": 0}}
+    airflow["AIRFLOW__OPENLINEAGE__TRANSPORT"] = json.dumps(transport)
+    assert python(f"RUNS = 1\n{RUN}", airflow) == [["success", "success"]]

@@ -1,0 +1,134 @@
+"""The numbers of a whole run, as a StatsD server and an OpenTelemetry collector receive them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceRequest,
+)
+
+DAGS = Path(__file__).parents[2] / "dags"
+Python = Callable[[str, dict[str, str]], Any]
+
+FILE = """
+[collection]
+name = "things"
+owner = "tests"
+[source]
+kind = "jsonl"
+uri = "things.jsonl"
+id = "id"
+[[space]]
+name = "text"
+version = 2
+encoder = "hashed/64"
+fields = ["text"]
+[gates]
+max_reject_share = 0.5
+"""
+
+RUN = f"""
+import json, sys
+sys.path.insert(0, {str(DAGS)!r})
+from airflow.utils.db import initdb
+from airflow.dag_processing.dagbag import DagBag
+initdb()
+dag = DagBag(dag_folder={str(DAGS)!r}).dags["things"]
+print(json.dumps(str(dag.test().state)))
+"""
+
+
+@pytest.fixture
+def things(tmp_path: Path) -> None:
+    """Twenty, one of them blank."""
+    (tmp_path / "things.toml").write_text(FILE)
+    rows = [{"id": f"i{n}", "text": f"text {n}" if n else ""} for n in range(20)]
+    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+
+
+def received(server: socket.socket) -> list[str]:
+    """What has come to it."""
+    server.setblocking(False)
+    packets = []
+    while True:
+        try:
+            packets.append(server.recv(65536).decode())
+        except BlockingIOError:
+            return packets
+
+
+@pytest.mark.airflow
+@pytest.mark.usefixtures("things")
+def test_statsd_gets_the_numbers(airflow: dict[str, str], python: Python, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        server.bind(("127.0.0.1", 0))
+        airflow["AIRFLOW__METRICS__STATSD_ON"] = "True"
+        airflow["AIRFLOW__METRICS__STATSD_HOST"] = "127.0.0.1"
+        airflow["AIRFLOW__METRICS__STATSD_PORT"] = str(server.getsockname()[1])
+        assert python(RUN, airflow) == "success"
+        ours = [packet for packet in received(server) if packet.startswith("airflow.commonspace.")]
+    *numbers, encoding = [packet.removeprefix("airflow.commonspace.") for packet in ours]
+    assert numbers == [
+        "encoded.things.text-v2:19|c", "rejected.things.text-v2:1|g", "rows.things.text-v2:19|g",
+    ]  # fmt: skip
+    (noted,) = tmp_path.glob("warehouse/.runs/things/*/text-v2/encode-*.json")
+    name, _, milliseconds = encoding.removesuffix("|ms").partition(":")
+    assert name == "encoding.things.text-v2"
+    seconds = json.loads(noted.read_text())["seconds"]
+    assert float(milliseconds) == pytest.approx(seconds * 1000, abs=1)
+
+
+@contextmanager
+def collecting() -> Iterator[tuple[int, dict[str, Any]]]:
+    """An OpenTelemetry collector (OTLP by HTTP): its port, and each metric by its name."""
+    metrics: dict[str, Any] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            if self.headers["Content-Encoding"] == "gzip":
+                body = gzip.decompress(body)
+            for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                for scope in resource.scope_metrics:
+                    metrics.update({metric.name: metric for metric in scope.metrics})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            return
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port, metrics
+    server.shutdown()
+
+
+@pytest.mark.airflow
+@pytest.mark.usefixtures("things")
+def test_opentelemetry_gets_the_numbers(airflow: dict[str, str], python: Python) -> None:
+    with collecting() as (port, metrics):
+        airflow["AIRFLOW__METRICS__OTEL_ON"] = "True"
+        airflow["AIRFLOW__METRICS__OTEL_HOST"] = "127.0.0.1"
+        airflow["AIRFLOW__METRICS__OTEL_PORT"] = str(port)
+        assert python(RUN, airflow) == "success"
+    ours = {name: m for name, m in metrics.items() if name.startswith("airflow.commonspace.")}
+    names = ("encoded", "rejected", "rows", "encoding")
+    assert set(ours) == {f"airflow.commonspace.{name}.things.text-v2" for name in names}
+    encoded, rejected, rows, _ = (ours[f"airflow.commonspace.{n}.things.text-v2"] for n in names)
+    (counted,) = encoded.sum.data_points
+    assert counted.as_int == 19
+    tags = {tag.key: tag.value.string_value for tag in counted.attributes}
+    assert tags == {"collection": "things", "space": "text-v2"}
+    values = [metric.gauge.data_points[0].as_int for metric in (rejected, rows)]
+    assert values == [1, 19]
