@@ -9,8 +9,8 @@ from pipeline.contract import Contract, SpaceName, stored_contract
 from pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from pipeline.history import State, states_of, whole_manifests
 from pipeline.hold import Hold
+from pipeline.pointer import Current
 from pipeline.promote import announced, serve
-from pipeline.records import Current
 from pipeline.releases import current, load_release, refuse_lost, was_served
 from pipeline.retire import refuse_retired
 from pipeline.store import Store

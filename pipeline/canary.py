@@ -24,7 +24,7 @@ from encoders.spec import EncoderSpec
 from pipeline.contract import Contract, SpaceName, bad_vectors
 from pipeline.errors import ContractBroken
 from pipeline.parquet import read_table, table_bytes
-from pipeline.records import vector_type
+from pipeline.schemas import vector_type
 from pipeline.shards import shard_path
 from pipeline.store import Store
 

@@ -9,7 +9,8 @@ from pipeline.config import Collection
 from pipeline.contract import SpaceName
 from pipeline.errors import ContractBroken, NotPublished, near
 from pipeline.freshness import confirmed_at
-from pipeline.records import Current, Release
+from pipeline.pointer import Current
+from pipeline.records import Release
 from pipeline.releases import current, load_release, numbers, refuse_lost
 from pipeline.retire import Retirement, retirement
 from pipeline.space_versions import published_versions

@@ -21,8 +21,9 @@ from encoders.protocol import Failure, Reason
 from pipeline.contract import Contract
 from pipeline.errors import ContractBroken
 from pipeline.local_store import told
-from pipeline.records import Plan, Release, fact_fields
+from pipeline.records import Plan, Release
 from pipeline.releases import read_part
+from pipeline.schemas import fact_fields
 from pipeline.shards import read_shard
 from pipeline.store import Store
 

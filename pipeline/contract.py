@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from encoders.spec import EncoderSpec, differences
 from pipeline.errors import ContractBroken, NotPublished
-from pipeline.records import COLUMN_TYPES, fact_fields, passage_fields, vector_type
+from pipeline.schemas import COLUMN_TYPES, fact_fields, passage_fields, vector_type
 from pipeline.store import Store
 
 METADATA_KEY = b"commonspace"

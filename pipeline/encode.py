@@ -23,7 +23,8 @@ from pipeline.content import content_of
 from pipeline.contract import bad_vectors
 from pipeline.errors import ContractBroken
 from pipeline.progress import Progress
-from pipeline.records import Unreadable, digest_of, shard_schema
+from pipeline.records import Unreadable, digest_of
+from pipeline.schemas import shard_schema
 from pipeline.source import Source
 
 WINDOW_ITEMS = 2048

@@ -18,7 +18,8 @@ from pipeline.gates import Expectation, GoldenRecall
 from pipeline.golden_file import GoldenQuery, read_golden
 from pipeline.parquet import read_table, table_bytes
 from pipeline.passages import has_passages
-from pipeline.records import EVERYTHING, vector_type
+from pipeline.records import EVERYTHING
+from pipeline.schemas import vector_type
 from pipeline.workspace import Work
 
 NOTED = "golden.parquet"

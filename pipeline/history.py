@@ -16,7 +16,8 @@ from typing import Any, Literal
 from pipeline.contract import SpaceName
 from pipeline.errors import ContractBroken, NotPublished
 from pipeline.pins import pins
-from pipeline.records import Current, Release
+from pipeline.pointer import Current
+from pipeline.records import Release
 from pipeline.releases import current, load_release, numbers
 from pipeline.store import Store
 

@@ -12,7 +12,8 @@ from pipeline.index_choice import GATE, REFINE, Indices, VectorIndex, ladder, pa
 from pipeline.index_recall import ask, recall
 from pipeline.index_upkeep import Brought
 from pipeline.lance import connect, open_table, readable
-from pipeline.records import Current, Release
+from pipeline.pointer import Current
+from pipeline.records import Release
 from pipeline.store import Store
 
 KIND = "ivf_sq"

@@ -23,7 +23,7 @@ from pipeline.lance import (
     readable,
     rows_of,
 )
-from pipeline.records import Current
+from pipeline.pointer import Current
 
 
 class LanceRows:

@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 
 from pipeline.config import SpaceSection
 from pipeline.parquet import read_table, table_bytes
-from pipeline.records import PASSAGE_FIELDS, digest_of, space_key
+from pipeline.records import digest_of, space_key
+from pipeline.schemas import PASSAGE_FIELDS
 from pipeline.store import Store
 
 FILE_ROWS = 65_536

@@ -17,7 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.records import PLAN_SCHEMA, Plan, Scope
+from pipeline.records import Plan, Scope
+from pipeline.schemas import PLAN_SCHEMA
 
 
 def make_plan(

@@ -22,7 +22,8 @@ from pipeline.errors import CommonspaceError, Conflict, ContractBroken, GateRefu
 from pipeline.hold import Hold
 from pipeline.index_gate import bring
 from pipeline.marks import mark_bytes, read_mark
-from pipeline.records import Current, Release
+from pipeline.pointer import Current
+from pipeline.records import Release
 from pipeline.releases import current, load_release
 from pipeline.retire import refuse_retired
 from pipeline.store import Store

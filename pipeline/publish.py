@@ -22,8 +22,9 @@ from pipeline.condemned import Condemned, condemned, spared_key
 from pipeline.contract import Contract, SpaceName
 from pipeline.errors import ContractBroken
 from pipeline.parquet import table_bytes
-from pipeline.records import REJECTS_SCHEMA, Part
+from pipeline.records import Part
 from pipeline.releases import read_part
+from pipeline.schemas import REJECTS_SCHEMA
 from pipeline.store import Store
 
 PART_ROWS = 16_384

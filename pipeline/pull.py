@@ -22,17 +22,8 @@ from pipeline.errors import UserMistake, near
 from pipeline.parquet import table_bytes
 from pipeline.passages import PassageFiles, has_passages, passages_folder
 from pipeline.progress import Progress
-from pipeline.records import (
-    EVERYTHING,
-    REJECTS_SCHEMA,
-    Row,
-    Scope,
-    Unreadable,
-    digest_of,
-    items_schema,
-    reject,
-    space_key,
-)
+from pipeline.records import EVERYTHING, Row, Scope, Unreadable, digest_of, reject, space_key
+from pipeline.schemas import REJECTS_SCHEMA, items_schema
 from pipeline.source import Source
 from pipeline.store import Store
 

@@ -30,8 +30,9 @@ from pipeline.history import Listed, listed
 from pipeline.index_choice import VectorIndex
 from pipeline.lance_rows import LanceRows
 from pipeline.parquet_rows import ParquetRows
+from pipeline.pointer import Current
 from pipeline.query_encoder import Queries
-from pipeline.records import Current, Part, Release
+from pipeline.records import Part, Release
 from pipeline.releases import (
     current,
     load_release,

@@ -1,4 +1,4 @@
-"""The records that flow between stages, and their Arrow schemas."""
+"""The records that flow between stages."""
 
 from __future__ import annotations
 
@@ -11,21 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.protocol import FACTS, Failure
-from encoders.spec import EncoderSpec
+from encoders.protocol import Failure
 from pipeline.config import SpaceSection
-from pipeline.errors import ContractBroken
-from pipeline.hold import Hold
-from pipeline.index_choice import Indices, Wanted
-
-COLUMN_TYPES: Mapping[str, pa.DataType] = {
-    "string": pa.string(),
-    "int64": pa.int64(),
-    "float64": pa.float64(),
-    "bool": pa.bool_(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
-_FACT_TYPES = {int: pa.int64(), bool: pa.bool_(), str: pa.string()}
+from pipeline.index_choice import Wanted
+from pipeline.schemas import REJECTS_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -170,74 +159,6 @@ class Release:
         return cls(**{**value, "parts": parts, "gates": tuple(value["gates"])})
 
 
-@dataclass(frozen=True)
-class Served:
-    """A release that readers were served before the current one."""
-
-    release: int
-    table_version: int
-    promoted_at: str
-
-
-@dataclass(frozen=True)
-class Current:
-    """The pointer that readers follow: the promoted release and its state in LanceDB."""
-
-    release: int
-    table: str
-    table_version: int
-    promoted_at: str
-    run: str
-    """What moved the pointer: a run's id, `promote` or `rollback`."""
-    served: tuple[Served, ...] = ()
-    """What was served before, the latest last, a release once; what retention removed is not
-    among them."""
-    indices: Indices | None = None
-    """Those of the table's version; None where a search compares every row."""
-    hold: Hold | None = None
-    """Runs promote nothing while it stands; a rollback makes it, a promotion by hand lifts it."""
-
-    @property
-    def held(self) -> dict[str, Any] | None:
-        """The hold as answers tell it: at which release, since when, why."""
-        return {"release": self.release, **asdict(self.hold)} if self.hold else None
-
-    def followed_by(self, release: int, version: int, moment: str, run: str) -> Current:
-        """The pointer after the next promotion, this one in its history; it holds nothing."""
-        earlier = (*self.served, Served(self.release, self.table_version, self.promoted_at))
-        served = tuple(one for one in earlier if one.release != release)
-        return Current(release, self.table, version, moment, run, served)
-
-    def to_bytes(self) -> bytes:
-        document = json.loads(json.dumps(asdict(self)))
-        document = {key: value for key, value in document.items() if value is not None}
-        document["sha256"] = canonical_digest(document)
-        return (json.dumps(document, indent=1) + "\n").encode()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Current:
-        """Raises ContractBroken for what `to_bytes` has not written."""
-        try:
-            document = json.loads(data)
-            # Before there was a checksum, pointers had none.
-            if document.pop("sha256", None) not in (None, canonical_digest(document)):
-                raise ValueError("its checksum does not match")
-            served = tuple(Served(**one) for one in document.pop("served", ()))
-            hold, indices = document.pop("hold", None), document.pop("indices", None)
-            return cls(
-                **document,
-                served=served,
-                indices=Indices.from_json(indices) if indices else None,
-                hold=Hold(**hold) if hold else None,
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise ContractBroken(
-                f"the pointer to the served release is damaged: {error}",
-                item="CURRENT",
-                do="Restore the file from a copy: it names the release that readers see.",
-            ) from error
-
-
 def canonical_digest(document: Mapping[str, Any]) -> str:
     """sha256 of the canonical JSON of a document that does not hold the digest itself."""
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
@@ -247,31 +168,6 @@ def canonical_digest(document: Mapping[str, Any]) -> str:
 def space_key(space: SpaceSection) -> str:
     """`blurb/v2`: how a space of a collection is called in keys and columns."""
     return f"{space.name}/v{space.version}"
-
-
-def items_schema(spaces: list[str], metadata: Mapping[str, str]) -> pa.Schema:
-    """What `pull` writes: one row an item, with one content digest a space."""
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("partition", pa.string()),
-            pa.field("source_uri", pa.string(), nullable=False),
-            pa.field("locator", pa.string(), nullable=False),
-            pa.field("row_digest", pa.string(), nullable=False),
-            *(pa.field(f"digest:{space}", pa.string()) for space in spaces),
-            *(pa.field(name, COLUMN_TYPES[kind]) for name, kind in metadata.items()),
-        ]
-    )
-
-
-PLAN_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("action", pa.string(), nullable=False),
-        pa.field("digest", pa.string()),
-        pa.field("shard", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -293,70 +189,6 @@ class Plan:
 
     def shard(self, key: str) -> pa.Table:
         return self.table.filter(pc.equal(self.table["shard"], key))
-
-
-REJECTS_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string()),
-        pa.field("partition", pa.string()),
-        pa.field("source_uri", pa.string()),
-        pa.field("content_digest", pa.string()),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("message", pa.string(), nullable=False),
-        pa.field("retryable", pa.bool_(), nullable=False),
-        pa.field("space", pa.string()),
-        pa.field("run", pa.string(), nullable=False),
-    ]
-)
-
-
-def fact_fields(spec: EncoderSpec) -> list[pa.Field]:
-    """The truth columns of a space, by its modality."""
-    return [pa.field(name, _FACT_TYPES[kind]) for name, kind in FACTS[spec.modality].items()]
-
-
-PASSAGE_FIELDS = [
-    pa.field("item", pa.string(), nullable=False),
-    pa.field("passage", pa.int32(), nullable=False),
-    pa.field("passage_start", pa.int32(), nullable=False),
-    pa.field("passage_end", pa.int32(), nullable=False),
-]
-"""Which item a passage is of, its number from 0, and where it stands in the item's text.
-
-The text is what `content_of` gives: the space's fields joined by line breaks, in NFC. The
-passage is `text[passage_start:passage_end]` in Python: characters are Unicode code points.
-"""
-
-
-def passage_fields(spec: EncoderSpec) -> list[pa.Field]:
-    """The passage columns of a space, none unless its rows are passages."""
-    return PASSAGE_FIELDS if spec.overflow == "rows" else []
-
-
-def vector_type(spec: EncoderSpec) -> pa.DataType:
-    """The Arrow type of a vector column: float32, of the spec's width."""
-    return pa.list_(pa.field("element", pa.float32()), spec.dim)
-
-
-def shard_schema(spec: EncoderSpec) -> pa.Schema:
-    """What `encode` writes: a vector, or a reason why there is none, for each content.
-
-    A row with a `reason` is a failure; its vector is zeros and is never published.
-    """
-    return pa.schema(
-        [
-            pa.field("id", pa.string(), nullable=False),
-            pa.field("content_digest", pa.string(), nullable=False),
-            pa.field("vector", vector_type(spec), nullable=False),
-            *fact_fields(spec),
-            pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
-            pa.field("run", pa.string(), nullable=False),
-            pa.field("reason", pa.string()),
-            pa.field("message", pa.string()),
-            pa.field("retryable", pa.bool_()),
-        ]
-    )
 
 
 def reject(

@@ -12,7 +12,9 @@ import pyarrow as pa
 from pipeline.contract import Contract, SpaceName, check_schema
 from pipeline.errors import ContractBroken, NotPublished
 from pipeline.parquet import read_table
-from pipeline.records import REJECTS_SCHEMA, Current, Part, Release, canonical_digest
+from pipeline.pointer import Current
+from pipeline.records import Part, Release, canonical_digest
+from pipeline.schemas import REJECTS_SCHEMA
 from pipeline.store import Store
 
 STAMP = ["id", "content_digest", "row_digest", "run", "encoded_at"]

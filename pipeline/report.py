@@ -9,7 +9,8 @@ from typing import Any
 
 from pipeline.errors import CommonspaceError, GateRefused
 from pipeline.index_choice import Wanted
-from pipeline.records import Current, Part, Release
+from pipeline.pointer import Current
+from pipeline.records import Part, Release
 from pipeline.releases import current, load_release
 from pipeline.run_markdown import report_text
 from pipeline.validate import Verdict

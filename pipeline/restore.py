@@ -18,8 +18,9 @@ from pipeline.errors import CommonspaceError
 from pipeline.lance import reachable
 from pipeline.lance_rows import LanceRows
 from pipeline.parquet import table_bytes
+from pipeline.pointer import Current
 from pipeline.publish import bucket_of
-from pipeline.records import Current, Part, Release
+from pipeline.records import Part, Release
 from pipeline.releases import read_part
 from pipeline.store import Store
 

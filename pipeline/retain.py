@@ -19,8 +19,9 @@ from pipeline.errors import ContractBroken
 from pipeline.history import manifests, whole_manifests
 from pipeline.marks import mark_bytes
 from pipeline.pins import pins
+from pipeline.pointer import Current
 from pipeline.promote import announced
-from pipeline.records import Current, Release
+from pipeline.records import Release
 from pipeline.releases import current, numbers, refuse_lost, release_key
 from pipeline.store import Store
 from pipeline.table_upkeep import prune

@@ -11,7 +11,7 @@ from encoders.spec import EncoderSpec
 from pipeline.contract import SpaceName
 from pipeline.errors import Conflict, ContractBroken
 from pipeline.parquet import read_table
-from pipeline.records import shard_schema
+from pipeline.schemas import shard_schema
 from pipeline.store import Store
 
 

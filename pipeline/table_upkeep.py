@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.contract import SpaceName
 from pipeline.lance import connect, open_table, readable
-from pipeline.records import Current
+from pipeline.pointer import Current
 from pipeline.releases import current
 from pipeline.store import open_store
 

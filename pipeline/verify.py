@@ -19,10 +19,11 @@ from pipeline.history import whole_manifests
 from pipeline.index import refill, same_rows
 from pipeline.index_gate import measured
 from pipeline.lance import check_table, connect, open_table, reachable, rows_of
+from pipeline.pointer import Current
 from pipeline.promote import interrupted, settle
 from pipeline.query_encoder import unproved_encoder
 from pipeline.read import open_space
-from pipeline.records import Current, Release
+from pipeline.records import Release
 from pipeline.releases import current, read_part
 from pipeline.restore import restore_parts
 from pipeline.retain import orphans

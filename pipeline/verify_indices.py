@@ -7,7 +7,8 @@ from typing import Any
 from pipeline import index_files, text_index, vector_index
 from pipeline.contract import Contract, SpaceName
 from pipeline.index_recall import ask, recall
-from pipeline.records import Current, Release
+from pipeline.pointer import Current
+from pipeline.records import Release
 from pipeline.store import Store
 
 WANDERS = 0.01

@@ -29,8 +29,9 @@ from pipeline.errors import Conflict, UserMistake
 from pipeline.parquet import read_table
 from pipeline.passages import has_passages, passages_folder, read_passages, with_items
 from pipeline.progress import Progress
-from pipeline.records import EVERYTHING, PLAN_SCHEMA, Plan, Release, Scope, items_schema, space_key
+from pipeline.records import EVERYTHING, Plan, Release, Scope, space_key
 from pipeline.releases import load_release
+from pipeline.schemas import PLAN_SCHEMA, items_schema
 from pipeline.shards import is_whole, shard_path
 from pipeline.store import Store
 

@@ -61,7 +61,7 @@ LEVELS = [
     {"canary", "pins", "space_versions", "commit", "freshness"},
     {"condemned"},
     {"releases", "shards", "source", "index_files", "passages", "gates", "golden_file", "retire"},
-    {"contract", "parquet", "progress", "content", "ledger", "marks"},
+    {"contract", "parquet", "progress", "content", "ledger", "marks", "pointer"},
     {"records", "store"},
     {"local_store", "bucket_store"},
     {"lease", "preflight"},
@@ -69,7 +69,7 @@ LEVELS = [
     {"bucket_errors"},
     {"collection_files"},
     {"config"},
-    {"errors", "versions", "periods", "run_markdown", "hold", "index_choice"},
+    {"errors", "versions", "periods", "run_markdown", "hold", "index_choice", "schemas"},
 ]
 SAME_LEVEL = {("read", "rejects"), ("stages", "report"), ("publish", "collect")}
 

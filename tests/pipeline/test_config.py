@@ -22,7 +22,7 @@ from pipeline.collection_files import (
 )
 from pipeline.config import RESERVED, Collection
 from pipeline.errors import UserMistake, near
-from pipeline.records import items_schema
+from pipeline.schemas import items_schema
 
 GOOD = """
 [collection]

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from encoders.protocol import Failure, Reason
 from pipeline.config import SpaceSection
 from pipeline.content import MAX_ID_BYTES, content_of, id_of, metadata_of
-from pipeline.records import COLUMN_TYPES, Row, digest_of
+from pipeline.records import Row, digest_of
+from pipeline.schemas import COLUMN_TYPES
 
 TEXT = SpaceSection(name="t", encoder="hashed/64", fields=("title", "blurb"))
 IMAGE = SpaceSection(name="i", encoder="hashed/64", image="cover")

@@ -31,7 +31,8 @@ from pipeline.gates import (
 )
 from pipeline.gates.drift import FEWEST, Sample, inhomogeneity
 from pipeline.ledger import Failed, settle
-from pipeline.records import PLAN_SCHEMA, Ledger, Plan
+from pipeline.records import Ledger, Plan
+from pipeline.schemas import PLAN_SCHEMA
 
 SPEC = hashed_spec(8, "text")
 shares = st.floats(0, 1)

@@ -16,9 +16,9 @@ from pipeline.contract import SpaceName
 from pipeline.errors import Conflict, ContractBroken, UserMistake
 from pipeline.history import listed
 from pipeline.hold import Hold
+from pipeline.pointer import Current
 from pipeline.promote import announced, serve, settle
 from pipeline.read import Space, open_space
-from pipeline.records import Current
 from pipeline.releases import current, load_release
 from pipeline.retain import retain
 from pipeline.run import new_run_id, run_collection

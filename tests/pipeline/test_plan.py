@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.plan import make_plan
-from pipeline.records import EVERYTHING, PLAN_SCHEMA, Plan, Scope
+from pipeline.records import EVERYTHING, Plan, Scope
+from pipeline.schemas import PLAN_SCHEMA
 
 Row = tuple[str, str, str | None]
 """content digest, row digest, partition."""

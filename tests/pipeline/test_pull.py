@@ -20,7 +20,8 @@ from pipeline.errors import SourceNotFound, UserMistake
 from pipeline.parquet import read_table
 from pipeline.progress import Progress
 from pipeline.pull import Pulled, pull
-from pipeline.records import EVERYTHING, REJECTS_SCHEMA, Scope, digest_of, items_schema
+from pipeline.records import EVERYTHING, Scope, digest_of
+from pipeline.schemas import REJECTS_SCHEMA, items_schema
 from pipeline.source import open_source
 from pipeline.store import LocalStore
 

@@ -26,9 +26,9 @@ from pipeline.history import listed, manifests
 from pipeline.lance import connect
 from pipeline.marks import mark_bytes
 from pipeline.pins import pin, unpin
+from pipeline.pointer import Current, Served
 from pipeline.promote import announced
 from pipeline.read import Space, open_space
-from pipeline.records import Current, Served
 from pipeline.releases import current, numbers, release_key
 from pipeline.retain import IN_FLIGHT, keep, orphans, retain, retention
 from pipeline.retain_spaces import retain_spaces

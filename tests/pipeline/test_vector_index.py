@@ -26,9 +26,9 @@ from pipeline.hold import Hold
 from pipeline.index_choice import VectorIndex
 from pipeline.lance import connect
 from pipeline.local_store import LocalStore
+from pipeline.pointer import Current
 from pipeline.promote import announced, serve
 from pipeline.read import Space, open_space
-from pipeline.records import Current
 from pipeline.releases import current, load_release
 from pipeline.run import new_run_id, run_collection
 from pipeline.store import Store, open_store

@@ -1,0 +1,107 @@
+"""The Arrow schemas of what stages write, and the columns that a spec decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from encoders.protocol import FACTS
+from encoders.spec import EncoderSpec
+
+COLUMN_TYPES: Mapping[str, pa.DataType] = {
+    "string": pa.string(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "bool": pa.bool_(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+}
+_FACT_TYPES = {int: pa.int64(), bool: pa.bool_(), str: pa.string()}
+
+
+def items_schema(spaces: list[str], metadata: Mapping[str, str]) -> pa.Schema:
+    """What `pull` writes: one row an item, with one content digest a space."""
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("partition", pa.string()),
+            pa.field("source_uri", pa.string(), nullable=False),
+            pa.field("locator", pa.string(), nullable=False),
+            pa.field("row_digest", pa.string(), nullable=False),
+            *(pa.field(f"digest:{space}", pa.string()) for space in spaces),
+            *(pa.field(name, COLUMN_TYPES[kind]) for name, kind in metadata.items()),
+        ]
+    )
+
+
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),
+        pa.field("digest", pa.string()),
+        pa.field("shard", pa.string()),
+    ]
+)
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("partition", pa.string()),
+        pa.field("source_uri", pa.string()),
+        pa.field("content_digest", pa.string()),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("message", pa.string(), nullable=False),
+        pa.field("retryable", pa.bool_(), nullable=False),
+        pa.field("space", pa.string()),
+        pa.field("run", pa.string(), nullable=False),
+    ]
+)
+
+
+def fact_fields(spec: EncoderSpec) -> list[pa.Field]:
+    """The truth columns of a space, by its modality."""
+    return [pa.field(name, _FACT_TYPES[kind]) for name, kind in FACTS[spec.modality].items()]
+
+
+PASSAGE_FIELDS = [
+    pa.field("item", pa.string(), nullable=False),
+    pa.field("passage", pa.int32(), nullable=False),
+    pa.field("passage_start", pa.int32(), nullable=False),
+    pa.field("passage_end", pa.int32(), nullable=False),
+]
+"""Which item a passage is of, its number from 0, and where it stands in the item's text.
+
+The text is what `content_of` gives: the space's fields joined by line breaks, in NFC. The
+passage is `text[passage_start:passage_end]` in Python: characters are Unicode code points.
+"""
+
+
+def passage_fields(spec: EncoderSpec) -> list[pa.Field]:
+    """The passage columns of a space, none unless its rows are passages."""
+    return PASSAGE_FIELDS if spec.overflow == "rows" else []
+
+
+def vector_type(spec: EncoderSpec) -> pa.DataType:
+    """The Arrow type of a vector column: float32, of the spec's width."""
+    return pa.list_(pa.field("element", pa.float32()), spec.dim)
+
+
+def shard_schema(spec: EncoderSpec) -> pa.Schema:
+    """What `encode` writes: a vector, or a reason why there is none, for each content.
+
+    A row with a `reason` is a failure; its vector is zeros and is never published.
+    """
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("content_digest", pa.string(), nullable=False),
+            pa.field("vector", vector_type(spec), nullable=False),
+            *fact_fields(spec),
+            pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
+            pa.field("run", pa.string(), nullable=False),
+            pa.field("reason", pa.string()),
+            pa.field("message", pa.string()),
+            pa.field("retryable", pa.bool_()),
+        ]
+    )
