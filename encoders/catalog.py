@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import INSTALL, EncoderError, EncoderNotFound, WeightsRefused
+from encoders.errors import CHANGED, INSTALL, EncoderError, EncoderNotFound, WeightsRefused
 from encoders.families import family_of
 from encoders.protocol import Content, Encoder
 from encoders.reference import EncoderReference
@@ -39,9 +39,7 @@ def load(reference: EncoderReference) -> Encoder:
     encoder = family.load(reference, spec)
     # Described once more: files replaced while they were being loaded are nobody's model.
     if not encoder.spec == spec == family.describe(reference):
-        raise WeightsRefused(
-            "the model's files changed while it was loaded", item=reference.name, retry=True
-        )
+        raise WeightsRefused(CHANGED, item=reference.name, retry=True)
     return encoder
 
 

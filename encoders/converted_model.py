@@ -13,7 +13,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -52,8 +51,11 @@ class ConvertedModel:
 
     def write(self, folder: Path, networks: Mapping[int, openvino.Model], tokenizer: str) -> None:
         """Write the folder, which is there and empty. Raises OSError."""
-        for length, network in networks.items():
-            openvino.save_model(network, _network(folder, length), compress_to_fp16=False)
+        try:
+            for length, network in networks.items():
+                openvino.save_model(network, _network(folder, length), compress_to_fp16=False)
+        except RuntimeError as error:  # what OpenVINO says of a full disk
+            raise OSError(str(error)) from error
         (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
         record = json.dumps({**asdict(self), "files": files}, indent=1, sort_keys=True)
@@ -61,12 +63,17 @@ class ConvertedModel:
 
     @classmethod
     def read(cls, folder: Path) -> ConvertedModel:
-        """Raises OSError or ValueError for a folder that is not what was written."""
-        stored: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        for name, digest in stored["files"].items():
+        """Raises ValueError for a folder that is not what was written, and OSError."""
+        stored = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        try:
+            files: dict[str, str] = stored["files"]
+            model = cls(stored["pooled_out"], TextInputs(**stored["inputs"]), stored["side"])
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"its record lacks or adds {error}") from error
+        for name, digest in files.items():
             if sha256_of(folder / name) != digest:
                 raise ValueError(f"{name} is not the file that was written")
-        return cls(stored["pooled_out"], TextInputs(**stored["inputs"]), stored["side"])
+        return model
 
     def engines(self, folder: Path) -> dict[Purpose, Engine]:
         """What runs the networks in `folder` on the CPU, by purpose."""
@@ -97,12 +104,14 @@ def cached_encoder(spec: EncoderSpec) -> TextEncoder | None:
         return None
     try:
         model = ConvertedModel.read(folder)
-        return model.encoder(folder, spec, model.engines(folder))
-    # OpenVINO raises RuntimeError, and the tokenizers nothing narrower than Exception.
-    except Exception as error:
+    except (ValueError, FileNotFoundError) as error:
         _log.warning("the model in %s is damaged (%s): it is converted anew", folder, error)
         forget(folder)
         return None
+    except OSError as error:
+        _log.warning("the model in %s cannot be read (%s): it is converted anew", folder, error)
+        return None
+    return model.encoder(folder, spec, model.engines(folder))
 
 
 def _network(folder: Path, length: int) -> Path:

@@ -37,6 +37,9 @@ class CommonspaceError(Exception):
         }
 
 
+CHANGED = "the model's files changed while it was loaded"
+
+
 class EncoderError(CommonspaceError):
     """An encoder that cannot be described, loaded or trusted."""
 

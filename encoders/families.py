@@ -109,7 +109,6 @@ def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
 
 
 def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.model_folder import find_folder
     from encoders.runtime import choose_device, openvino_computes
 
     if openvino_computes():
@@ -120,7 +119,7 @@ def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
     device = choose_device()  # says in words where torch is missing, before anything needs it
     from encoders.sentence_encoder import load_sentence_encoder
 
-    return load_sentence_encoder(find_folder(reference), spec, device)
+    return load_sentence_encoder(reference, spec, device)
 
 
 def _holds_clip(reference: EncoderReference) -> bool:

@@ -3,7 +3,7 @@
     <cache>/models/<fingerprint>-<made by>/   a folder of `converted_model`
 
 `<cache>` is COMMONSPACE_CACHE, else `commonspace` in XDG_CACHE_HOME or in ~/.cache. Everything
-there can be removed at any time.
+there can be removed at any time; what nobody has used for a month is.
 """
 
 from __future__ import annotations
@@ -12,20 +12,23 @@ import functools
 import hashlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from encoders.errors import EncoderError
 from encoders.spec import EncoderSpec
 
 _MAKERS = ("torch", "transformers", "sentence-transformers", "tokenizers", "openvino")
 _PART = ".part-"
-_FORGOTTEN = 24 * 3600.0
-"""Seconds after which an unfinished folder is nobody's any more."""
+_HOUR = 3600.0
+_UNUSED = 30 * 24 * _HOUR
+"""Seconds without use after which a model is removed: of another spec, library or checkout."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +36,15 @@ _log = logging.getLogger(__name__)
 def cached(spec: EncoderSpec) -> Path | None:
     """Where the converted model of `spec` lies, if this code and these libraries made one."""
     models = _models()
-    place = models / _name(spec) if models else None
-    return place if place and place.is_dir() else None
+    try:
+        if models is None or not (models / _name(spec)).is_dir():
+            return None
+    except OSError as error:
+        _warn(str(error))
+        return None
+    with suppress(OSError):  # another user's
+        os.utime(models / _name(spec))
+    return models / _name(spec)
 
 
 def forget(folder: Path) -> None:
@@ -43,57 +53,83 @@ def forget(folder: Path) -> None:
 
 
 @contextmanager
-def room(spec: EncoderSpec) -> Iterator[Path]:
-    """An empty folder for the converted model of `spec`; kept in the cache if no error comes.
+def written(spec: EncoderSpec, write: Callable[[Path], None]) -> Iterator[Path]:
+    """A folder that `write` fills with the converted model of `spec`; raises OSError if it cannot.
 
-    Where nothing can be kept, a warning says so, and the folder is gone at the end.
+    It is kept in the cache if the block ends without an error. Where nothing can be kept, a
+    warning says so, and the folder is a temporary one.
+
+    Raises:
+        EncoderError: it cannot be written anywhere.
     """
     models = _models()
-    try:
-        if models:
-            models.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=_PART, dir=models))
-    except OSError as error:
-        _warn(str(error))
-        models, folder = None, Path(tempfile.mkdtemp(prefix="commonspace-"))
+    folder = (models and _filled_in(models, write)) or _filled_beside(spec, write)
     try:
         yield folder
-        if models:
+        if folder.parent == models:
             _keep(folder, models / _name(spec))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _filled_in(models: Path, write: Callable[[Path], None]) -> Path | None:
+    """None where the cache cannot take it."""
+    folder = models / f"{_PART}{secrets.token_hex(8)}"
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        _sweep(models)
+        folder.mkdir()  # with the rights that others are to have, unlike a temporary folder
+        write(folder)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        _warn(str(error))
+        return None
+    return folder
+
+
+def _filled_beside(spec: EncoderSpec, write: Callable[[Path], None]) -> Path:
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="commonspace-"))
+        write(folder)
+    except OSError as error:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise EncoderError(
+            f"the converted model cannot be written: {error}",
+            item=spec.label,
+            do="Make room on the disk, or name a folder with COMMONSPACE_CACHE.",
+        ) from error
+    return folder
+
+
 def _keep(folder: Path, place: Path) -> None:
-    """Move the folder to its place, where a twin may be first; then remove what it replaces."""
+    """Move the folder to its place, where a twin may be first."""
     try:
         folder.rename(place)
     except OSError as error:
         if not place.is_dir():
             _warn(str(error))
-        return
-    fingerprint = place.name.partition("-")[0]
-    for other in place.parent.iterdir():
-        stale = other.name.startswith(f"{fingerprint}-") and other != place
-        if stale or (other.name.startswith(_PART) and _age(other) > _FORGOTTEN):
-            shutil.rmtree(other, ignore_errors=True)
 
 
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except OSError:  # gone meanwhile
-        return 0.0
+def _sweep(models: Path) -> None:
+    """Remove what nobody uses: models by their age, and what a killed process has left."""
+    for path in models.iterdir():
+        most = _HOUR if path.name.startswith(_PART) else _UNUSED
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > most:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _models() -> Path | None:
     """The cache's folder of models; None where there is no home to have one in."""
-    named = os.environ.get("COMMONSPACE_CACHE")
+    named, above = os.environ.get("COMMONSPACE_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
     if named:
         return Path(named).absolute() / "models"
-    above = os.environ.get("XDG_CACHE_HOME") or ""
+    if Path(above).is_absolute():
+        return Path(above) / "commonspace" / "models"
     try:
-        return (Path(above) if above else Path.home() / ".cache") / "commonspace" / "models"
+        return Path.home() / ".cache" / "commonspace" / "models"
     except RuntimeError as error:
         _warn(str(error))
         return None

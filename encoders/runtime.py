@@ -10,6 +10,7 @@ import os
 import re
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Literal
 
 from encoders.errors import INSTALL, EncoderError
@@ -115,14 +116,14 @@ def openvino_computes() -> bool:
 
 
 def _no_cuda() -> bool:
-    """True where torch cannot see a CUDA device: it is a CPU build, or there is no driver."""
+    """True where torch cannot see a GPU: it is a CPU build, or there is no driver."""
     try:
         build = version("torch").partition("+")[2]
     except PackageNotFoundError:
         return False
     if build == "cpu":
         return True
-    if sys.platform != "linux" or build.startswith("rocm"):
+    if sys.platform != "linux" or Path("/dev/kfd").exists():  # AMD's, which torch calls CUDA too
         return False
     try:
         ctypes.CDLL("libcuda.so.1")

@@ -3,33 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from encoders.converted_model import ConvertedModel
 from encoders.engine import Engine
-from encoders.model_cache import room
+from encoders.errors import CHANGED, WeightsRefused
+from encoders.model_cache import written
 from encoders.openvino_convert import convert, require_close
 from encoders.protocol import Purpose
+from encoders.reference import EncoderReference
 from encoders.sentence_encoder import SentenceParts
+from encoders.sentence_folder import describe_folder
 from encoders.spec import EncoderSpec
 from encoders.text import TextEncoder
 
 
 def converted_encoder(
-    parts: SentenceParts, exact: Mapping[Purpose, Engine], spec: EncoderSpec, item: str
+    parts: SentenceParts,
+    exact: Mapping[Purpose, Engine],
+    spec: EncoderSpec,
+    folder: Path,
+    reference: EncoderReference,
 ) -> TextEncoder:
     """The model as OpenVINO runs it, tried against `exact`, PyTorch running it.
 
     It is written and then loaded as every later process loads it: compiled from memory, the same
-    network has other last bits.
+    network has other last bits. folder, reference: of the model that `parts` were loaded from.
 
     Raises:
         EncoderError: OpenVINO cannot express what the model does, or gives other vectors.
+        WeightsRefused: the files changed while they were loaded: they are not what `spec` names.
     """
+    item = str(folder)
     networks = {n: convert(graph, parts.probe, item) for n, graph in parts.graphs.items()}
-    model = ConvertedModel(parts.pooled_out, parts.inputs, parts.side)
-    with room(spec) as folder:
-        model.write(folder, networks, parts.tokenizer.to_str())
-        engines = model.engines(folder)
+    model, tokenizer = ConvertedModel(parts.pooled_out, parts.inputs, parts.side), parts.tokenizer
+    with written(spec, lambda place: model.write(place, networks, tokenizer.to_str())) as place:
+        engines = model.engines(place)
         for purpose, engine in engines.items():
             require_close(engine, exact[purpose], parts.probe, item)
-        return model.encoder(folder, spec, engines)
+        # Before it is kept: later processes would take it for the model that `spec` names.
+        if describe_folder(folder, reference) != spec:
+            raise WeightsRefused(CHANGED, item=reference.name, retry=True)
+        return model.encoder(place, spec, engines)

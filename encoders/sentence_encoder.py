@@ -13,7 +13,9 @@ from tokenizers import Tokenizer
 from encoders.engine import Arrays, Engine
 from encoders.errors import DeviceFull, WeightsRefused, no_memory
 from encoders.length_batches import Batch
+from encoders.model_folder import find_folder
 from encoders.protocol import Purpose
+from encoders.reference import EncoderReference
 from encoders.runtime import choose_engine
 from encoders.sentence_model import load_model
 from encoders.spec import EncoderSpec
@@ -59,8 +61,10 @@ class SentenceParts:
         return {purpose: made[length] for purpose, length in self.pooled_out.items()}
 
 
-def load_sentence_encoder(folder: Path, spec: EncoderSpec, device: str) -> TextEncoder:
-    """Load the model of `folder` for `device`.
+def load_sentence_encoder(
+    reference: EncoderReference, spec: EncoderSpec, device: str
+) -> TextEncoder:
+    """Load the named model for `device`.
 
     Raises:
         WeightsRefused: as `sentence_parts`, or modules that do not fit together.
@@ -68,13 +72,14 @@ def load_sentence_encoder(folder: Path, spec: EncoderSpec, device: str) -> TextE
     """
     # Threads of the tokenizer hang in a forked child; on a CPU they would gain 1 %.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device != "cpu" else "false")
+    folder = find_folder(reference)
     parts = sentence_parts(folder, spec)
     exact = parts.engines(lambda graph: TorchEngine(graph, device))
     _require_vectors(exact["document"], parts, spec, folder)
     if choose_engine(device) == "openvino":
         from encoders.sentence_convert import converted_encoder
 
-        return converted_encoder(parts, exact, spec, str(folder))
+        return converted_encoder(parts, exact, spec, folder, reference)
     computation = _computation(parts, exact, spec, device)
     return TextEncoder(spec, parts.tokens, parts.inputs, computation, device)
 

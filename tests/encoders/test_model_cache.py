@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from encoders.catalog import describe, load
+from encoders.errors import EncoderError, WeightsRefused
 from encoders.reference import EncoderReference
 
 pytestmark = pytest.mark.models
@@ -103,51 +105,121 @@ def test_what_is_damaged_is_made_anew(
         assert not caplog.text
 
 
-def test_a_cache_that_cannot_be_written_is_said(
-    cache: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("name", ["a file", "x" * 300])
+def test_a_cache_that_cannot_be_used_is_said(
+    cache: Path,
+    tiny_model: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
 ) -> None:
     kept = loaded(tiny_model)
-    shutil.rmtree(cache.parent)
-    cache.parent.write_text("a file where the folder should be")
+    (tmp_path / "a file").write_text("where the folder should be")
+    monkeypatch.setenv("COMMONSPACE_CACHE", str(tmp_path / name))
     assert loaded(tiny_model) == kept
     assert "cannot be kept" in caplog.text
 
 
-def test_what_another_library_made_is_removed(cache: Path, tiny_model: Path) -> None:
-    spec = describe(EncoderReference(str(tiny_model), "text"))
-    stale, others = cache / f"{spec.fingerprint[:32]}-0123", cache / "abcd-0123"
-    forgotten, young = cache / ".part-old", cache / ".part-young"
-    for folder in (stale, others, forgotten, young):
-        folder.mkdir(parents=True)
-    os.utime(forgotten, (0, 0))
+def test_a_model_that_can_be_written_nowhere_is_refused(cache: Path, tiny_model: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(EncoderError, match="cannot be written") as refused:
+            loaded(tiny_model)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "COMMONSPACE_CACHE" in refused.value.do
+    assert not list(cache.iterdir())
+
+
+def test_weights_exchanged_while_they_were_loaded_are_not_kept(
+    cache: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A later process would take them for the model that the spec names."""
+    import openvino
+
+    model, save = tmp_path / "model", openvino.save_model
+    shutil.copytree(tiny_model, model)
+
+    def exchange(*arguments: Any, **options: Any) -> None:
+        save(*arguments, **options)
+        _other_weights(model)
+
+    monkeypatch.setattr(openvino, "save_model", exchange)
+    with pytest.raises(WeightsRefused, match="changed while"):
+        loaded(model)
+    assert not list(cache.iterdir())
+
+
+def _other_weights(model: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(model / "model.safetensors")
+    save_file({name: tensor * 1.5 for name, tensor in tensors.items()}, model / "model.safetensors")
+
+
+def test_a_setting_that_is_wrong_costs_no_model(
+    cache: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded(tiny_model)
-    there = [folder.exists() for folder in (stale, forgotten, others, young)]
-    assert there == [False, False, True, True]
+    monkeypatch.setenv("COMMONSPACE_THREADS", "two")
+    with pytest.raises(EncoderError, match="COMMONSPACE_THREADS"):
+        loaded(tiny_model)
+    assert len(list(cache.iterdir())) == 1
+
+
+def test_what_is_not_used_is_removed(cache: Path, tiny_model: Path) -> None:
+    loaded(tiny_model)
+    (kept,) = cache.iterdir()
+    os.utime(kept, (0, 0))
+    loaded(tiny_model)  # it is used: young again
+    unused, others = cache / "0123-4567", cache / "abcd-0123"
+    forgotten, young = cache / ".part-old", cache / ".part-young"
+    for folder in (unused, others, forgotten, young):
+        folder.mkdir()
+    os.utime(unused, (0, 0))
+    os.utime(forgotten, (0, 0))
+    loaded(tiny_model, "mean")
+    there = [folder.exists() for folder in (unused, forgotten, others, young, kept)]
+    assert there == [False, False, True, True, True]
+
+
+def test_others_may_read_what_is_kept(cache: Path, tiny_model: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        loaded(tiny_model)
+    finally:
+        os.umask(before)
+    (kept,) = cache.iterdir()
+    assert kept.stat().st_mode & 0o777 == 0o755
 
 
 def test_of_twins_one_is_kept(cache: Path, tiny_model: Path, caplog: Any) -> None:
-    from encoders.model_cache import cached, room
+    from encoders.model_cache import cached, written
 
     caplog.set_level(logging.WARNING)
     spec = describe(EncoderReference(str(tiny_model), "text"))
-    with room(spec) as one, room(spec) as other:
-        for folder in (one, other):
-            (folder / "whose").write_text(folder.name)
+
+    def write(folder: Path) -> None:
+        (folder / "whose").write_text(folder.name)
+
+    with written(spec, write) as one, written(spec, write) as other:
+        names = {one.name, other.name}
     kept = cached(spec)
     assert kept is not None
-    assert (kept / "whose").read_text() in (one.name, other.name)
+    assert (kept / "whose").read_text() in names
     assert [path.name for path in cache.iterdir()] == [kept.name]
     assert not caplog.text
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache: Path, tiny_model: Path) -> None:
-    from encoders.model_cache import cached, room
+    from encoders.model_cache import cached, written
 
     spec = describe(EncoderReference(str(tiny_model), "text"))
 
     def fail() -> None:
-        with room(spec) as folder:
-            (folder / "network-0.xml").write_text("half")
+        with written(spec, lambda folder: (folder / "network-0.xml").touch()):
             raise ValueError("other vectors")
 
     with pytest.raises(ValueError, match="other vectors"):
