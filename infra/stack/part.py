@@ -34,6 +34,7 @@ class Part:
     stop_signal: signal.Signals = signal.SIGTERM
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
     started: float = 0.0
+    created: float = 0.0
     restarts: int = 0
 
     def start(self) -> None:
@@ -45,6 +46,8 @@ class Part:
                 stderr=subprocess.STDOUT, start_new_session=True, cwd=self.log.parent,
                 user=self.user, extra_groups=[] if self.user else None,
             )  # fmt: skip
+        # As the system has it; asked now, for it forgets a process that has ended.
+        self.created = psutil.Process(self.process.pid).create_time()
 
     @property
     def pid(self) -> int:
@@ -73,9 +76,14 @@ class Part:
             self.process.wait()
 
 
+def members(session: int) -> list[psutil.Process]:
+    """The processes of a session."""
+    return [process for process in psutil.process_iter() if _is_of(process, session)]
+
+
 def end_session(session: int) -> None:
     """SIGKILL to every process of a session, until there is none."""
-    while left := [process for process in psutil.process_iter() if _is_of(process, session)]:
+    while left := members(session):
         for process in left:
             try:
                 process.kill()

@@ -28,7 +28,8 @@ def s3_server(bucket: str, port: int = 0) -> BaseWSGIServer:
     server = make_server("127.0.0.1", port, answer, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}/{bucket}"
-    with urllib.request.urlopen(urllib.request.Request(address, method="PUT")):
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with direct.open(urllib.request.Request(address, method="PUT")):
         return server
 
 

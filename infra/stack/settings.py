@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,15 +20,29 @@ class StackFailed(Exception):
     """The stack cannot start or go on; the message says what to do."""
 
 
-def free_port(preferred: int = 0) -> int:
-    """The preferred port where it is free, otherwise any that is."""
+PORTS = range(20_000, 32_000)
+"""Below those that the kernel gives to clients: a part binds its port long after it was drawn, and
+the clients of other parts connect meanwhile."""
+_drawn: set[int] = set()
+
+
+def free_port(preferred: int | None = None) -> int:
+    """The preferred port where it is free, otherwise any that is; none is given out twice."""
+    port = preferred or secrets.choice(PORTS)
+    while port in _drawn or not _is_free(port):
+        port = secrets.choice(PORTS)
+    _drawn.add(port)
+    return port
+
+
+def _is_free(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((HOST, preferred))
+            probe.bind((HOST, port))
         except OSError:
-            probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -99,7 +114,9 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(settings.passwords),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(settings.folder / "airflow/bundles"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{settings.database}",
+        "PYTHONPATH": str(REPOSITORY / "dags"),  # of what the triggerer calls
         "COMMONSPACE_COLLECTIONS": str(settings.collections),
         "COMMONSPACE_WAREHOUSE": settings.warehouse_address,
     }
@@ -109,9 +126,32 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "20",
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
+        # A task that has ended keeps its slot for up to so many seconds.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
     given = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__")}
-    return {**chosen, **given, **made, **_bucket_environment(settings)}
+    around = {**_bucket_environment(settings), **_no_proxy(), **_bytecode(settings)}
+    return {**chosen, **given, **made, **around}
+
+
+def _no_proxy() -> dict[str, str]:
+    """The parts speak to each other directly, whatever proxy the machine has for others."""
+    known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+    hosts = ",".join([known, HOST] if known else [HOST])
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+def _bytecode(settings: Settings) -> dict[str, str]:
+    """Where no bytecode may be written beside the sources, ours lies in the folder.
+
+    Without any, each of the many processes compiles half of Airflow again.
+    """
+    if not os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        return {}
+    return {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(settings.folder / "bytecode"),
+    }
 
 
 def _bucket_environment(settings: Settings) -> dict[str, str]:

@@ -110,7 +110,7 @@ class Supervisor:
         told = [
             {
                 "name": part.name, "pid": part.pid, "restarts": part.restarts,
-                "created": psutil.Process(part.pid).create_time(), "log": str(part.log),
+                "created": part.created, "log": str(part.log),
             }
             for part in self.parts
         ]  # fmt: skip

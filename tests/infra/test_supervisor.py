@@ -69,6 +69,17 @@ def test_a_part_that_dies_is_started_again(supervisor: Supervisor, tmp_path: Pat
     watching.join()
 
 
+def test_a_part_that_has_died_does_not_stop_another_from_starting(
+    supervisor: Supervisor, tmp_path: Path
+) -> None:
+    """As the scheduler does while the database is started again."""
+    first = part(tmp_path, "first", SLEEPS)
+    supervisor.start([first])
+    os.kill(first.pid, signal.SIGKILL)
+    eventually(lambda: not first.running)
+    supervisor.start([part(tmp_path, "second", SLEEPS)])
+
+
 def test_what_a_part_started_ends_with_it(supervisor: Supervisor, tmp_path: Path) -> None:
     parent = part(tmp_path, "parent", f"{PARENT}; time.sleep(600)")
     supervisor.start([parent])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -21,14 +20,18 @@ from obstore.store import S3Store
 from infra.stack.part import end_session
 
 T = TypeVar("T")
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Stack:
     """A running `python -m infra.stack`, and the ways in which one talks to it."""
 
-    def __init__(self, folder: Path, process: subprocess.Popen[str]) -> None:
+    def __init__(
+        self, folder: Path, process: subprocess.Popen[str], around: Mapping[str, str]
+    ) -> None:
         self.folder = folder
         self.process = process
+        self._around = around
 
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -39,7 +42,11 @@ class Stack:
         """What `. airflow.env` gives to a shell."""
         lines = (self.folder / "airflow.env").read_text().splitlines()
         words = [shlex.split(line)[1].partition("=") for line in lines]
-        return {**os.environ, **{name: value for name, _, value in words}}
+        return {**self._around, **{name: value for name, _, value in words}}
+
+    @property
+    def collections(self) -> Path:
+        return Path(self.environment["COMMONSPACE_COLLECTIONS"])
 
     @cached_property
     def address(self) -> str:
@@ -80,20 +87,22 @@ class Stack:
         assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
         return done.stdout
 
-    def switch_on(self, dag: str) -> None:
-        """Unpause a DAG, once it has been parsed."""
+    def switch(self, dag: str, *, on: bool) -> None:
+        """Unpause or pause a DAG, once it has been parsed."""
         until(lambda: self._known(dag), 120, f"DAG {dag} is known")
-        self.call("PATCH", f"dags/{dag}", {"is_paused": False})
+        self.call("PATCH", f"dags/{dag}", {"is_paused": not on})
 
     def _known(self, dag: str) -> bool:
         return any(d["dag_id"] == dag for d in self.call("GET", "dags", limit=100)["dags"])
 
-    def trigger(self, dag: str, **conf: Any) -> str:
-        body = {"logical_date": None, "conf": conf}
+    def trigger(self, dag: str, partition: str | None = None) -> str:
+        body = {"logical_date": None, **({"partition_key": partition} if partition else {})}
         return str(self.call("POST", f"dags/{dag}/dagRuns", body)["dag_run_id"])
 
-    def runs(self, dag: str) -> list[dict[str, Any]]:
-        return list(self.call("GET", f"dags/{dag}/dagRuns", limit=100)["dag_runs"])
+    def runs(self, dag: str, kind: str) -> list[dict[str, Any]]:
+        """Those that a schedule, a backfill, an asset's event or a hand has started."""
+        found = self.call("GET", f"dags/{dag}/dagRuns", limit=100)["dag_runs"]
+        return [run for run in found if run["run_type"] == kind]
 
     def tasks(self, dag: str, run: str, **query: Any) -> list[dict[str, Any]]:
         """Of a run, or of all for "~": a hundred at most."""
@@ -121,15 +130,16 @@ class Stack:
 
         return until(ended, 180, f"{run} has ended", lambda: self.progress(dag))
 
-    def wait_for_all(self, dag: str, count: int) -> list[dict[str, Any]]:
-        """The DAG's runs, once there are so many and all have ended."""
+    def wait_for_all(self, dag: str, kind: str, count: int) -> list[dict[str, Any]]:
+        """The DAG's runs of a kind, once there are so many and all have ended."""
 
         def ended() -> list[dict[str, Any]] | None:
-            runs = self.runs(dag)
+            runs = self.runs(dag, kind)
             over = all(run["state"] in ("success", "failed") for run in runs)
             return runs if over and len(runs) == count else None
 
-        return until(ended, 180, f"{count} runs of {dag} have ended", lambda: self.progress(dag))
+        what = f"{count} runs of {dag} have ended ({kind})"
+        return until(ended, 180, what, lambda: self.progress(dag))
 
     @cached_property
     def warehouse(self) -> S3Store:
@@ -182,7 +192,7 @@ def _request(
         address, data, {"Content-Type": "application/json", **(headers or {})}, method=method
     )
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with _direct.open(request, timeout=60) as answer:
             return json.loads(answer.read() or "null")
     except urllib.error.HTTPError as error:
         raise OSError(f"{method} {address}: {error.code} {error.read()[:500]!r}") from error

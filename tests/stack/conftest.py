@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack.client import Stack
+from tests.stack.client import Stack, until
 from tests.stack.running import running
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Last come those that share a stack, which ends with the session: so one runs at a time."""
-    items.sort(key=lambda item: "celery_collections" in getattr(item, "fixturenames", ()))
+from tests.stack.tails import tails
+from tests.stack.webhook import Webhook, listening
 
 
 @contextmanager
@@ -28,24 +25,60 @@ def open_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
-    """A folder of the module's own."""
-    with open_folder() as folder:
-        yield folder
+@pytest.fixture(scope="session")
+def webhook() -> Iterator[Webhook]:
+    """Where the stack posts failures."""
+    with listening() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")
-def celery_collections() -> Iterator[Path]:
-    """What the stack of Celery workers runs; each module adds its own."""
+def stack(request: pytest.FixtureRequest, webhook: Webhook) -> Iterator[Stack]:
+    """One for all modules, with Celery workers and a bucket: starting one takes a minute.
+
+    Each module's `write_collections` adds what it runs, before anything is parsed.
+    """
+    modules = {item.module for item in request.session.items if "stack" in item.fixturenames}
     with open_folder() as folder:
-        (folder / "collections").mkdir()
-        yield folder / "collections"
+        collections = folder / "collections"
+        collections.mkdir()
+        for write in {module.write_collections for module in modules}:
+            write(collections)
+        options, told = ("--warehouse", "bucket"), {"COMMONSPACE_WEBHOOK": webhook.address}
+        with running(folder / "stack", collections, *options, **told) as started:
+            yield started
 
 
 @pytest.fixture(scope="session")
-def celery_stack(celery_collections: Path) -> Iterator[Stack]:
-    """One for all modules, with a bucket: starting one takes a minute."""
-    folder = celery_collections.parent / "stack"
-    with running(folder, celery_collections, "--warehouse", "bucket") as started:
-        yield started
+def promoted(stack: Stack) -> str:
+    """A run of `things`, which has promoted a release; `careful` listens."""
+    for dag in ("careful", "things"):
+        stack.switch(dag, on=True)
+    run = stack.trigger("things")
+    assert stack.wait_for("things", run) == "success"
+    return run
+
+
+@pytest.fixture(scope="session")
+def asked(stack: Stack, promoted: str) -> str:
+    """A run of `careful`, started by that promotion: it waits for a person, or has waited."""
+
+    def waits() -> str | None:
+        runs = stack.runs("careful", "asset_triggered")
+        tasks = (
+            {t["task_id"]: t for t in stack.tasks("careful", runs[0]["dag_run_id"])} if runs else {}
+        )
+        known = tasks.get("text-v1.approve", {}).get("start_date")
+        return str(runs[0]["dag_run_id"]) if known else None
+
+    return until(waits, 180, "a person is asked", lambda: stack.progress("careful"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Beside a failure: what the stack said last."""
+    report = yield
+    stack = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and stack is not None:
+        report.sections.append(("the stack's logs", tails(stack.folder)))
+    return report

@@ -1,8 +1,10 @@
-"""A partitioned collection: its schedule; native backfills in any order, in parallel, twice."""
+"""A partitioned collection: its schedule; backfills in any order, at once, again; a follower."""
 
 from __future__ import annotations
 
 import json
+import logging
+import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,13 +17,13 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(3000)]
 
 COLLECTION = """
 [collection]
-name = "events"
+name = "{name}"
 owner = "data-team"
-schedule = "@daily"
+{when}
 partitions = "day"
 [source]
 kind = "jsonl"
-uri = "events/{partition}.jsonl"
+uri = "events/{{partition}}.jsonl"
 id = "id"
 [[space]]
 name = "text"
@@ -32,49 +34,51 @@ shard_rows = 64
 queue = "gpu"
 pool = "gpu"
 """
+WHEN = {"events": 'schedule = "@daily"', "follower": 'schedule_on = ["events/text/v1"]'}
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 DAYS = [str(YESTERDAY - timedelta(days=back)) for back in range(9, 2, -1)]
 
 
+def write_collections(folder: Path) -> None:
+    (folder / "events").mkdir()
+    for day in (*DAYS, str(YESTERDAY)):
+        write_day(folder, day, texts_of(day))
+    for name, when in WHEN.items():
+        (folder / f"{name}.toml").write_text(COLLECTION.format(name=name, when=when))
+
+
 def write_day(folder: Path, day: str, texts: dict[str, str]) -> None:
     rows = [{"id": f"{day}-{name}", "text": text} for name, text in texts.items()]
-    (folder / f"{day}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / f"events/{day}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
 def texts_of(day: str) -> dict[str, str]:
     return {str(n): f"what happened on {day}, number {n}" for n in range(30)}
 
 
-@pytest.fixture(scope="module")
-def collections(celery_collections: Path) -> Path:
-    (celery_collections / "events").mkdir()
-    for day in (*DAYS, str(YESTERDAY)):
-        write_day(celery_collections / "events", day, texts_of(day))
-    (celery_collections / "events.toml").write_text(COLLECTION)
-    return celery_collections
-
-
-@pytest.fixture(scope="module")
-def stack(collections: Path, request: pytest.FixtureRequest) -> Stack:
-    started: Stack = request.getfixturevalue("celery_stack")  # after the files, if it is the first
-    return started
-
-
-def backfill(stack: Stack, first: str, last: str, *options: str) -> None:
-    """Starts one, when Airflow has marked the one before as done: there is one at a time."""
+def backfilled(stack: Stack, *options: str) -> list[dict[str, Any]]:
+    """The runs of a native backfill of the week; Airflow allows one at a time."""
+    known = stack.runs("events", "backfill")
 
     def done() -> bool:
         found = stack.call("GET", "backfills", dag_id="events")["backfills"]
         return all(one["completed_at"] for one in found)
 
     until(done, 120, "the backfill before is done")
-    words = ("--from-date", first, "--to-date", last, "--max-active-runs", "3", *options)
+    words = ("--from-date", DAYS[0], "--to-date", DAYS[-1], "--max-active-runs", "3", *options)
     stack.airflow("backfill", "create", "--dag-id", "events", *words)
+    return ended(stack, "backfill", known)
 
 
-def without(runs: list[dict[str, Any]], known: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    ids = {run["dag_run_id"] for run in known}
-    return [run for run in runs if run["dag_run_id"] not in ids]
+def ended(stack: Stack, kind: str, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One run for each day of the week, two or three at once, all well."""
+    before = {run["dag_run_id"] for run in known}
+    runs = stack.wait_for_all("events", kind, len(before) + len(DAYS))
+    new = [run for run in runs if run["dag_run_id"] not in before]
+    assert {run["state"] for run in new} == {"success"}
+    assert sorted(run["partition_key"] for run in new) == DAYS
+    assert 2 <= most_at_once(new) <= 3
+    return new
 
 
 def most_at_once(runs: list[dict[str, Any]]) -> int:
@@ -86,8 +90,8 @@ def most_at_once(runs: list[dict[str, Any]]) -> int:
 
 
 ROWS = """
-import json, commonspace
-table = commonspace.open("events/text").to_arrow().drop(["encoded_at", "run"]).sort_by("id")
+import json, sys, commonspace
+table = commonspace.open(sys.argv[1]).to_arrow().drop(["encoded_at", "run"]).sort_by("id")
 print(json.dumps({"ids": table["id"].to_pylist(), "rows": [str(row) for row in table.to_pylist()]}))
 """
 PROMOTED = """
@@ -97,46 +101,66 @@ print(json.dumps([r.number for r in releases if r.promoted_at]))
 """
 
 
-def test_it_runs_by_schedule_and_by_backfills(stack: Stack, collections: Path, place: Path) -> None:
-    stack.switch_on("events")  # takes the last day that has ended, by itself
-    (scheduled,) = stack.wait_for_all("events", 1)
-    assert scheduled["run_type"] == "scheduled"
-    assert scheduled["partition_key"] == str(YESTERDAY)
-    assert scheduled["state"] == "success"
+def test_a_week_in_any_order_and_again(stack: Stack, tmp_path: Path) -> None:
+    stack.switch("events", on=True)  # takes the last day that has ended, by itself
+    (scheduled,) = stack.wait_for_all("events", "scheduled", 1)
+    assert (scheduled["partition_key"], scheduled["state"]) == (str(YESTERDAY), "success")
+    check_queues(stack, scheduled["dag_run_id"])
 
-    where = {task["task_id"]: task for task in stack.tasks("events", scheduled["dag_run_id"])}
+    backfilled(stack, "--run-backwards")
+    promoted = [str(YESTERDAY), *DAYS]
+    assert sorted(events(stack)) == sorted(promoted)
+
+    late = texts_of(DAYS[2])  # one gone, one corrected, one late
+    del late["0"]
+    write_day(stack.collections, DAYS[2], {**late, "1": "corrected", "late": "came late"})
+    stack.switch("follower", on=True)
+    backfilled(stack, "--reprocess-behavior", "completed")
+    promoted.append(DAYS[2])  # nothing else has changed
+    assert sorted(events(stack)) == sorted(promoted)
+    (followed,) = stack.wait_for_all("follower", "asset_triggered", 1)
+    assert (followed["partition_key"], followed["state"]) == (DAYS[2], "success")
+    stack.switch("follower", on=False)
+    assert len(rows(stack, "follower/text")["ids"]) == 30, "that day, and no other"
+
+    order = random.sample(DAYS, len(DAYS))
+    logging.getLogger(__name__).warning("triggered in this order: %s", order)
+    for day in order:
+        write_day(stack.collections, day, {**texts_of(day), "0": f"all days corrected, {day}"})
+    for day in order:
+        stack.trigger("events", day)
+    ended(stack, "manual", [])
+    assert sorted(events(stack)) == sorted([*promoted, *DAYS])
+
+    releases = [event["extra"]["release"] for event in stack.events_of("events")]
+    assert sorted(releases) == sorted(json.loads(stack.python("-c", PROMOTED)))
+    assert len(set(releases)) == 1 + 7 + 1 + 7
+    check_rows(stack, tmp_path)
+
+
+def check_queues(stack: Stack, run: str) -> None:
+    where = {task["task_id"]: task for task in stack.tasks("events", run)}
     encoded, pulled = where["text-v1.encode"], where["pull"]
     assert (encoded["queue"], encoded["pool"]) == ("gpu", "gpu")
     assert encoded["id"] in stack.log_of("worker-gpu")
     assert encoded["id"] not in stack.log_of("worker-default")
     assert pulled["id"] in stack.log_of("worker-default")
 
-    backfill(stack, DAYS[0], DAYS[-1], "--run-backwards")
-    first = without(stack.wait_for_all("events", 1 + len(DAYS)), [scheduled])
-    assert {run["state"] for run in first} == {"success"}
-    assert {run["partition_key"] for run in first} == set(DAYS)
-    assert 2 <= most_at_once(first) <= 3
-    events = stack.events_of("events")
-    assert sorted(event["partition_key"] for event in events) == sorted([*DAYS, str(YESTERDAY)])
 
-    late = texts_of(DAYS[2])  # one gone, one corrected, one late
-    del late["0"]
-    write_day(collections / "events", DAYS[2], {**late, "1": "corrected", "late": "came late"})
-    backfill(stack, DAYS[0], DAYS[-1], "--reprocess-behavior", "completed")
-    again = without(stack.wait_for_all("events", 1 + 2 * len(DAYS)), [scheduled, *first])
-    assert {run["state"] for run in again} == {"success"}
-    assert {run["partition_key"] for run in again} == set(DAYS)
-    assert 2 <= most_at_once(again) <= 3
+def events(stack: Stack) -> list[str]:
+    """The day of each promotion."""
+    return [event["partition_key"] for event in stack.events_of("events")]
 
-    news = [event for event in stack.events_of("events") if event not in events]
-    assert [event["partition_key"] for event in news] == [DAYS[2]], "nothing else has changed"
-    told = [event["extra"]["release"] for event in stack.events_of("events")]
-    assert len(told) == len(set(told)) == 1 + len(DAYS) + 1
-    assert sorted(told) == sorted(json.loads(stack.python("-c", PROMOTED)))
 
+def rows(stack: Stack, space: str, **environment: str) -> dict[str, Any]:
+    return dict(json.loads(stack.python("-c", ROWS, space, **environment)))
+
+
+def check_rows(stack: Stack, folder: Path) -> None:
+    """Row for row what a single run over everything gives, in a warehouse of its own."""
     stack.python("-m", "pipeline", "verify", "events/text")
-    found = json.loads(stack.python("-c", ROWS))
-    elsewhere = {"COMMONSPACE_WAREHOUSE": str(place / "single")}
+    elsewhere = {"COMMONSPACE_WAREHOUSE": str(folder / "single")}
     stack.python("-m", "pipeline", "run", "events", **elsewhere)
-    assert found == json.loads(stack.python("-c", ROWS, **elsewhere))
+    found = rows(stack, "events/text")
+    assert found == rows(stack, "events/text", **elsewhere)
     assert len(found["ids"]) == 30 * (1 + len(DAYS))

@@ -32,20 +32,13 @@ WHAT_DIES = {"worker": "worker-default", "scheduler": "scheduler", "database": "
 ROWS, WORDS = 3_000, 2_500
 
 
-def write_collection(folder: Path, name: str) -> None:
-    (folder / f"{name}.toml").write_text(COLLECTION.format(name=name))
-    with (folder / f"{name}.jsonl").open("w") as file:
-        for number in range(ROWS):
-            text = f"{name} {number} " * WORDS
-            file.write(json.dumps({"id": f"i{number}", "text": text}) + "\n")
-
-
-@pytest.fixture(scope="module")
-def stack(celery_collections: Path, request: pytest.FixtureRequest) -> Stack:
+def write_collections(folder: Path) -> None:
     for name in WHAT_DIES:
-        write_collection(celery_collections, name)
-    started: Stack = request.getfixturevalue("celery_stack")  # after the files, if it is the first
-    return started
+        (folder / f"{name}.toml").write_text(COLLECTION.format(name=name))
+        with (folder / f"{name}.jsonl").open("w") as file:
+            for number in range(ROWS):
+                text = f"{name} {number} " * WORDS
+                file.write(json.dumps({"id": f"i{number}", "text": text}) + "\n")
 
 
 def finished_shards(stack: Stack, name: str) -> dict[str, str]:
@@ -61,7 +54,7 @@ def encoding(stack: Stack, name: str, run: str) -> bool:
 
 @pytest.mark.parametrize("name", WHAT_DIES)
 def test_a_run_survives_the_death_of_a_part(name: str, stack: Stack) -> None:
-    stack.switch_on(name)
+    stack.switch(name, on=True)
     run = stack.trigger(name)
     until(
         lambda: encoding(stack, name, run),
