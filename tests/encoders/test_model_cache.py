@@ -41,6 +41,13 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "models"
 
 
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """What is logged as a warning, also where a library has raised the handlers' level before."""
+    caplog.handler.setLevel(logging.WARNING)
+    return caplog
+
+
 def loaded(folder: Path, overflow: str | None = None) -> tuple[str, list[str]]:
     """The engine, and the vectors of documents and queries, of the model loaded here."""
     encoder = load(EncoderReference(str(folder), "text", overflow=overflow))
@@ -90,26 +97,26 @@ FILES = ["network-0.bin", "network-0.xml", "tokenizer.json", "record.json"]
 
 @pytest.mark.parametrize("name", FILES)
 def test_what_is_damaged_is_made_anew(
-    cache: Path, tiny_model: Path, caplog: pytest.LogCaptureFixture, name: str
+    cache: Path, tiny_model: Path, said: pytest.LogCaptureFixture, name: str
 ) -> None:
     first = loaded(tiny_model)
     (kept,) = cache.iterdir()
     whole = (kept / name).read_bytes()
     for damage in (whole[: len(whole) // 2], whole[:-2] + bytes([whole[-2] ^ 8]) + whole[-1:]):
         (kept / name).write_bytes(damage)
-        caplog.clear()
+        said.clear()
         assert loaded(tiny_model) == first
-        assert "is damaged" in caplog.text
-        caplog.clear()
+        assert "is damaged" in said.text
+        said.clear()
         assert loaded(tiny_model) == first
-        assert not caplog.text
+        assert not said.text
 
 
 @pytest.mark.parametrize("name", ["a file", "x" * 300])
 def test_a_cache_that_cannot_be_used_is_said(
     cache: Path,
     tiny_model: Path,
-    caplog: pytest.LogCaptureFixture,
+    said: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     name: str,
@@ -118,7 +125,7 @@ def test_a_cache_that_cannot_be_used_is_said(
     (tmp_path / "a file").write_text("where the folder should be")
     monkeypatch.setenv("COMMONSPACE_CACHE", str(tmp_path / name))
     assert loaded(tiny_model) == kept
-    assert "cannot be kept" in caplog.text
+    assert "cannot be kept" in said.text
 
 
 def test_a_model_that_can_be_written_nowhere_is_refused(cache: Path, tiny_model: Path) -> None:
@@ -195,10 +202,11 @@ def test_others_may_read_what_is_kept(cache: Path, tiny_model: Path) -> None:
     assert kept.stat().st_mode & 0o777 == 0o755
 
 
-def test_of_twins_one_is_kept(cache: Path, tiny_model: Path, caplog: Any) -> None:
+def test_of_twins_one_is_kept(
+    cache: Path, tiny_model: Path, said: pytest.LogCaptureFixture
+) -> None:
     from encoders.model_cache import cached, written
 
-    caplog.set_level(logging.WARNING)
     spec = describe(EncoderReference(str(tiny_model), "text"))
 
     def write(folder: Path) -> None:
@@ -210,7 +218,7 @@ def test_of_twins_one_is_kept(cache: Path, tiny_model: Path, caplog: Any) -> Non
     assert kept is not None
     assert (kept / "whose").read_text() in names
     assert [path.name for path in cache.iterdir()] == [kept.name]
-    assert not caplog.text
+    assert not said.text
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache: Path, tiny_model: Path) -> None:
