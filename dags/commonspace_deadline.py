@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk.definitions.callback import AsyncCallback
@@ -46,6 +46,7 @@ def late_of(context: Mapping[str, Any]) -> dict[str, Any] | None:
     if run["state"] == "failed" or run["run_type"] == "backfill":
         return None
     due = moment if isinstance(moment, datetime) else datetime.fromisoformat(moment)
+    due = due.astimezone(UTC)
     where = str(run["dag_id"])
     where += f" ({run['partition_key']})" if run["partition_key"] else ""
     reason = f"it should have ended by {due:%Y-%m-%d %H:%M} UTC, and its state is {run['state']}"

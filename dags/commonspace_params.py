@@ -50,11 +50,12 @@ def params_of(collection: Collection) -> dict[str, Param]:
                 "plan": "plan: show what it would cost",
                 "encode": "encode: do it",
             },
-            description="Encode again what is published; a dry run unless you say `encode`.",
+            description="Encode again what is published; a dry run unless you say encode.",
         ),
         "dry_run": Param(
             False,
             type=["null", "boolean"],
-            description="Only plan: what would be done and cost, in the log of each plan task.",
+            description="Only plan: what would be done and cost, in the log of each plan task "
+            "and its XComs.",
         ),
     }

@@ -13,6 +13,7 @@ from commonspace_approval import approval, awaits_approval
 from commonspace_assets import space_asset
 from commonspace_lineage import tell_lineage
 from commonspace_metrics import count
+from commonspace_retries import TRIES_AGAIN
 from commonspace_stages import Stages, skip_unless_moved
 from commonspace_tasks import Answer
 
@@ -36,13 +37,14 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
         def plan() -> list[list[int]]:
             """Which items the space is missing; the answer deals the shards to encode.
 
-            The XComs `plan` and `text` say what would be done and cost. In a dry run that is
-            all: nothing after it runs.
+            Its log and the XComs `plan` and `text` say what would be done and cost. In a dry
+            run that is all: nothing after it runs.
             """
             return stages.plan(get_current_context())
 
         @task(
             multiple_outputs=False,
+            retries=TRIES_AGAIN["retries"] + 1,  # what kills one machine after the other, ends
             map_index_template="from shard {{ task.op_kwargs['shards'] | join(' to before ') }}",
             doc_md="Turn shards of items into vectors; a finished shard is never made twice.",
             **where,

@@ -52,7 +52,9 @@ class Stages:
         asked = asked_of_run(self.collection, context)
         if asked.dry_run:
             how = "; with the param `force` at encode, it does" if asked.force else ""
-            raise AirflowSkipException(f"a dry run: the XComs of `plan` say what it would do{how}")
+            raise AirflowSkipException(
+                f"a dry run: the log of `plan` and its XComs say what it would do{how}"
+            )
 
     def report(self, context: Context) -> Answer:
         told = self.run("report")

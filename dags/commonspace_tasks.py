@@ -32,9 +32,9 @@ log = logging.getLogger("commonspace")
 DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL}
 """Exit codes of processes that died of what they did; others were asked to end."""
 
-RESTARTS = 8
-"""How often an encode that dies is started again within one try of its task: enough for two
-items that kill."""
+RESTARTS = 4
+"""How often an encode that dies is started again within one try of its task: enough for one item
+that kills. A model too large for the machine dies as often, and leaves no trace."""
 
 
 class StageFailed(Exception):

@@ -10,7 +10,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import sys
+from types import FrameType
 
 import typer
 
@@ -27,11 +29,20 @@ for _verbs in (run_commands, read_commands, release_commands):
     app.add_typer(_verbs.app)
 
 
+def _asked_to_end(number: int, _: FrameType | None) -> None:
+    """Raises SystemExit, so that what is open is closed, and being stopped looks like no death."""
+    signal.signal(number, signal.SIG_IGN)  # a group of processes is often told twice
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Entry point: our own errors become one message and an exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot write, it escapes
             stream.reconfigure(errors="backslashreplace")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` wants it ignored
+            signal.signal(number, _asked_to_end)
     try:
         app()
     except CommonspaceError as error:

@@ -24,6 +24,7 @@ class Progress:
         self._bars: Bars | None = None
 
     def __enter__(self) -> Self:
+        self._began = self._spoke = time.monotonic()
         if not self._quiet and sys.stderr.isatty():
             self._bars = Bars(
                 TextColumn("{task.description:<28}"),

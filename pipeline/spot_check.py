@@ -16,15 +16,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.angles import angles
-from encoders.protocol import Encoder
-from pipeline.encode import encode_shard
+from encoders.protocol import Reason
 from pipeline.errors import GateRefused
-from pipeline.progress import Progress
+from pipeline.pieces import Pieces
 from pipeline.publish import bucket_of
 from pipeline.records import Gate, Part, Plan
 from pipeline.releases import read_part
 from pipeline.shards import read_shard
-from pipeline.source import Source
 from pipeline.workspace import Work
 
 _LONGEST_BUCKET = 32
@@ -35,7 +33,8 @@ class Spots:
     """What became of the sampled rows that were encoded again.
 
     angle: the largest to a stored vector, in radians, of row `item`.
-    checked: rows that were compared; skipped: rows whose content could not be loaded.
+    checked: rows that were compared; skipped: rows whose content could not be loaded;
+    killed: rows that kill the process that encodes them.
     fault: how `item` gets no vector any more; else empty.
     """
 
@@ -44,6 +43,7 @@ class Spots:
     item: str = ""
     checked: int = 0
     skipped: int = 0
+    killed: int = 0
     fault: str = ""
 
     @property
@@ -74,6 +74,7 @@ class Spots:
             "item": self.item,
             "checked": self.checked,
             "skipped": self.skipped,
+            "killed": self.killed,
             "fault": self.fault,
         }
 
@@ -87,20 +88,19 @@ def sample(ids: pa.Array, count: int, seed: str) -> pa.Array:
     return ids.take(pa.array(np.sort(chosen)))
 
 
-def check_published(
-    work: Work, plan: Plan, places: pa.Table, source: Source, encoder: Encoder, seed: str
-) -> Spots:
+def check_published(pieces: Pieces, plan: Plan, places: pa.Table, seed: str) -> Spots:
     """Sampled rows of the base release that the plan keeps, against their stored vectors.
 
     places: the items as `offered` gives them, with `locator` and `partition`.
     Raises GateRefused where a vector is not that of its row's content.
     """
+    work = pieces.work
     count = work.run.collection.gates.spot_rows
     if work.base is None or not count:
         return Spots(work.spec.tolerance)
     kept = sample(plan.of("keep")["id"].combine_chunks(), count, seed)
     rows = _rows_of(kept, places)
-    spots = _compare(work, rows, _published_vectors(work, rows), source, encoder)
+    spots = _compare(pieces, rows, _published_vectors(work, rows))
     if not spots.ok:
         raise GateRefused(
             spots.what,
@@ -115,20 +115,19 @@ def check_published(
     return spots
 
 
-def check_made(
-    work: Work, place: str, rows: pa.Table, made: Sequence[str], source: Source, encoder: Encoder
-) -> Spots:
+def check_made(pieces: Pieces, place: str, rows: pa.Table, made: Sequence[str]) -> Spots:
     """Sampled rows of a shard as it lies in the store now, against the same rows encoded again.
 
     place: where it lies; rows: what is sampled of its planned items; made: the keys of all shards
     of this process so far.
     Raises GateRefused where a vector is not that of its row's content; then those shards are gone.
     """
+    work, encoder = pieces.work, pieces.encoder
     if not rows.num_rows:
         return Spots(work.spec.tolerance)
     columns = ["id", "vector", "reason"]
     stored = read_shard(work.run.store, place, work.spec, columns)
-    spots = _compare(work, rows, stored.filter(pc.is_null(stored["reason"])), source, encoder)
+    spots = _compare(pieces, rows, stored.filter(pc.is_null(stored["reason"])))
     if not spots.ok:
         for shard in made:
             work.run.store.delete(work.own_shard(shard))
@@ -145,33 +144,33 @@ def check_made(
     return spots
 
 
-def _compare(
-    work: Work, rows: pa.Table, stored: pa.Table, source: Source, encoder: Encoder
-) -> Spots:
+def _compare(pieces: Pieces, rows: pa.Table, stored: pa.Table) -> Spots:
     """rows: `id`, `digest`, `locator` of what to encode again; stored: `id`, `vector`."""
-    limit = work.spec.tolerance
+    spec = pieces.work.spec
+    limit = spec.tolerance
     rows = rows.filter(pc.is_in(rows["id"], value_set=stored["id"].combine_chunks()))
     if not rows.num_rows:
         return Spots(limit)
-    run, quiet = work.run, Progress("spot check", quiet=True)
-    again = encode_shard(rows, run.collection, work.space, source, encoder, run.id, quiet)
+    again = pieces.again(rows)
     failed = again.filter(pc.is_valid(again["reason"]))
     for row in failed.filter(pc.invert(failed["retryable"])).to_pylist():
         fault = f"is one that its content gives no more ({row['message']})"
-        return Spots(limit, 0.0, row["id"], len(rows), 0, fault)
+        return Spots(limit, 0.0, row["id"], len(rows), fault=fault)
+    killed = pc.sum(pc.equal(failed["reason"], Reason.KILLED_ENCODER)).as_py() or 0
+    skipped = len(failed) - killed
     again = again.filter(pc.is_null(again["reason"]))
     if not again.num_rows:
-        return Spots(limit, skipped=len(failed))
+        return Spots(limit, skipped=skipped, killed=killed)
     at = pc.index_in(again["id"], value_set=stored["id"].combine_chunks())
     apart = angles(
         *(
-            np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, work.spec.dim)
+            np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, spec.dim)
             for table in (again, stored.take(at))
         )
     )
     worst = int(apart.argmax())
     item = again["id"][worst].as_py()
-    return Spots(limit, float(apart[worst]), item, len(again), len(failed))
+    return Spots(limit, float(apart[worst]), item, len(again), skipped, killed)
 
 
 def _rows_of(ids: pa.Array, places: pa.Table) -> pa.Table:

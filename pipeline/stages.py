@@ -164,12 +164,13 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     at = pc.index_in(planned["id"], value_set=places["id"].combine_chunks())
     planned = places.take(at).append_column("shard", planned["shard"])
     seed = f"{run.id} {todo[0]}"
-    spots = check_published(work, plan, places, source, encoder, seed)
+    progress = run.progress(f"{work.name}: encode", planned.num_rows)
+    pieces = Pieces(work, source, encoder, progress)
+    spots = check_published(pieces, plan, places, seed)
     work.note(f"spot-{secrets.token_hex(4)}.json", spots.to_json())
     keep_golden(work, encoder)
     spotted = sample(planned["id"].combine_chunks(), run.collection.gates.spot_rows, seed)
-    with run.progress(f"{work.name}: encode", planned.num_rows) as progress:
-        pieces = Pieces(work, source, encoder, progress)
+    with progress:
         for number, key in enumerate(todo):
             rows, before = planned.filter(pc.equal(planned["shard"], key)), progress.done
             with timer() as seconds:
@@ -178,7 +179,7 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
             took = {"items": items, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
             note = {**took, "device": encoder.device, "engine": encoder.engine}
             rows = rows.filter(pc.is_in(rows["id"], value_set=spotted))
-            spots = check_made(work, place, rows, todo[: number + 1], source, encoder)
+            spots = check_made(pieces, place, rows, todo[: number + 1])
             work.note(f"encode-{key}.json", {**note, "spots": spots.to_json()})
     return todo
 

@@ -1,4 +1,4 @@
-"""Processes in which the `hashed` encoder kills its own with SIGKILL, as the kernel does."""
+"""Processes in which the `hashed` encoder kills its own with SIGKILL, or hangs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 
 MONSTER = "monster"
 """A text that has this word kills, where it is encoded."""
+SLEEPER = "sleeper"
+"""A text that has this one takes a minute."""
 
 SITE = """
-import json, os, signal
+import json, os, signal, time
 from encoders.hashed import HashedEncoder
 plain = HashedEncoder.encode
 
@@ -20,6 +22,8 @@ def encode(self, contents, **options):
         log.write(lines)
     if any("monster" in content for content in contents):
         os.kill(os.getpid(), signal.SIGKILL)
+    if any("sleeper" in content for content in contents):
+        time.sleep(60)
     return plain(self, contents, **options)
 
 HashedEncoder.encode = encode

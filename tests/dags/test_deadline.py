@@ -81,6 +81,11 @@ def test_what_is_late_comes_first() -> None:
     assert told["text"].startswith("events (2026-11-19) is late: ")
     assert "2026-11-20 02:00 UTC" in told["text"]
     assert told["deadline"] == "2026-11-20T02:00:00+00:00"
+    east = context()
+    east["deadline"]["deadline_time"] = "2026-11-20T04:00:00+02:00"
+    elsewhere = late_of(east)
+    assert elsewhere is not None
+    assert "2026-11-20 02:00 UTC" in elsewhere["text"]
     whole = late_of(context(state="queued"))
     assert whole is not None
     assert whole["text"].startswith("events is late: ")

@@ -58,6 +58,30 @@ def test_without_the_provider_nothing_is_told(airflow: dict[str, str], python: P
     assert python(WITHOUT, airflow) is None
 
 
+REFUSED = f"""
+import json, logging, sys
+sys.path.insert(0, {str(DAGS)!r})
+from airflow.providers.openlineage import api
+from commonspace_lineage import tell_lineage
+def refuse():
+    raise ValueError("http://name:secret@backend answers 500")
+api.is_openlineage_active = refuse
+said = []
+handler = logging.Handler()
+handler.emit = lambda record: said.append(record.getMessage())
+logging.getLogger("commonspace").addHandler(handler)
+tell_lineage(None, {{}})
+print(json.dumps(said))
+"""
+
+
+@pytest.mark.airflow
+def test_what_a_transport_says_stays_out_of_the_log(
+    airflow: dict[str, str], python: Python
+) -> None:
+    assert python(REFUSED, airflow) == ["OpenLineage was not told: ValueError"]
+
+
 @pytest.fixture
 def things(tmp_path: Path) -> None:
     (tmp_path / "things.toml").write_text(FILE)

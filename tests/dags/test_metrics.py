@@ -89,6 +89,32 @@ def test_statsd_gets_the_numbers(airflow: dict[str, str], python: Python, tmp_pa
     assert float(milliseconds) == pytest.approx(seconds * 1000, abs=1)
 
 
+REFUSING = """
+from statsd import StatsClient
+
+class Refusing(StatsClient):
+    def _send(self, data):
+        if "commonspace." in data:
+            open(MARK, "w").close()
+            raise OSError("the server is gone")
+"""
+
+
+@pytest.mark.airflow
+@pytest.mark.usefixtures("things")
+def test_a_backend_that_refuses_stops_no_run(
+    airflow: dict[str, str], python: Python, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    mark = tmp_path / "asked"
+    (tmp_path / "site/refusing.py").write_text(f"MARK = {str(mark)!r}\n{REFUSING}")
+    airflow["PYTHONPATH"] = str(tmp_path / "site")
+    airflow["AIRFLOW__METRICS__STATSD_ON"] = "True"
+    airflow["AIRFLOW__METRICS__STATSD_CUSTOM_CLIENT_PATH"] = "refusing.Refusing"
+    assert python(RUN, airflow) == "success"
+    assert mark.exists()
+
+
 @contextmanager
 def collecting() -> Iterator[tuple[int, dict[str, Any]]]:
     """An OpenTelemetry collector (OTLP by HTTP): its port, and each metric by its name."""

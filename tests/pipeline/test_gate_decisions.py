@@ -266,7 +266,7 @@ def test_what_has_no_row_is_missed() -> None:
 
 
 def spots(**values: Any) -> dict[str, Any]:
-    return {"ok": True, "largest_angle": 0.0, "checked": 0, "skipped": 0, **values}
+    return {"ok": True, "largest_angle": 0.0, "checked": 0, "skipped": 0, "killed": 0, **values}
 
 
 def test_the_worst_spot_counts() -> None:

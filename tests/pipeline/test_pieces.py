@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ import pytest
 import commonspace
 from pipeline.local_store import LocalStore
 from pipeline.pieces import PIECE_ROWS
+from pipeline.shards import traces_folder
 from pipeline.traces import Traces
 from pipeline.verify import verify_space
 from pipeline.workspace import Run, Work
-from tests.killer import MONSTER, deadly, encoded
+from tests.killer import MONSTER, SLEEPER, deadly, encoded
 from tests.pipeline.conftest import MakeCollection
 
 ITEMS = 200
@@ -34,8 +37,11 @@ def rows(*monsters: int) -> list[dict[str, str]]:
     ]
 
 
+RUN = [sys.executable, "-m", "pipeline", "run", "things", "--json"]
+
+
 def start(folder: Path, environment: dict[str, str], *options: str) -> Any:
-    command = [sys.executable, "-m", "pipeline", "run", "things", *options, "--json"]
+    command = [*RUN, *options]
     environment["COMMONSPACE_COLLECTIONS"] = str(folder)
     environment["COMMONSPACE_WAREHOUSE"] = str(folder / "w")
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -113,6 +119,82 @@ def test_whoever_asks_for_rejects_tries_again(
     assert until_it_ends(tmp_path, environment)[0] == 0
 
 
+@pytest.mark.crash
+def test_a_forced_run_ends_beside_an_item_that_kills(
+    tmp_path: Path, make_collection: MakeCollection
+) -> None:
+    make_collection(rows(), **EXACT)
+    environment = deadly(tmp_path)
+    assert until_it_ends(tmp_path, environment)[0] == 0
+    make_collection(rows(77), **EXACT)
+    forced = ("--force", "--no-dry-run")
+    deaths, report, _ = until_it_ends(tmp_path, environment, *forced)
+    assert deaths == 4
+    assert (report["ledger"]["encoded"], report["rows"]) == (ITEMS - 1, ITEMS), "the old row stays"
+    assert report["rejects_by_reason"] == {"killed_encoder": 1}
+    assert until_it_ends(tmp_path, environment, *forced)[0] == 0
+
+
+@pytest.mark.crash
+def test_an_item_that_kills_where_it_is_encoded_for_a_check(
+    tmp_path: Path, make_collection: MakeCollection
+) -> None:
+    checked = {"gates": {"spot_rows": ITEMS}, "run": {"shard_rows": ITEMS}}
+    items = rows(7)[:20]
+    make_collection(items, **checked)
+    environment = deadly(tmp_path)
+    elsewhere = {**environment, "PYTHONPATH": ""}
+    assert until_it_ends(tmp_path, elsewhere)[0] == 0, "a machine on which it does not kill"
+    make_collection([*items, {"id": "new", "text": "item of tomorrow"}], **checked)
+    deaths, report, said = until_it_ends(tmp_path, environment)
+    assert deaths == 3, "the sample, the item, the item again"
+    assert "'i7' is not compared: 2 processes have died" in said
+    assert (report["ledger"]["kept"], report["ledger"]["encoded"]) == (20, 1)
+    assert report["rejects_by_reason"] == {}
+    gate = next(gate for gate in report["gates"] if gate["name"] == "spot_check")
+    assert gate["message"].startswith("20 sampled rows were encoded again")
+    assert gate["message"].endswith("; 1 kill the process that encodes them")
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_asked_to_end_has_not_died(
+    tmp_path: Path, make_collection: MakeCollection, asked: signal.Signals
+) -> None:
+    make_collection([{"id": "a", "text": f"item {SLEEPER}"}])
+    environment = deadly(tmp_path)
+    environment["COMMONSPACE_COLLECTIONS"] = str(tmp_path)
+    environment["COMMONSPACE_WAREHOUSE"] = str(tmp_path / "w")
+    for _ in range(2):
+        (tmp_path / "encoded").unlink(missing_ok=True)
+        with subprocess.Popen(RUN, env=environment, stderr=subprocess.DEVNULL) as process:
+            while not (tmp_path / "encoded").exists() or not encoded(tmp_path):
+                assert process.poll() is None
+                time.sleep(0.05)
+            process.send_signal(asked)
+            assert process.wait(20) == 128 + asked
+    assert not list((tmp_path / "w").rglob("traces/*"))
+    deaths, report, _ = until_it_ends(tmp_path, {**environment, "PYTHONPATH": ""})
+    assert (deaths, report["ledger"]["encoded"], report["ledger"]["rejected"]) == (0, 1, 0)
+
+
+@pytest.mark.crash
+def test_nohup_is_heard(tmp_path: Path, make_collection: MakeCollection) -> None:
+    make_collection([{"id": "a", "text": f"item {SLEEPER}"}])
+    environment = deadly(tmp_path)
+    environment["COMMONSPACE_COLLECTIONS"] = str(tmp_path)
+    environment["COMMONSPACE_WAREHOUSE"] = str(tmp_path / "w")
+    with subprocess.Popen(["nohup", *RUN], env=environment, stderr=subprocess.DEVNULL) as process:
+        while not (tmp_path / "encoded").exists() or not encoded(tmp_path):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGHUP)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 128 + signal.SIGTERM
+
+
 @pytest.fixture
 def work(make_collection: MakeCollection, tmp_path: Path) -> Work:
     collection = make_collection(rows())
@@ -127,7 +209,7 @@ def test_a_twin_that_lives_is_no_death(work: Work) -> None:
 
 
 def test_a_mistake_is_no_death_and_want_of_memory_is(work: Work) -> None:
-    for error in (ValueError, KeyboardInterrupt, MemoryError):
+    for error in (ValueError, KeyboardInterrupt, SystemExit, MemoryError):
         if not (child := os.fork()):
             try:
                 with Traces(work).left_by_a_death("key"):
@@ -136,3 +218,47 @@ def test_a_mistake_is_no_death_and_want_of_memory_is(work: Work) -> None:
                 os._exit(0)
         os.waitpid(child, 0)
         assert Traces(work).deaths("key") == (error is MemoryError)
+
+
+def killed(work: Work, *, elsewhere: bool = False) -> None:
+    """Leaves the trace of a process that was killed; `elsewhere`: in a container of this name."""
+    if not (child := os.fork()):
+        with Traces(work).left_by_a_death("key"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    (path,) = work.run.store.list(traces_folder(work.name, work.spec.fingerprint))
+    trace = json.loads(Path(work.run.store.locate(path)).read_text())
+    here = trace["process"]["machine"]
+    if elsewhere:
+        trace["process"]["machine"] = re.sub(r"pid:.[0-9]+", "pid:[1", here)
+        assert trace["process"]["machine"] != here
+        work.run.store.replace(path, json.dumps(trace).encode())
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "fatal"),
+    [
+        ([False], False),
+        ([False, False], True),
+        ([False, True], False),  # which may be alive
+        ([True, True], False),
+        ([True, True, True], True),  # two of them died, if one is a twin that lives
+        ([True, False], False),
+        ([True, False, False], True),
+        ([False, True, False], True),
+    ],
+)
+def test_who_may_be_alive_elsewhere_condemns_no_item(
+    work: Work, elsewhere: list[bool], fatal: bool
+) -> None:
+    for one in elsewhere:
+        killed(work, elsewhere=one)
+    assert Traces(work).deaths("key") == len(elsewhere), "all of them make it do less"
+    assert Traces(work).is_fatal("key") == fatal
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"all": 1}', b'{"all": "x"}'])
+def test_a_damaged_trace_is_one_death(work: Work, data: bytes) -> None:
+    work.run.store.replace(traces_folder(work.name, work.spec.fingerprint) + "/key", data)
+    assert Traces(work).deaths("key") == 1
+    assert not Traces(work).is_fatal("key")
