@@ -21,6 +21,7 @@ from typing import IO, Any
 
 from airflow.sdk.exceptions import AirflowFailException
 from commonspace_files import FOLDER
+from commonspace_warehouse import access
 
 from pipeline.errors import UserMistake
 
@@ -86,6 +87,7 @@ def _execute(arguments: Sequence[str]) -> tuple[int, str]:
     command = [sys.executable, "-m", "pipeline", *arguments, "--json"]
     environment = {
         **os.environ,
+        **access(os.environ),
         "COMMONSPACE_COLLECTIONS": str(FOLDER),
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "TQDM_DISABLE": "1",

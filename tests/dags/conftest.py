@@ -21,6 +21,7 @@ def airflow(tmp_path: Path) -> dict[str, str]:
     ours = ("AIRFLOW", "COMMONSPACE_")
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(ours)},
+        "COMMONSPACE_CACHE": os.environ["COMMONSPACE_CACHE"],
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",

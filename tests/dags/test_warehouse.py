@@ -1,0 +1,80 @@
+"""The bucket's keys come from an Airflow connection, where the worker's environment has none."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.read import open_space
+
+pytest.importorskip("airflow")
+
+from commonspace_warehouse import access
+
+DAGS = Path(__file__).parents[2] / "dags"
+KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
+FILE = """
+[collection]
+name = "things"
+owner = "tests"
+[source]
+kind = "jsonl"
+uri = "things.jsonl"
+id = "id"
+[[space]]
+name = "text"
+encoder = "hashed/64"
+fields = ["text"]
+"""
+RUN = f"""
+import json, sys
+sys.path.insert(0, {str(DAGS)!r})
+from airflow.utils.db import initdb
+from airflow.dag_processing.dagbag import DagBag
+initdb()
+dag = DagBag(dag_folder={str(DAGS)!r}).dags["things"]
+print(json.dumps(str(dag.test().state)))
+"""
+
+
+@pytest.mark.airflow
+def test_a_run_into_a_bucket_by_a_connection(
+    tmp_path: Path,
+    airflow: dict[str, str],
+    python: Callable[[str, dict[str, str]], Any],
+    bucket: str,
+) -> None:
+    (tmp_path / "things.toml").write_text(FILE)
+    rows = [{"id": f"i{n}", "text": f"text {n}"} for n in range(9)]
+    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    connection = {
+        "conn_type": "aws",
+        "login": os.environ["AWS_ACCESS_KEY_ID"],
+        "password": os.environ["AWS_SECRET_ACCESS_KEY"],
+        "extra": {"endpoint_url": os.environ["AWS_ENDPOINT_URL"], "region_name": "us-east-1"},
+    }
+    environment = {k: v for k, v in airflow.items() if k not in KEYS}
+    environment |= {
+        "COMMONSPACE_WAREHOUSE": bucket,
+        "AWS_ALLOW_HTTP": "true",
+        "AIRFLOW_CONN_COMMONSPACE_WAREHOUSE": json.dumps(connection),
+    }
+    assert python(RUN, environment) == "success"
+    assert len(open_space("things/text", warehouse=bucket)) == 9
+
+
+def test_what_the_connection_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_COMMONSPACE_WAREHOUSE", json.dumps({"login": "key", "password": "secret"})
+    )
+    bucket = {"COMMONSPACE_WAREHOUSE": "s3://ours/warehouse"}
+    given = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    assert access(bucket) == given
+    assert access(bucket | {"AWS_ACCESS_KEY_ID": "of the worker"}) == {}
+    assert access({"COMMONSPACE_WAREHOUSE": "/srv/warehouse"}) == {}
+    monkeypatch.delenv("AIRFLOW_CONN_COMMONSPACE_WAREHOUSE")
