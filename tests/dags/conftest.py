@@ -43,3 +43,18 @@ def python() -> Callable[[str, dict[str, str]], Any]:
         return json.loads(done.stdout.strip().splitlines()[-1])
 
     return run
+
+
+@pytest.fixture
+def run_things(python: Callable[[str, dict[str, str]], Any]) -> Callable[[dict[str, str]], str]:
+    """Runs the DAG of the collection `things` whole, in that environment; its state."""
+    code = f"""
+import json, sys
+sys.path.insert(0, {str(DAGS)!r})
+from airflow.utils.db import initdb
+from airflow.dag_processing.dagbag import DagBag
+initdb()
+dag = DagBag(dag_folder={str(DAGS)!r}).dags["things"]
+print(json.dumps(str(dag.test().state)))
+"""
+    return lambda environment: str(python(code, environment))

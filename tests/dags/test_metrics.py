@@ -17,8 +17,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-DAGS = Path(__file__).parents[2] / "dags"
-Python = Callable[[str, dict[str, str]], Any]
+Run = Callable[[dict[str, str]], str]
 
 FILE = """
 [collection]
@@ -35,16 +34,6 @@ encoder = "hashed/64"
 fields = ["text"]
 [gates]
 max_reject_share = 0.5
-"""
-
-RUN = f"""
-import json, sys
-sys.path.insert(0, {str(DAGS)!r})
-from airflow.utils.db import initdb
-from airflow.dag_processing.dagbag import DagBag
-initdb()
-dag = DagBag(dag_folder={str(DAGS)!r}).dags["things"]
-print(json.dumps(str(dag.test().state)))
 """
 
 
@@ -69,14 +58,14 @@ def received(server: socket.socket) -> list[str]:
 
 @pytest.mark.airflow
 @pytest.mark.usefixtures("things")
-def test_statsd_gets_the_numbers(airflow: dict[str, str], python: Python, tmp_path: Path) -> None:
+def test_statsd_gets_the_numbers(airflow: dict[str, str], run_things: Run, tmp_path: Path) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
         server.bind(("127.0.0.1", 0))
         airflow["AIRFLOW__METRICS__STATSD_ON"] = "True"
         airflow["AIRFLOW__METRICS__STATSD_HOST"] = "127.0.0.1"
         airflow["AIRFLOW__METRICS__STATSD_PORT"] = str(server.getsockname()[1])
-        assert python(RUN, airflow) == "success"
+        assert run_things(airflow) == "success"
         ours = [packet for packet in received(server) if packet.startswith("airflow.commonspace.")]
     *numbers, encoding = [packet.removeprefix("airflow.commonspace.") for packet in ours]
     assert numbers == [
@@ -103,7 +92,7 @@ class Refusing(StatsClient):
 @pytest.mark.airflow
 @pytest.mark.usefixtures("things")
 def test_a_backend_that_refuses_stops_no_run(
-    airflow: dict[str, str], python: Python, tmp_path: Path
+    airflow: dict[str, str], run_things: Run, tmp_path: Path
 ) -> None:
     (tmp_path / "site").mkdir()
     mark = tmp_path / "asked"
@@ -111,7 +100,7 @@ def test_a_backend_that_refuses_stops_no_run(
     airflow["PYTHONPATH"] = str(tmp_path / "site")
     airflow["AIRFLOW__METRICS__STATSD_ON"] = "True"
     airflow["AIRFLOW__METRICS__STATSD_CUSTOM_CLIENT_PATH"] = "refusing.Refusing"
-    assert python(RUN, airflow) == "success"
+    assert run_things(airflow) == "success"
     assert mark.exists()
 
 
@@ -142,12 +131,12 @@ def collecting() -> Iterator[tuple[int, dict[str, Any]]]:
 
 @pytest.mark.airflow
 @pytest.mark.usefixtures("things")
-def test_opentelemetry_gets_the_numbers(airflow: dict[str, str], python: Python) -> None:
+def test_opentelemetry_gets_the_numbers(airflow: dict[str, str], run_things: Run) -> None:
     with collecting() as (port, metrics):
         airflow["AIRFLOW__METRICS__OTEL_ON"] = "True"
         airflow["AIRFLOW__METRICS__OTEL_HOST"] = "127.0.0.1"
         airflow["AIRFLOW__METRICS__OTEL_PORT"] = str(port)
-        assert python(RUN, airflow) == "success"
+        assert run_things(airflow) == "success"
     ours = {name: m for name, m in metrics.items() if name.startswith("airflow.commonspace.")}
     names = ("encoded", "rejected", "rows", "encoding")
     assert set(ours) == {f"airflow.commonspace.{name}.things.text-v2" for name in names}

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,6 @@ pytest.importorskip("airflow")
 
 from commonspace_warehouse import access
 
-DAGS = Path(__file__).parents[2] / "dags"
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
 FILE = """
 [collection]
@@ -31,22 +29,13 @@ name = "text"
 encoder = "hashed/64"
 fields = ["text"]
 """
-RUN = f"""
-import json, sys
-sys.path.insert(0, {str(DAGS)!r})
-from airflow.utils.db import initdb
-from airflow.dag_processing.dagbag import DagBag
-initdb()
-dag = DagBag(dag_folder={str(DAGS)!r}).dags["things"]
-print(json.dumps(str(dag.test().state)))
-"""
 
 
 @pytest.mark.airflow
 def test_a_run_into_a_bucket_by_a_connection(
     tmp_path: Path,
     airflow: dict[str, str],
-    python: Callable[[str, dict[str, str]], Any],
+    run_things: Callable[[dict[str, str]], str],
     bucket: str,
 ) -> None:
     (tmp_path / "things.toml").write_text(FILE)
@@ -64,7 +53,7 @@ def test_a_run_into_a_bucket_by_a_connection(
         "AWS_ALLOW_HTTP": "true",
         "AIRFLOW_CONN_COMMONSPACE_WAREHOUSE": json.dumps(connection),
     }
-    assert python(RUN, environment) == "success"
+    assert run_things(environment) == "success"
     assert len(open_space("things/text", warehouse=bucket)) == 9
 
 
