@@ -1,4 +1,4 @@
-"""Converted models on this machine: made once, then loaded in a second instead of twenty.
+"""Converted models on this machine: made once, then loaded in two seconds instead of twenty.
 
     <cache>/models/<fingerprint>-<made by>/   a folder of `converted_model`
 
