@@ -1,9 +1,17 @@
-"""The angle between unit vectors, exact where it is tiny."""
+"""Norms of vectors, and the angle between unit ones, exact where it is tiny."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+def norms(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The length of each row of `vectors` (n, dim), summed in float64 without a copy in it."""
+    found: NDArray[np.float64] = np.sqrt(
+        np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64, casting="safe")
+    )
+    return found
 
 
 def angles(left: NDArray[np.float32], right: NDArray[np.float32]) -> NDArray[np.float64]:

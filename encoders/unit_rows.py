@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders.angles import norms
 from encoders.protocol import Failure, Reason
 
 NORM_TOLERANCE = 1e-3
@@ -13,9 +14,9 @@ NORM_TOLERANCE = 1e-3
 
 def unit_failures(vectors: NDArray[np.float32]) -> dict[int, Failure]:
     """A failure for each row of `vectors` (n, dim) that is not finite and of norm 1."""
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    good = np.abs(norms - 1.0) <= NORM_TOLERANCE
+    found = norms(vectors)
+    good = np.abs(found - 1.0) <= NORM_TOLERANCE
     return {
-        int(row): Failure(Reason.BAD_VECTOR, f"the vector's norm is {norms[row]:.3g}, not 1")
+        int(row): Failure(Reason.BAD_VECTOR, f"the vector's norm is {found[row]:.3g}, not 1")
         for row in np.flatnonzero(~good)
     }

@@ -18,6 +18,7 @@ import typer
 
 from encoders.errors import CommonspaceError
 from pipeline import read_commands, release_commands, run_commands
+from pipeline.memory import use_one_allocator
 
 app = typer.Typer(
     help="Text and image embeddings, published as tables that other teams can trust.",
@@ -40,6 +41,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot write, it escapes
             stream.reconfigure(errors="backslashreplace")
+    use_one_allocator()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` wants it ignored
             signal.signal(number, _asked_to_end)

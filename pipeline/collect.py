@@ -22,9 +22,9 @@ from pipeline.contract import Contract
 from pipeline.errors import ContractBroken
 from pipeline.local_store import told
 from pipeline.records import Plan, Release
-from pipeline.releases import read_part
+from pipeline.releases import part_groups, read_part
 from pipeline.schemas import fact_fields
-from pipeline.shards import read_shard
+from pipeline.shards import shard_groups
 from pipeline.store import Store
 
 
@@ -100,8 +100,7 @@ def collect(
     chosen = plan.of("encode", "reuse")
     slots = Slots(set(chosen["digest"].to_pylist()), contract, store.scratch)
     failed: dict[str, Failure] = {}
-    for key in shards:
-        shard = read_shard(store, key, contract.spec)
+    for shard in (some for key in shards for some in shard_groups(store, key, contract.spec)):
         for row in shard.filter(pc.is_valid(shard["reason"])).to_pylist():
             failure = Failure(Reason(row["reason"]), row["message"], row["retryable"])
             failed[row["content_digest"]] = failure
@@ -113,7 +112,8 @@ def collect(
             break
         held = read_part(store, part, contract, ["content_digest"])["content_digest"]
         if pc.any(pc.is_in(held, value_set=missing)).as_py():
-            slots.fill(read_part(store, part, contract))
+            for group in part_groups(store, part, contract):
+                slots.fill(group)
     return _rows(chosen, items, slots, failed, contract)
 
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pipeline.contract import Contract
 from pipeline.gates import Contents
 from pipeline.records import Plan, Release
-from pipeline.releases import read_part
-from pipeline.shards import read_shard
+from pipeline.releases import part_groups
+from pipeline.shards import shard_groups
 from pipeline.store import Store
 
 
@@ -70,18 +70,18 @@ def rows_to_come(plan: Plan, published: pa.Table, failed: pa.Array, gone: pa.Arr
 def contents_to_come(
     store: Store, contract: Contract, base: Release | None, shards: Sequence[str], coming: Coming
 ) -> Iterator[Contents]:
-    """Every stored vector of the release before and of the shards, a file at a time.
+    """Every stored vector of the release before and of the shards, some thousand at a time.
 
     Raises ContractBroken for a damaged part, Conflict where a shard is gone.
     """
     first = 0
-    for part in base.parts if base else ():
-        table = read_part(store, part, contract, ["content_digest", "vector"])
+    columns = ["content_digest", "vector"]
+    parts = base.parts if base else ()
+    for table in (some for part in parts for some in part_groups(store, part, contract, columns)):
         rows = coming.of_published[first : first + table.num_rows]
         first += table.num_rows
         yield _contents(table, contract.spec.dim, rows, fresh=False)
-    for key in shards:
-        shard = read_shard(store, key, contract.spec)
+    for shard in (some for key in shards for some in shard_groups(store, key, contract.spec)):
         shard = shard.filter(pc.is_null(shard["reason"]))
         digests = shard["content_digest"].to_pylist()
         rows = np.array([coming.of_fresh.get(digest, 1) for digest in digests], np.int64)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from encoders.angles import norms
 from encoders.spec import EncoderSpec, differences
 from pipeline.errors import ContractBroken, NotPublished
 from pipeline.schemas import COLUMN_TYPES, fact_fields, passage_fields, vector_type
@@ -197,10 +198,10 @@ def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.b
 
     NaN, infinite, zero, or of a norm other than 1 where the spec says unit.
     """
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    bad: NDArray[np.bool_] = ~np.isfinite(norms) | (norms == 0)
+    found = norms(vectors)
+    bad: NDArray[np.bool_] = ~np.isfinite(found) | (found == 0)
     if spec.normalised:
-        bad |= np.abs(norms - 1) > NORM_TOLERANCE
+        bad |= np.abs(found - 1) > NORM_TOLERANCE
     return bad
 
 

@@ -42,22 +42,21 @@ def encode_shard(
     encoder: Encoder,
     run: str,
     progress: Progress,
-) -> pa.Table:
-    """Encode `work` (`id`, `digest`, `locator`) into the rows of one shard.
+) -> Iterator[pa.Table]:
+    """Encode `work` (`id`, `digest`, `locator`) into the rows of one shard, window by window.
 
     Where rows are passages, `passage_start` and `passage_end` say what to encode of a text.
-    The next window is loaded while this one is encoded; memory holds two windows and the
-    shard's vectors. Raises ContractBroken where the encoder breaks its protocol.
+    The next window is loaded while this one is encoded; memory holds these two.
+    Raises ContractBroken where the encoder breaks its protocol.
     """
     windows = _windows(_load(work, collection, space, source))
-    tables = []
     with ThreadPoolExecutor(1, "load") as ahead:
         waiting = ahead.submit(next, windows, None)
         while (window := waiting.result()) is not None:
             waiting = ahead.submit(next, windows, None)
-            tables.append(_encode_window(window, encoder, run))
+            made = _encode_window(window, encoder, run)
             progress.advance(len(window))
-    return pa.concat_tables(tables)
+            yield made
 
 
 def failed_rows(work: pa.Table, failure: Failure, spec: EncoderSpec, run: str) -> pa.Table:
@@ -73,9 +72,9 @@ def _load(
 ) -> Iterator[Loaded]:
     """Each planned item's content; one that is no longer what was planned is a failure."""
     # The passages of an item follow each other: its record is loaded once for all of them.
-    groups = [list(rows) for _, rows in groupby(work.to_pylist(), itemgetter("locator"))]
-    records = source.load([rows[0]["locator"] for rows in groups])
-    for rows, record in zip(groups, records, strict=True):
+    locators = [locator for locator, _ in groupby(work["locator"].to_pylist())]
+    rows_of = groupby(_rows(work), itemgetter("locator"))
+    for (_, rows), record in zip(rows_of, source.load(locators), strict=True):
         whole = (
             record.failure
             if isinstance(record, Unreadable)
@@ -83,6 +82,11 @@ def _load(
         )
         for row in rows:
             yield row["id"], row["digest"], _planned(whole, row)
+
+
+def _rows(work: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in work.to_batches(WINDOW_ITEMS):
+        yield from batch.to_pylist()
 
 
 def _planned(whole: Content | Failure | None, row: Mapping[str, Any]) -> Content | Failure:

@@ -14,7 +14,6 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.bucket_errors import is_of_the_store
 from pipeline.contract import Contract, SpaceName
@@ -32,7 +31,7 @@ from pipeline.lance import (
     with_ids,
 )
 from pipeline.records import Release
-from pipeline.releases import STAMP, read_part
+from pipeline.releases import STAMP, part_groups
 from pipeline.stamps import difference, repeated, stamps_in
 from pipeline.store import Store
 
@@ -134,9 +133,10 @@ def _update(table: Any, store: Store, contract: Contract, release: Release) -> l
     if any(map(len, found.stale)):
         merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         changed = (
-            _only(read_part(store, part, contract), ids)
+            rows
             for part, ids in zip(release.parts, found.stale, strict=True)
             if len(ids)
+            for rows in part_groups(store, part, contract, ids=ids)
         )
         # An index on the key would hide rows that a concurrent merge inserted.
         merge.use_index(False).execute(_reader(changed, contract))
@@ -166,15 +166,11 @@ def _read_back(
         problem = f"{there.num_rows} rows, the release has {release.rows}"
     elif found.rows:
         problem = f"{found.rows} rows of another release"
-    for number, part in enumerate(release.parts if not problem else ()):
-        if changed is None or len(changed[number]):
-            written = read_part(store, part, contract, [*STAMP, "vector"])
-            written = written if changed is None else _only(written, changed[number])
-            if not same_rows(
-                written, rows_of(table, written["id"].to_pylist(), [*STAMP, "vector"])
-            ):
-                problem = "other rows than were written"
-                break
+    elif not all(
+        same_rows(some, rows_of(table, some["id"].to_pylist(), some.column_names))
+        for some in _what_was_written(store, contract, release, changed)
+    ):
+        problem = "other rows than were written"
     if problem:
         raise Unfaithful(
             f"reading back gave {problem}",
@@ -182,6 +178,15 @@ def _read_back(
             retry=True,
             do="The release was not promoted. Run again: the table is then written anew.",
         )
+
+
+def _what_was_written(
+    store: Store, contract: Contract, release: Release, changed: Sequence[pa.Array] | None
+) -> Iterator[pa.Table]:
+    for number, part in enumerate(release.parts):
+        ids = None if changed is None else changed[number]
+        if ids is None or len(ids):
+            yield from part_groups(store, part, contract, [*STAMP, "vector"], ids)
 
 
 def same_rows(one: pa.Table, other: pa.Table) -> bool:
@@ -202,12 +207,8 @@ def _bits(column: pa.ChunkedArray) -> pa.Array:
     return values
 
 
-def _only(rows: pa.Table, ids: pa.Array) -> pa.Table:
-    return rows.filter(pc.is_in(rows["id"], value_set=ids))
-
-
 def _parts(store: Store, contract: Contract, release: Release) -> Iterator[pa.Table]:
-    return (read_part(store, part, contract) for part in release.parts)
+    return (group for part in release.parts for group in part_groups(store, part, contract))
 
 
 def _reader(tables: Iterator[pa.Table], contract: Contract) -> pa.RecordBatchReader:

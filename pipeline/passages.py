@@ -90,11 +90,12 @@ def passages_folder(run_folder: str, space: SpaceSection) -> str:
     return f"{run_folder}/passages/{space_key(space)}"
 
 
-def read_passages(store: Store, folder: str) -> pa.Table:
-    """PASSAGES_SCHEMA rows: what `PassageFiles` wrote."""
-    found = [(key, store.read(key)) for key in store.list(folder)]
-    tables = [read_table(data, key) for key, data in found if data is not None]
-    return pa.concat_tables([PASSAGES_SCHEMA.empty_table(), *tables])
+def read_passages(store: Store, folder: str, ids: pa.Array | None = None) -> pa.Table:
+    """PASSAGES_SCHEMA rows: what `PassageFiles` wrote, or those of some ids of it."""
+    found = ((key, store.read(key)) for key in store.list(folder))
+    tables = (read_table(data, key) for key, data in found if data is not None)
+    kept = tables if ids is None else (t.filter(pc.is_in(t["id"], value_set=ids)) for t in tables)
+    return pa.concat_tables([PASSAGES_SCHEMA.empty_table(), *kept])
 
 
 def with_items(passages: pa.Table, items: pa.Table) -> pa.Table:

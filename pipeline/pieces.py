@@ -9,6 +9,7 @@ are cut alike.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +17,10 @@ import pyarrow as pa
 
 from encoders.protocol import Encoder, Failure, Reason
 from pipeline.encode import encode_shard, failed_rows
-from pipeline.parquet import table_bytes
+from pipeline.parquet import grouped_bytes
 from pipeline.plan import shard_key
 from pipeline.progress import Progress
+from pipeline.schemas import shard_schema
 from pipeline.shards import has_passing_failures, read_shard
 from pipeline.source import Source
 from pipeline.traces import Traces
@@ -53,7 +55,7 @@ class Pieces:
             return place
         trace = _trace(rows)
         if rows.num_rows == 1 and self.traces.is_fatal(trace):
-            return self._keep(key, self._killed(rows, "rejected"))
+            return self._keep(key, [self._killed(rows, "rejected")])
         pieces = self._cut(rows, trace)
         if len(pieces) == 1:
             with self.traces.left_by_a_death(trace):
@@ -71,7 +73,7 @@ class Pieces:
         pieces = self._cut(rows, trace)
         if len(pieces) == 1:
             with self.traces.left_by_a_death(trace):
-                return self._encode(rows, Progress("encode again", quiet=True))
+                return pa.concat_tables(self._encode(rows, Progress("encode again", quiet=True)))
         made = pa.concat_tables([self.again(piece) for piece in pieces])
         self.traces.forget(trace)
         return made
@@ -95,7 +97,7 @@ class Pieces:
         """Make each piece, then one shard of them all."""
         store, spec = self.work.run.store, self.work.spec
         places = [self.make(self._key(rows), rows) for rows in pieces]
-        whole = self._keep(key, pa.concat_tables(read_shard(store, at, spec) for at in places))
+        whole = self._keep(key, [pa.concat_tables(read_shard(store, at, spec) for at in places)])
         for rows, place in zip(pieces, places, strict=True):
             store.delete(place)
             if not self.traces.is_fatal(piece := _trace(rows)):
@@ -103,16 +105,24 @@ class Pieces:
         self.traces.forget(trace)
         return whole
 
-    def _encode(self, rows: pa.Table, progress: Progress) -> pa.Table:
+    def _encode(self, rows: pa.Table, progress: Progress) -> Iterator[pa.Table]:
         run, space = self.work.run, self.work.space
         return encode_shard(
             rows, run.collection, space, self.source, self.encoder, run.id, progress
         )
 
-    def _keep(self, key: str, made: pa.Table) -> str:
+    def _keep(self, key: str, made: Iterable[pa.Table]) -> str:
         """What would come out the same again is kept for every run, the rest for this one."""
-        work, store, data = self.work, self.work.run.store, table_bytes(made)
-        if has_passing_failures(made):
+        work, store, passing = self.work, self.work.run.store, False
+
+        def seen() -> Iterator[pa.Table]:
+            nonlocal passing
+            for rows in made:
+                passing = passing or has_passing_failures(rows)
+                yield rows
+
+        data = grouped_bytes(shard_schema(work.spec), seen())
+        if passing:
             store.replace(work.own_shard(key), data)
             return work.own_shard(key)
         if not store.create(work.shard(key), data) and work.finished_shard(key) is None:

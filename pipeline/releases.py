@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from pipeline.contract import Contract, SpaceName, check_schema
 from pipeline.errors import ContractBroken, NotPublished
-from pipeline.parquet import read_table
+from pipeline.parquet import count_rows, read_groups, read_table
 from pipeline.pointer import Current
 from pipeline.records import Part, Release, canonical_digest
 from pipeline.schemas import REJECTS_SCHEMA
@@ -133,20 +133,50 @@ def read_part(
 
     Raises ContractBroken.
     """
+    data = _part_bytes(store, part)
+    if deep and hashlib.sha256(data).hexdigest() != part.sha256:
+        raise ContractBroken("is not the file that was published", item=part.key, do=_DAMAGED)
+    table = _promised(read_table(data, part.key, columns), part, contract, columns)
+    _check_rows(table.num_rows, part)
+    return table
+
+
+def part_groups(
+    store: Store,
+    part: Part,
+    contract: Contract,
+    columns: Sequence[str] | None = None,
+    ids: pa.Array | None = None,
+) -> Iterator[pa.Table]:
+    """As `read_part`, but some thousand rows at a time, of the given ids where there are any."""
+    data = _part_bytes(store, part)
+    _check_rows(count_rows(data, part.key), part)
+    for group in read_groups(data, part.key, columns, ids):
+        yield _promised(group, part, contract, columns)
+
+
+def _part_bytes(store: Store, part: Part) -> pa.Buffer:
     data = store.read(part.key)
     if data is None:
         raise ContractBroken("is missing", item=part.key, do=_DAMAGED)
-    if len(data) != part.bytes or (deep and hashlib.sha256(data).hexdigest() != part.sha256):
+    if len(data) != part.bytes:
         raise ContractBroken("is not the file that was published", item=part.key, do=_DAMAGED)
-    table = read_table(data, part.key, columns)
-    if columns is None:
-        check_schema(table.schema, contract, part.key)
-        table = table.select(contract.schema.names)  # parts of 0.1.0 stand in the file's order
-    if table.num_rows != part.rows:
-        raise ContractBroken(
-            f"holds {table.num_rows} rows, the manifest says {part.rows}", item=part.key
-        )
-    return table
+    return data
+
+
+def _promised(
+    table: pa.Table, part: Part, contract: Contract, columns: Sequence[str] | None
+) -> pa.Table:
+    """Whole rows as the contract has them; parts of 0.1.0 stand in the file's order."""
+    if columns is not None:
+        return table
+    check_schema(table.schema, contract, part.key)
+    return table.select(contract.schema.names)
+
+
+def _check_rows(rows: int, part: Part) -> None:
+    if rows != part.rows:
+        raise ContractBroken(f"holds {rows} rows, the manifest says {part.rows}", item=part.key)
 
 
 def release_rows(

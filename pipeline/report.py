@@ -9,13 +9,14 @@ from typing import Any
 
 from pipeline.errors import CommonspaceError, GateRefused
 from pipeline.index_choice import Wanted
+from pipeline.memory import peak_rss
 from pipeline.pointer import Current
 from pipeline.records import Part, Release
 from pipeline.releases import current, load_release
 from pipeline.run_markdown import report_text
 from pipeline.validate import Verdict
 from pipeline.versions import installed_versions
-from pipeline.workspace import Work, encode_notes, peak_rss
+from pipeline.workspace import Work, encode_notes
 
 
 def about(work: Work) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from encoders.spec import EncoderSpec
 from pipeline.contract import SpaceName
 from pipeline.errors import Conflict, ContractBroken
-from pipeline.parquet import read_table
+from pipeline.parquet import read_groups
 from pipeline.schemas import shard_schema
 from pipeline.store import Store
 
@@ -35,23 +35,47 @@ def _folder(name: SpaceName, fingerprint: str) -> str:
 
 
 def read_shard(
-    store: Store, key: str, spec: EncoderSpec, columns: Sequence[str] | None = None
+    store: Store,
+    key: str,
+    spec: EncoderSpec,
+    columns: Sequence[str] | None = None,
+    ids: pa.Array | None = None,
 ) -> pa.Table:
-    """A finished shard, its columns checked. Raises Conflict where a twin has used it up."""
+    """A finished shard, or some ids of it, as `shard_groups` gives it, in one table."""
+    wanted = _columns(spec, columns)
+    return pa.concat_tables([wanted.empty_table(), *shard_groups(store, key, spec, columns, ids)])
+
+
+def shard_groups(
+    store: Store,
+    key: str,
+    spec: EncoderSpec,
+    columns: Sequence[str] | None = None,
+    ids: pa.Array | None = None,
+) -> Iterator[pa.Table]:
+    """A finished shard, or some ids of it, some thousand rows at a time, its columns checked.
+
+    Raises Conflict where a twin has used it up, ContractBroken where it is damaged.
+    """
     data = store.read(key)
     if data is None:
         raise Conflict(f"the finished shard {key} is gone: another run has published it")
+    wanted = _columns(spec, columns)
+    return (group.cast(wanted) for group in read_groups(data, key, wanted.names, ids))
+
+
+def _columns(spec: EncoderSpec, columns: Sequence[str] | None) -> pa.Schema:
     schema = shard_schema(spec)
-    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-    return read_table(data, key, columns).cast(wanted)
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
 
 def is_whole(store: Store, key: str, spec: EncoderSpec) -> bool:
     """Whether the shard is there and can be read; a damaged one is worth nothing."""
     try:
-        return store.read(key) is not None and read_shard(store, key, spec).num_rows > 0
-    except (ContractBroken, pa.ArrowException, ValueError):
+        rows = sum(group.num_rows for group in shard_groups(store, key, spec))
+    except (Conflict, ContractBroken, pa.ArrowException, ValueError):
         return False
+    return bool(rows)
 
 
 def has_passing_failures(shard: pa.Table) -> bool:

@@ -20,8 +20,8 @@ from encoders.protocol import Reason
 from pipeline.errors import GateRefused
 from pipeline.pieces import Pieces
 from pipeline.publish import bucket_of
-from pipeline.records import Gate, Part, Plan
-from pipeline.releases import read_part
+from pipeline.records import Gate, Part
+from pipeline.releases import part_groups
 from pipeline.shards import read_shard
 from pipeline.workspace import Work
 
@@ -88,18 +88,15 @@ def sample(ids: pa.Array, count: int, seed: str) -> pa.Array:
     return ids.take(pa.array(np.sort(chosen)))
 
 
-def check_published(pieces: Pieces, plan: Plan, places: pa.Table, seed: str) -> Spots:
+def check_published(pieces: Pieces, rows: pa.Table) -> Spots:
     """Sampled rows of the base release that the plan keeps, against their stored vectors.
 
-    places: the items as `offered` gives them, with `locator` and `partition`.
+    rows: what `located` tells of them.
     Raises GateRefused where a vector is not that of its row's content.
     """
     work = pieces.work
-    count = work.run.collection.gates.spot_rows
-    if work.base is None or not count:
+    if work.base is None or not rows.num_rows:
         return Spots(work.spec.tolerance)
-    kept = sample(plan.of("keep")["id"].combine_chunks(), count, seed)
-    rows = _rows_of(kept, places)
     spots = _compare(pieces, rows, _published_vectors(work, rows))
     if not spots.ok:
         raise GateRefused(
@@ -125,8 +122,8 @@ def check_made(pieces: Pieces, place: str, rows: pa.Table, made: Sequence[str]) 
     work, encoder = pieces.work, pieces.encoder
     if not rows.num_rows:
         return Spots(work.spec.tolerance)
-    columns = ["id", "vector", "reason"]
-    stored = read_shard(work.run.store, place, work.spec, columns)
+    columns, ids = ["id", "vector", "reason"], rows["id"].combine_chunks()
+    stored = read_shard(work.run.store, place, work.spec, columns, ids)
     spots = _compare(pieces, rows, stored.filter(pc.is_null(stored["reason"])))
     if not spots.ok:
         for shard in made:
@@ -173,10 +170,6 @@ def _compare(pieces: Pieces, rows: pa.Table, stored: pa.Table) -> Spots:
     return Spots(limit, float(apart[worst]), item, len(again), skipped, killed)
 
 
-def _rows_of(ids: pa.Array, places: pa.Table) -> pa.Table:
-    return places.take(pc.index_in(ids, value_set=places["id"].combine_chunks()))
-
-
 def _published_vectors(work: Work, rows: pa.Table) -> pa.Table:
     """`id` and `vector` of the rows, read from the parts of the base that hold them."""
     base = work.base
@@ -188,6 +181,6 @@ def _published_vectors(work: Work, rows: pa.Table) -> pa.Table:
                 wanted.setdefault(part, []).append(item)
     found = [work.contract.schema.empty_table().select(["id", "vector"])]
     for part, ids in wanted.items():
-        table = read_part(work.run.store, part, work.contract, ["id", "vector"])
-        found.append(table.filter(pc.is_in(table["id"], value_set=pa.array(ids, pa.string()))))
+        columns, some = ["id", "vector"], pa.array(ids, pa.string())
+        found += part_groups(work.run.store, part, work.contract, columns, some)
     return pa.concat_tables([table.cast(found[0].schema) for table in found])

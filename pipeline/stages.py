@@ -23,6 +23,7 @@ from pipeline.errors import Conflict, GateRefused, NothingOffered
 from pipeline.flight import canary_gate, prove
 from pipeline.gates import spot_gate
 from pipeline.golden_queries import check_golden, golden_recall, keep_golden
+from pipeline.memory import give_back, peak_rss
 from pipeline.parquet import table_bytes
 from pipeline.pieces import Pieces
 from pipeline.plan import make_plan
@@ -55,8 +56,9 @@ from pipeline.workspace import (
     Work,
     canary_notes,
     encode_notes,
+    located,
     offered,
-    peak_rss,
+    plan_groups,
     pull_rejects,
     read_plan,
     spot_notes,
@@ -158,18 +160,15 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
         return []
     encoder = encoder or catalog.load(run.collection.reference(work.space))
     _prove(work, encoder)
-    plan, source = read_plan(work), open_source(run.collection)
-    planned = plan.table.filter(pc.is_in(plan.table["shard"], value_set=pa.array(todo)))
-    places, _ = offered(work, ["locator", "partition"])
-    at = pc.index_in(planned["id"], value_set=places["id"].combine_chunks())
-    planned = places.take(at).append_column("shard", planned["shard"])
-    seed = f"{run.id} {todo[0]}"
+    seed, spot_rows = f"{run.id} {todo[0]}", run.collection.gates.spot_rows
+    planned, kept = _planned(work, todo, spot_rows, seed)
+    give_back()
     progress = run.progress(f"{work.name}: encode", planned.num_rows)
-    pieces = Pieces(work, source, encoder, progress)
-    spots = check_published(pieces, plan, places, seed)
+    pieces = Pieces(work, open_source(run.collection), encoder, progress)
+    spots = check_published(pieces, kept)
     work.note(f"spot-{secrets.token_hex(4)}.json", spots.to_json())
     keep_golden(work, encoder)
-    spotted = sample(planned["id"].combine_chunks(), run.collection.gates.spot_rows, seed)
+    spotted = sample(planned["id"].combine_chunks(), spot_rows, seed)
     with progress:
         for number, key in enumerate(todo):
             rows, before = planned.filter(pc.equal(planned["shard"], key)), progress.done
@@ -177,11 +176,27 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
                 place = pieces.make(key, rows)
             items = progress.done - before  # less than the rows where pieces were there already
             took = {"items": items, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
+            give_back()
             note = {**took, "device": encoder.device, "engine": encoder.engine}
             rows = rows.filter(pc.is_in(rows["id"], value_set=spotted))
             spots = check_made(pieces, place, rows, todo[: number + 1])
             work.note(f"encode-{key}.json", {**note, "spots": spots.to_json()})
     return todo
+
+
+def _planned(
+    work: Work, shards: Sequence[str], spot_rows: int, seed: str
+) -> tuple[pa.Table, pa.Table]:
+    """The rows to encode, with their `shard`, and a sample of those that the plan keeps."""
+    ids, of_shard, keeps = [], [], [pa.nulls(0, pa.string())]
+    for rows in plan_groups(work, ["id", "action", "shard"]):
+        mine = rows.filter(pc.is_in(rows["shard"], value_set=pa.array(shards)))
+        ids += mine["id"].chunks
+        of_shard += mine["shard"].dictionary_encode().chunks
+        keeps += rows.filter(pc.equal(rows["action"], "keep"))["id"].chunks
+    kept = sample(pa.concat_arrays(keeps), spot_rows, seed)
+    planned = located(work, pa.concat_arrays(ids))
+    return planned.append_column("shard", pa.chunked_array(of_shard)), located(work, kept)
 
 
 def _prove(work: Work, encoder: Encoder) -> None:

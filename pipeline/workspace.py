@@ -8,14 +8,11 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -26,7 +23,7 @@ from encoders.spec import EncoderSpec
 from pipeline.config import Collection, SpaceSection
 from pipeline.contract import Contract, SpaceName
 from pipeline.errors import Conflict, UserMistake
-from pipeline.parquet import read_table
+from pipeline.parquet import read_groups, read_table
 from pipeline.passages import has_passages, passages_folder, read_passages, with_items
 from pipeline.progress import Progress
 from pipeline.records import EVERYTHING, Plan, Release, Scope, space_key
@@ -149,19 +146,22 @@ class Work:
         return load_release(self.run.store, self.name, number) if number else None
 
 
-def read_items(run: Run, columns: list[str] | None = None) -> pa.Table:
-    """What the run has pulled."""
-    keys = run.store.list(f"{run.folder}/items")
-    tables = []
-    for key in keys:
+def _items(work: Work, columns: Sequence[str], ids: pa.Array | None = None) -> pa.Table:
+    """What the run has pulled, or some ids of it: `id`, the space's `digest`, and `columns`."""
+    run, digest = work.run, f"digest:{space_key(work.space)}"
+    names = ["id", digest, *columns]
+    spaces = [space_key(space) for space in run.collection.space]
+    tables = [items_schema(spaces, run.collection.source.metadata).empty_table().select(names)]
+    for key in run.store.list(f"{run.folder}/items"):
         data = run.store.read(key)
         if data is not None:
-            tables.append(read_table(data, key, columns))
-    if tables:
-        return pa.concat_tables(tables)
-    spaces = [space_key(space) for space in run.collection.space]
-    empty = items_schema(spaces, run.collection.source.metadata).empty_table()
-    return empty.select(columns) if columns else empty
+            table = read_table(data, key, names)
+            tables.append(table if ids is None else table.filter(_among(table["id"], ids)))
+    return pa.concat_tables(tables).rename_columns(["id", "digest", *columns])
+
+
+def _among(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
+    return pc.is_in(column, value_set=values)
 
 
 def offered(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
@@ -170,9 +170,7 @@ def offered(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
     They have `id`, `digest` and those of their `columns` that are asked for; where the space
     has passages, these are the rows, with PASSAGES_SCHEMA beside.
     """
-    digest = f"digest:{space_key(work.space)}"
-    items = read_items(work.run, ["id", digest, *columns])
-    items = items.rename_columns(["digest" if n == digest else n for n in items.column_names])
+    items = _items(work, columns)
     there = items.filter(pc.is_valid(items["digest"]))
     refused = pull_rejects(work, own=True).num_rows
     absent = items.num_rows - there.num_rows - refused
@@ -180,6 +178,23 @@ def offered(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
         folder = passages_folder(work.run.folder, work.space)
         there = with_items(read_passages(work.run.store, folder), there)
     return there, absent
+
+
+def located(work: Work, ids: pa.Array) -> pa.Table:
+    """Where the content of some planned rows lies, in the order of their ids.
+
+    `id`, `digest`, `locator`, `partition`, and PASSAGES_SCHEMA where the space has passages.
+    Memory holds these rows only, however many the run has pulled.
+    """
+    columns = ["locator", "partition"]
+    if has_passages(work.space):
+        folder = passages_folder(work.run.folder, work.space)
+        passages = read_passages(work.run.store, folder, ids)
+        items = _items(work, columns, pc.unique(passages["item"]))
+        found = with_items(passages, items)
+    else:
+        found = _items(work, columns, ids)
+    return found.take(pc.index_in(ids, value_set=found["id"].combine_chunks()))
 
 
 def pull_rejects(work: Work, *, own: bool = False) -> pa.Table:
@@ -195,11 +210,20 @@ def pull_rejects(work: Work, *, own: bool = False) -> pa.Table:
 
 def read_plan(work: Work) -> Plan:
     """The plan that the run has made for the space."""
+    return Plan(read_table(*_plan_file(work)).cast(PLAN_SCHEMA))
+
+
+def plan_groups(work: Work, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Some columns of the run's plan, some thousand rows at a time."""
+    return read_groups(*_plan_file(work), columns)
+
+
+def _plan_file(work: Work) -> tuple[pa.Buffer, str]:
     key = work.path("plan.parquet")
     data = work.run.store.read(key)
     if data is None:
         raise UserMistake("the plan stage has not run", item=f"run {work.run.id}")
-    return Plan(read_table(data, key).cast(PLAN_SCHEMA))
+    return data, key
 
 
 def encode_notes(work: Work) -> list[str]:
@@ -227,13 +251,3 @@ def timer() -> Iterator[Callable[[], float]]:
     """Yields a function that tells the seconds since the block began."""
     began = time.perf_counter()
     yield lambda: round(time.perf_counter() - began, 3)
-
-
-def peak_rss() -> int:
-    """The largest resident size of this process so far, in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():  # `ru_maxrss` would begin with what the parent had when it forked
-        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -70,7 +70,7 @@ LEVELS = [
     {"bucket_errors"},
     {"collection_files"},
     {"config"},
-    {"errors", "versions", "periods", "run_markdown", "hold", "index_choice", "schemas"},
+    {"errors", "memory", "versions", "periods", "run_markdown", "hold", "index_choice", "schemas"},
 ]
 SAME_LEVEL = {("read", "rejects"), ("stages", "report"), ("publish", "collect")}
 
