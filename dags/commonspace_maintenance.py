@@ -28,6 +28,13 @@ PAGE = """
 * **replay** starts a run with `only_rejects` of each collection whose rejects may pass now.
 """
 
+
+def _may_pass(reject: dict[str, Any]) -> bool:
+    """Whether it is worth a run over rejects; what kills would kill a process every night."""
+    passing = reject["retryable"] and reject["id"]
+    return bool(passing and reject["reason"] != "killed_encoder")
+
+
 with DAG(
     dag_id="commonspace_maintenance",
     schedule="30 3 * * *",
@@ -83,7 +90,7 @@ with DAG(
             collection = one["space"].split("/")[0]
             if one["rejects"] and not one["retired"] and collection in names - found:
                 rejects = run_verb("rejects", one["space"])["rejects"]
-                found |= {collection} if any(r["retryable"] and r["id"] for r in rejects) else set()
+                found |= {collection} if any(map(_may_pass, rejects)) else set()
         conf = {"only_rejects": True}
         return [
             {"trigger_dag_id": name, "conf": conf, "trigger_run_id": f"{run}__{name}"}

@@ -54,6 +54,7 @@ def post(told: Mapping[str, Any]) -> None:
     """Posts it as JSON, where there is an address; see Webhook."""
     address, token = _address()
     if not address:
+        log.info("nobody is told: %s is not set where this runs", VARIABLE)
         return
     headers = {"Content-Type": "application/json"}
     headers |= {"Authorization": f"Bearer {token}"} if token else {}

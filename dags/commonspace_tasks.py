@@ -33,6 +33,9 @@ log = logging.getLogger("commonspace")
 DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL}
 """Exit codes of processes that died of what they did; others were asked to end."""
 
+GRACE = 3.0
+"""Seconds that a stage has to end when it is asked to: Airflow kills its task after five."""
+
 RESTARTS = 4
 """How often an encode that dies is started again within one try of its task: enough for one item
 that kills. A model too large for the machine dies as often, and leaves no trace."""
@@ -102,10 +105,19 @@ def _execute(arguments: Sequence[str]) -> tuple[int, str]:
             answer = child.stdout.read()
             code = child.wait()
         except BaseException:  # Airflow stops a task by a signal: its stage must stop too
-            child.terminate()
+            _end(child)
             raise
         reader.join()
     return code, answer
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """Ask a stage to end, and make it: nobody would stop it once this process is killed."""
+    child.terminate()
+    try:
+        child.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        child.kill()
 
 
 @contextmanager

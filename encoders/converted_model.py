@@ -7,12 +7,14 @@ tokenizer.json
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -58,17 +60,21 @@ class ConvertedModel:
             raise OSError(str(error)) from error
         (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-        record = json.dumps({**asdict(self), "files": files}, indent=1, sort_keys=True)
-        (folder / RECORD).write_text(record + "\n", encoding="utf-8")
+        record: dict[str, Any] = {**asdict(self), "files": files}
+        record["sha256"] = _digest(record)
+        text = json.dumps(record, indent=1, sort_keys=True)
+        (folder / RECORD).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> ConvertedModel:
         """Raises ValueError for a folder that is not what was written, and OSError."""
         stored = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         try:
+            if stored.pop("sha256") != _digest(stored):
+                raise ValueError("its record is not the one that was written")
             files: dict[str, str] = stored["files"]
             model = cls(stored["pooled_out"], TextInputs(**stored["inputs"]), stored["side"])
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"its record lacks or adds {error}") from error
         for name, digest in files.items():
             if sha256_of(folder / name) != digest:
@@ -112,6 +118,10 @@ def cached_encoder(spec: EncoderSpec) -> TextEncoder | None:
         _log.warning("the model in %s cannot be read (%s): it is converted anew", folder, error)
         return None
     return model.encoder(folder, spec, model.engines(folder))
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
 def _network(folder: Path, length: int) -> Path:

@@ -2,8 +2,8 @@
 
     <cache>/models/<fingerprint>-<made by>/   a folder of `converted_model`
 
-`<cache>` is COMMONSPACE_CACHE, else `commonspace` in XDG_CACHE_HOME or in ~/.cache. Everything
-there can be removed at any time; what nobody has used for a month is.
+`<cache>` is COMMONSPACE_CACHE, else `commonspace` in XDG_CACHE_HOME or in ~/.cache. Such folders
+can be removed at any time; what nobody has used for a month is.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import hashlib
 import logging
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -26,6 +27,8 @@ from encoders.spec import EncoderSpec
 
 _MAKERS = ("torch", "transformers", "sentence-transformers", "tokenizers", "openvino")
 _PART = ".part-"
+_OURS = re.compile(rf"[0-9a-f]{{32}}-[0-9a-f]{{16}}|{re.escape(_PART)}[0-9a-f]{{16}}")
+"""Only what is called so is ever removed: COMMONSPACE_CACHE may name a folder with other things."""
 _HOUR = 3600.0
 _UNUSED = 30 * 24 * _HOUR
 """Seconds without use after which a model is removed: of another spec, library or checkout."""
@@ -114,7 +117,7 @@ def _keep(folder: Path, place: Path) -> None:
 
 def _sweep(models: Path) -> None:
     """Remove what nobody uses: models by their age, and what a killed process has left."""
-    for path in models.iterdir():
+    for path in (one for one in models.iterdir() if _OURS.fullmatch(one.name)):
         most = _HOUR if path.name.startswith(_PART) else _UNUSED
         with suppress(OSError):
             if time.time() - path.stat().st_mtime > most:

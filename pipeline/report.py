@@ -43,7 +43,7 @@ def draft_release(
 ) -> Release:
     """The next release of the space, yet without a number."""
     encodes = [work.noted(file) for file in encode_notes(work)]
-    seconds = sum(e["seconds"] for e in encodes)
+    seconds, items = sum(e["seconds"] for e in encodes), sum(e["items"] for e in encodes)
     return Release(
         number=0,
         parent=work.base.number if work.base else 0,
@@ -60,7 +60,7 @@ def draft_release(
         rejects=rejects,
         ledger=asdict(verdict.ledger),
         gates=tuple(asdict(gate) for gate in verdict.gates),
-        items_per_second=sum(e["items"] for e in encodes) / seconds if seconds else _pace(work),
+        items_per_second=items / seconds if items and seconds else _pace(work),
         versions=installed_versions(),
         canary=canary,
     )

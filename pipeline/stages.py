@@ -149,13 +149,13 @@ def is_stale(work: Work) -> bool:
 
 
 def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = None) -> list[str]:
-    """Encode those of the plan's shards that no run has finished yet; returns their keys.
+    """Encode those of the plan's shards that no run has finished yet, and check them; their keys.
 
     Raises GateRefused, before the first one, where the canary shows that the encoder has changed
     or published rows no longer get their vectors; after one, where its own rows do not.
     """
     run = work.run
-    todo = [key for key in shards if work.finished_shard(key) is None]
+    todo = [key for key in shards if work.finished_shard(key) is None or work.has(_unchecked(key))]
     if not todo:
         return []
     encoder = encoder or catalog.load(run.collection.reference(work.space))
@@ -172,6 +172,7 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     with progress:
         for number, key in enumerate(todo):
             rows, before = planned.filter(pc.equal(planned["shard"], key)), progress.done
+            work.note(_unchecked(key), {})  # a process may die between making and checking
             with timer() as seconds:
                 place = pieces.make(key, rows)
             items = progress.done - before  # less than the rows where pieces were there already
@@ -181,7 +182,13 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
             rows = rows.filter(pc.is_in(rows["id"], value_set=spotted))
             spots = check_made(pieces, place, rows, todo[: number + 1])
             work.note(f"encode-{key}.json", {**note, "spots": spots.to_json()})
+            run.store.delete(work.path(_unchecked(key)))
     return todo
+
+
+def _unchecked(key: str) -> str:
+    """The note that a shard may be finished and was not compared with itself yet."""
+    return f"unchecked-{key}.json"
 
 
 def _planned(

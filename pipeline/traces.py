@@ -11,12 +11,13 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import StoreFailed
 from pipeline.shards import traces_folder
 from pipeline.workspace import Work
 
@@ -70,8 +71,9 @@ class Traces:
             yield
         except MemoryError:  # the next process does less, as if this one had been killed
             raise
-        except BaseException:
-            self.forget(key)
+        except BaseException:  # it did not die: what was known before is known still
+            with suppress(StoreFailed):  # then this counts as a death, and the cause is told
+                self._restore(key, deaths)
             raise
         self.forget(key)
 
@@ -79,6 +81,13 @@ class Traces:
         """The rows of the key are through."""
         self._deaths.pop(key, None)
         self._store.delete(self._path(key))
+
+    def _restore(self, key: str, deaths: Deaths) -> None:
+        if not deaths.all:
+            self.forget(key)
+            return
+        trace = {"all": deaths.all, "known": deaths.known, "run": self._run.id, "process": None}
+        self._store.replace(self._path(key), json.dumps(trace).encode())
 
     def _of(self, key: str) -> Deaths:
         return self._deaths.get(key, Deaths())
@@ -96,7 +105,7 @@ class Traces:
             before, process = Deaths(int(trace["all"]), int(trace["known"])), trace["process"]
             if self._run.retry_rejects and trace["run"] != self._run.id:
                 return Deaths()
-            if _is_alive(process):
+            if process is None or _is_alive(process):
                 return before
             return Deaths(before.all + 1, before.known + _is_from_here(process))
         except (ValueError, KeyError, TypeError):  # damaged: that some process began, it tells

@@ -18,7 +18,7 @@ def spot_gate(checks: Sequence[Mapping[str, Any]], encoded: int, spec: EncoderSp
     passed = [check for check in checks if check["ok"]]
     checked = sum(check["checked"] for check in passed)
     skipped = sum(check["skipped"] for check in passed)
-    killed = sum(check["killed"] for check in passed)
+    killed = sum(check.get("killed", 0) for check in passed)
     beside = f"; {skipped} could not be loaded any more" if skipped else ""
     beside += f"; {killed} kill the process that encodes them" if killed else ""
     if not checked:

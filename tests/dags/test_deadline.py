@@ -98,6 +98,20 @@ def test_nobody_hears_of_a_failure_twice_or_of_a_backfill_that_waits() -> None:
     assert late_of(context(state="success")) is not None, "it ended late"
 
 
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (None, True),
+        ("2026-11-20T01:59:59+00:00", False),
+        ("2026-11-20T03:59:59+02:00", False),
+        ("2026-11-20T02:00:01+00:00", True),
+    ],
+)
+def test_a_run_that_ended_in_time_is_not_late(ended: str | None, told: bool) -> None:
+    """Somebody may have marked it: then Airflow keeps its deadline."""
+    assert (late_of(context(state="success", end_date=ended)) is not None) == told
+
+
 PREPARE = """
 import json, sys
 from datetime import UTC, datetime, timedelta

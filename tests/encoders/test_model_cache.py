@@ -102,7 +102,12 @@ def test_what_is_damaged_is_made_anew(
     first = loaded(tiny_model)
     (kept,) = cache.iterdir()
     whole = (kept / name).read_bytes()
-    for damage in (whole[: len(whole) // 2], whole[:-2] + bytes([whole[-2] ^ 8]) + whole[-1:]):
+    damages = [whole[: len(whole) // 2], whole[:-2] + bytes([whole[-2] ^ 8]) + whole[-1:]]
+    if name == "record.json":  # what would still be a record, of another model
+        damages.append(whole.replace(b'"pad": 0', b'"pad": 1'))
+        damages.append(whole.replace(b'"side": "right"', b'"side": "wrong"'))
+        assert whole not in damages
+    for damage in damages:
         (kept / name).write_bytes(damage)
         said.clear()
         assert loaded(tiny_model) == first
@@ -181,15 +186,18 @@ def test_what_is_not_used_is_removed(cache: Path, tiny_model: Path) -> None:
     (kept,) = cache.iterdir()
     os.utime(kept, (0, 0))
     loaded(tiny_model)  # it is used: young again
-    unused, others = cache / "0123-4567", cache / "abcd-0123"
-    forgotten, young = cache / ".part-old", cache / ".part-young"
-    for folder in (unused, others, forgotten, young):
+    digits = "0123456789abcdef"
+    unused, others = cache / f"{digits * 2}-{digits}", cache / f"{digits[::-1] * 2}-{digits}"
+    forgotten, young = cache / f".part-{digits}", cache / f".part-{digits[::-1]}"
+    foreign = [cache / "all-MiniLM-L6-v2", cache / ".git", cache / digits]
+    for folder in (unused, others, forgotten, young, *foreign):
         folder.mkdir()
-    os.utime(unused, (0, 0))
-    os.utime(forgotten, (0, 0))
+    for folder in (unused, forgotten, *foreign):
+        os.utime(folder, (0, 0))
     loaded(tiny_model, "mean")
     there = [folder.exists() for folder in (unused, forgotten, others, young, kept)]
     assert there == [False, False, True, True, True]
+    assert all(folder.exists() for folder in foreign)
 
 
 def test_others_may_read_what_is_kept(cache: Path, tiny_model: Path) -> None:

@@ -13,7 +13,10 @@ from pipeline.config import Collection
 
 # Our fixtures are folders and functions that every example may share; machines are shared too.
 settings.register_profile(
-    "commonspace", deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    "commonspace",
+    deadline=None,
+    # How fast examples are drawn says something about the machine, not about our code.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("commonspace")
 

@@ -18,7 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import ContractBroken
-from pipeline.parquet import ROW_GROUP_ROWS, SEAL, read_table, table_bytes
+from pipeline.parquet import (
+    ROW_GROUP_ROWS,
+    SEAL,
+    count_rows,
+    read_groups,
+    read_table,
+    table_bytes,
+)
 
 DIM = 8
 SCHEMA = pa.schema(
@@ -61,6 +68,29 @@ def same(one: pa.Table, two: pa.Table) -> bool:
 def test_a_table_comes_back(rows: int) -> None:
     written = table(rows)
     assert same(read_table(table_bytes(written), "key"), written)
+
+
+@pytest.mark.parametrize("rows", [0, 1, ROW_GROUP_ROWS, ROW_GROUP_ROWS + 1, 3 * ROW_GROUP_ROWS])
+def test_a_table_comes_back_group_by_group(rows: int) -> None:
+    written = table(rows)
+    groups = list(read_groups(table_bytes(written), "key"))
+    assert all(0 < group.num_rows <= ROW_GROUP_ROWS for group in groups)
+    assert same(pa.concat_tables([written.schema.empty_table(), *groups]), written)
+    assert count_rows(table_bytes(written), "key") == rows
+
+
+def test_some_rows_come_back_and_groups_without_them_are_not_read() -> None:
+    written = table(3 * ROW_GROUP_ROWS)
+    data = bytearray(table_bytes(written).to_pybytes())
+    ids = written["id"].take([5, ROW_GROUP_ROWS - 1, 0]).combine_chunks()
+    groups = pq.ParquetFile(pa.py_buffer(bytes(data))).metadata
+    vector = groups.row_group(2).column(1)
+    data[vector.data_page_offset + vector.total_compressed_size - 1] ^= 1  # the last page's data
+    (found,) = read_groups(pa.py_buffer(bytes(data)), "key", ["x", "id"], ids)
+    assert found.column_names == ["x", "id"]
+    assert found["id"].to_pylist() == [f"item {n} é" for n in (0, 5, ROW_GROUP_ROWS - 1)]
+    with pytest.raises(ContractBroken, match="damaged"):
+        list(read_groups(pa.py_buffer(bytes(data)), "key"))
 
 
 def test_some_columns_come_back_in_the_order_asked() -> None:

@@ -10,18 +10,22 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import commonspace
+from encoders.hashed import HashedEncoder
+from encoders.protocol import Content, Encoded, Purpose
 from pipeline.local_store import LocalStore
 from pipeline.pieces import PIECE_ROWS
 from pipeline.shards import traces_folder
+from pipeline.stages import encode_stage, plan_stage, pull_stage
 from pipeline.traces import Traces
 from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work
+from pipeline.workspace import Run, Work, encode_notes
 from tests.killer import MONSTER, SLEEPER, deadly, encoded
 from tests.pipeline.conftest import MakeCollection
 
@@ -233,6 +237,47 @@ def killed(work: Work, *, elsewhere: bool = False) -> None:
         trace["process"]["machine"] = re.sub(r"pid:.[0-9]+", "pid:[1", here)
         assert trace["process"]["machine"] != here
         work.run.store.replace(path, json.dumps(trace).encode())
+
+
+def test_who_is_asked_to_end_leaves_what_was_known_before(work: Work) -> None:
+    killed(work)
+    for error in (SystemExit, ValueError):
+        with pytest.raises(error), Traces(work).left_by_a_death("key"):
+            raise error
+        assert Traces(work).deaths("key") == 1
+    killed(work)
+    assert Traces(work).is_fatal("key")
+    with Traces(work).left_by_a_death("key"):
+        pass
+    assert Traces(work).deaths("key") == 0
+
+
+class EndsInTheCheck(HashedEncoder):
+    """Is interrupted where it encodes a single row, as a check of one does."""
+
+    def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
+        if len(contents) == 1:
+            raise KeyboardInterrupt
+        return super().encode(contents, purpose=purpose)
+
+
+def test_a_shard_that_was_not_compared_yet_is_compared_by_the_next_process(
+    make_collection: MakeCollection, tmp_path: Path
+) -> None:
+    collection = make_collection(rows(), gates={"spot_rows": 1})
+    run = Run("r", collection, LocalStore(tmp_path / "w"), quiet=True)
+    work = Work(run, collection.space[0])
+    pull_stage(run)
+    plan_stage(work)
+    (key,) = work.noted("plan.json")["shards"]
+    with pytest.raises(KeyboardInterrupt):
+        encode_stage(work, [key], EndsInTheCheck(64, "text"))
+    assert work.finished_shard(key)
+    assert not encode_notes(work)
+    assert encode_stage(work, [key], HashedEncoder(64, "text")) == [key]
+    (note,) = encode_notes(work)
+    assert work.noted(note)["spots"]["checked"] == 1
+    assert encode_stage(work, [key]) == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,33 @@
+"""The memory of this process: how much it had, and giving back what it needs no more."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+
+def use_one_allocator() -> None:
+    """Let Arrow allocate as everything else does; for a process that is ours alone.
+
+    Its own allocator keeps what was freed beside what malloc keeps. Measured over 50,000 texts:
+    30 to 60 MB more in every stage.
+    """
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def give_back() -> None:
+    """Return freed memory to the system (Arrow calls `malloc_trim`, which is glibc's)."""
+    pa.default_memory_pool().release_unused()
+
+
+def peak_rss() -> int:
+    """The largest resident size of this process so far, in bytes."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `ru_maxrss` would begin with what the parent had when it forked
+        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
