@@ -195,7 +195,7 @@ def _planned(
     work: Work, shards: Sequence[str], spot_rows: int, seed: str
 ) -> tuple[pa.Table, pa.Table]:
     """The rows to encode, with their `shard`, and a sample of those that the plan keeps."""
-    ids, of_shard, keeps = [], [], [pa.nulls(0, pa.string())]
+    ids, of_shard, keeps = [pa.nulls(0, pa.string())], [], [pa.nulls(0, pa.string())]
     for rows in plan_groups(work, ["id", "action", "shard"]):
         mine = rows.filter(pc.is_in(rows["shard"], value_set=pa.array(shards)))
         ids += mine["id"].chunks
@@ -203,7 +203,8 @@ def _planned(
         keeps += rows.filter(pc.equal(rows["action"], "keep"))["id"].chunks
     kept = sample(pa.concat_arrays(keeps), spot_rows, seed)
     planned = located(work, pa.concat_arrays(ids))
-    return planned.append_column("shard", pa.chunked_array(of_shard)), located(work, kept)
+    shard = pa.chunked_array(of_shard, pa.dictionary(pa.int32(), pa.string()))
+    return planned.append_column("shard", shard), located(work, kept)
 
 
 def _prove(work: Work, encoder: Encoder) -> None:
