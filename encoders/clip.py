@@ -22,6 +22,7 @@ from encoders.image import ImageEncoder
 from encoders.length_batches import Batch
 from encoders.protocol import Content, Encoded, Fact, Failure, Purpose
 from encoders.runtime import choose_engine
+from encoders.sentence_encoder import TORCH_CPU_BUDGET
 from encoders.spec import EncoderSpec
 from encoders.text import Computation, TextEncoder
 from encoders.text_inputs import TextInputs
@@ -92,10 +93,11 @@ class ClipEncoder:
         width = max(len(window.ids) for window in windows)
         engine = self._engine(self._model.text, inputs.arrays(Batch([0, 1], width, 2), windows))
         on_cpu = self.device == "cpu"
+        fill = on_cpu and self._kind == "torch"
         computation = Computation(
             {"document": engine, "query": engine},
-            CPU_BUDGET if on_cpu else CUDA_BUDGET,
-            fill=on_cpu and self._kind == "torch",
+            (TORCH_CPU_BUDGET if fill else CPU_BUDGET) if on_cpu else CUDA_BUDGET,
+            fill=fill,
         )
         return TextEncoder(self.spec, tokens, inputs, computation, self.device)
 

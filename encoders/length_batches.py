@@ -1,10 +1,9 @@
 """Texts of like length together, in shapes that no neighbour can change.
 
 A sum may run in another order when the shape of its batch changes. So each text is padded to a
-width that follows from its own length alone: with OpenVINO, one thread a batch, a vector is
-then bit for bit the same alone, among others, and in any order. PyTorch on a CPU also needs the
-same number of rows (measured: MKL with two threads, 64 to 192 rows against 1,024), which `fill`
-gives each width.
+width that follows from its own length alone: on a CPU, one thread a batch, a vector is then bit
+for bit the same alone, among others, and in any order. PyTorch also needs the same number of rows
+(measured: 1 to 3 against 1,024), which `fill` gives each width.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ from encoders.text_tokens import TextTokens
 from encoders.torch_engine import TorchEngine
 from encoders.unit_rows import unit_failures
 
-TORCH_CPU_BUDGET = 512
-"""Padded tokens a batch; always filled, so small enough for a lone query."""
+TORCH_CPU_BUDGET = 256
+"""Padded tokens a batch, on one thread and always filled: small enough for a lone query."""
 CUDA_BUDGET = 65_536
 
 PURPOSES: tuple[Purpose, ...] = ("document", "query")

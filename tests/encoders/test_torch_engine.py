@@ -1,0 +1,51 @@
+"""PyTorch on a CPU: a row keeps its bits wherever it lies, and batches keep their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.models
+
+from encoders.engine import Arrays  # noqa: E402
+from encoders.torch_engine import TorchEngine  # noqa: E402
+
+
+@pytest.mark.parametrize(("inner", "outer"), [(64, 32), (384, 1536), (1536, 384)])
+@pytest.mark.parametrize("rows", [3, 6, 32])
+def test_a_row_has_the_same_bits_wherever_it_lies(inner: int, outer: int, rows: int) -> None:
+    torch.manual_seed(0)
+    engine = TorchEngine(torch.nn.Linear(inner, outer, bias=False), "cpu")
+    batch = np.random.default_rng(0).standard_normal((rows, inner)).astype(np.float32)
+    (whole,) = engine.run([(batch,)])
+    turned = [np.roll(batch, place, axis=0) for place in range(rows)]
+    for place, found in enumerate(engine.run((each,) for each in turned)):
+        np.testing.assert_array_equal(found, np.roll(whole, place, axis=0))
+
+
+def test_batches_come_in_order_and_few_are_taken_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COMMONSPACE_THREADS", "3")
+    taken = []
+
+    def batches() -> Iterator[Arrays]:
+        for number in range(50):
+            taken.append(number)
+            yield (np.full((1 + number % 4, 1), number, dtype=np.float32),)
+
+    engine = TorchEngine(torch.nn.Identity(), "cpu")
+    for number, found in enumerate(engine.run(batches())):
+        assert found.shape == (1 + number % 4, 1)
+        assert (found == number).all()
+        assert len(taken) - number <= 5
+
+
+def test_an_error_is_raised_for_its_batch_after_those_before_it() -> None:
+    engine = TorchEngine(torch.nn.Linear(4, 2), "cpu")
+    right, wrong = np.zeros((1, 4), np.float32), np.zeros((1, 5), np.float32)
+    results = engine.run([(right,), (wrong,), (right,)])
+    assert next(results).shape == (1, 2)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        next(results)
