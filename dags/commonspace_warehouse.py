@@ -10,8 +10,10 @@ EXTRA = {
     "region_name": "AWS_REGION",
     "endpoint_url": "AWS_ENDPOINT_URL",
     "aws_session_token": "AWS_SESSION_TOKEN",
+    "allow_http": "AWS_ALLOW_HTTP",
+    "virtual_hosted_style_request": "AWS_VIRTUAL_HOSTED_STYLE_REQUEST",
 }
-"""Keys of the connection's extra, as Airflow's own connections to AWS call them."""
+"""Keys of the connection's extra: three as Airflow's own connections to AWS call them, two ours."""
 
 
 def access(environment: Mapping[str, str]) -> dict[str, str]:
@@ -38,4 +40,8 @@ def variables_of(connection: Any) -> dict[str, str]:
     found = {"AWS_ACCESS_KEY_ID": connection.login, "AWS_SECRET_ACCESS_KEY": connection.password}
     extra = connection.extra_dejson
     found |= {variable: extra.get(key) for key, variable in EXTRA.items()}
-    return {variable: str(value) for variable, value in found.items() if value}
+    return {
+        variable: "true" if value is True else str(value)
+        for variable, value in found.items()
+        if value
+    }

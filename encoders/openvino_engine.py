@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from encoders.engine import Arrays
+from encoders.host_memory import told_by_memory_error
 from encoders.openvino_import import openvino
 
 _SETTINGS = {
@@ -37,14 +38,15 @@ class OpenVinoEngine:
         self.name = f"openvino {version('openvino')}"
 
     def run(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
-        """As `Engine.run`."""
+        """As `Engine.run`. Raises MemoryError where the machine has none left."""
         idle, running = deque(self._requests), deque[openvino.InferRequest]()
         try:
             for batch in batches:
                 if not idle:
                     yield _finish(running, idle)
                 request = idle.popleft()
-                request.start_async(list(batch))
+                with told_by_memory_error():
+                    request.start_async(list(batch))
                 running.append(request)
             while running:
                 yield _finish(running, idle)
@@ -57,7 +59,8 @@ def _finish(
     running: deque[openvino.InferRequest], idle: deque[openvino.InferRequest]
 ) -> NDArray[np.float32]:
     request = running.popleft()
-    request.wait()
+    with told_by_memory_error():
+        request.wait()
     idle.append(request)
     output: NDArray[np.float32] = request.get_output_tensor(0).data.copy()
     return output

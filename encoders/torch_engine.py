@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from encoders.device_errors import on_device
 from encoders.engine import Arrays
 from encoders.errors import DeviceFull, no_memory
+from encoders.host_memory import told_by_memory_error
 from encoders.runtime import choose_threads
 from encoders.spec import Precision
 
@@ -51,6 +52,7 @@ class TorchEngine:
         Raises:
             DeviceFull: as `Engine.run`.
             EncoderError: CUDA has failed, in this batch or in one before it.
+            MemoryError: the machine has no memory for a batch.
         """
         return self._on_cpu(batches) if self._device.type == "cpu" else self._on_cuda(batches)
 
@@ -82,6 +84,7 @@ class TorchEngine:
         with torch.inference_mode(), torch.cuda.device(self._device):
             return _Running.of(self._output(batch))
 
+    @told_by_memory_error()
     @torch.inference_mode()
     def _output(self, batch: Arrays) -> torch.Tensor:
         half: Any = nullcontext()

@@ -15,7 +15,6 @@ pytest.importorskip("airflow")
 
 from commonspace_warehouse import access
 
-KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION")
 FILE = """
 [collection]
 name = "things"
@@ -45,12 +44,15 @@ def test_a_run_into_a_bucket_by_a_connection(
         "conn_type": "aws",
         "login": os.environ["AWS_ACCESS_KEY_ID"],
         "password": os.environ["AWS_SECRET_ACCESS_KEY"],
-        "extra": {"endpoint_url": os.environ["AWS_ENDPOINT_URL"], "region_name": "us-east-1"},
+        "extra": {
+            "endpoint_url": os.environ["AWS_ENDPOINT_URL"],
+            "region_name": "us-east-1",
+            "allow_http": True,
+        },
     }
-    environment = {k: v for k, v in airflow.items() if k not in KEYS}
+    environment = {k: v for k, v in airflow.items() if not k.startswith("AWS_")}
     environment |= {
         "COMMONSPACE_WAREHOUSE": bucket,
-        "AWS_ALLOW_HTTP": "true",
         "AIRFLOW_CONN_COMMONSPACE_WAREHOUSE": json.dumps(connection),
     }
     assert run_things(environment) == "success"
@@ -58,12 +60,12 @@ def test_a_run_into_a_bucket_by_a_connection(
 
 
 def test_what_the_connection_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_COMMONSPACE_WAREHOUSE", json.dumps({"login": "key", "password": "secret"})
-    )
+    extra = {"region_name": "", "allow_http": True, "virtual_hosted_style_request": False}
+    connection = {"login": "key", "password": "secret", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_COMMONSPACE_WAREHOUSE", json.dumps(connection))
     bucket = {"COMMONSPACE_WAREHOUSE": "s3://ours/warehouse"}
     given = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
+    given["AWS_ALLOW_HTTP"] = "true"
     assert access(bucket) == given
     assert access(bucket | {"AWS_ACCESS_KEY_ID": "of the worker"}) == {}
     assert access({"COMMONSPACE_WAREHOUSE": "/srv/warehouse"}) == {}
-    monkeypatch.delenv("AIRFLOW_CONN_COMMONSPACE_WAREHOUSE")

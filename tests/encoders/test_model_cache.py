@@ -17,12 +17,15 @@ import pytest
 from encoders.catalog import describe, load
 from encoders.errors import EncoderError, WeightsRefused
 from encoders.reference import EncoderReference
+from encoders.runtime import _no_cuda
 
 pytestmark = pytest.mark.models
 
 pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
+DEVICE = "" if _no_cuda() else "cpu"
+"""Where there may be a GPU, only torch can tell, unless the CPU is asked for."""
 TEXTS = ["a lamp", "on the quay " * 90, ""]
 SCRIPT = f"""
 import sys
@@ -38,6 +41,7 @@ print(*(one.vectors.tobytes().hex() for one in made))
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COMMONSPACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COMMONSPACE_DEVICE", DEVICE)
     return tmp_path / "cache" / "models"
 
 
@@ -58,7 +62,7 @@ def loaded(folder: Path, overflow: str | None = None) -> tuple[str, list[str]]:
 def loaded_elsewhere(folder: Path, overflow: str = "") -> list[str]:
     """The vectors by a fresh process, which must not have imported torch."""
     command = [sys.executable, "-c", SCRIPT, str(folder), overflow]
-    environment = os.environ | {"COMMONSPACE_DEVICE": ""}
+    environment = os.environ | {"COMMONSPACE_DEVICE": DEVICE}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()

@@ -1,0 +1,41 @@
+"""A machine without memory for a batch is told apart from every other failure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("openvino")
+pytestmark = pytest.mark.models
+
+from encoders.engine import Engine  # noqa: E402
+from encoders.host_memory import told_by_memory_error  # noqa: E402
+from encoders.openvino_convert import convert  # noqa: E402
+from encoders.openvino_engine import OpenVinoEngine  # noqa: E402
+from encoders.torch_engine import TorchEngine  # noqa: E402
+
+
+class Outer(torch.nn.Module):
+    """Holds the square of its row's length."""
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        return (batch[:, :, None] * batch[:, None, :]).exp().sum(2)
+
+
+@pytest.mark.parametrize("kind", ["torch", "openvino"])
+def test_no_memory_for_a_batch_is_a_memory_error(kind: str) -> None:
+    example = (np.ones((2, 3), np.float32),)
+    engine: Engine = TorchEngine(Outer(), "cpu")
+    if kind == "openvino":
+        engine = OpenVinoEngine(convert(Outer(), example, "outer"), 2)
+    with pytest.raises(MemoryError, match="allocate") as caught:
+        list(engine.run([(np.ones((1, 4_000_000), np.float32),)]))
+    assert caught.value.__cause__ is None
+    ((row, _),) = engine.run([example])
+    np.testing.assert_allclose(row, 3 * np.e, rtol=1e-5)
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(RuntimeError, match="mat1 and mat2"), told_by_memory_error():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
