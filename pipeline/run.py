@@ -148,7 +148,7 @@ def planning_again(
                 raise
             tell(f"{work.name}: {error.what}; planning again")
             work = Work(work.run, work.space)
-            plan_stage(work)
+            plan_stage(work, again=True)
     return act(work)
 
 

@@ -65,6 +65,9 @@ from pipeline.workspace import (
     timer,
 )
 
+_ENCODED = ("shards/", "unchecked-")
+"""Files of a work: what it has encoded, and what of that was not compared yet."""
+
 
 def pull_stage(run: Run) -> dict[str, Any]:
     """Read the source's scope into the run's folder."""
@@ -84,11 +87,16 @@ def pull_stage(run: Run) -> dict[str, Any]:
     return result
 
 
-def plan_stage(work: Work) -> dict[str, Any]:
-    """Decide what the space is missing. Raises ContractBroken where its spec has changed."""
+def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
+    """Decide what the space is missing. Raises ContractBroken where its spec has changed.
+
+    again: in the middle of a run, whose finished shards then stay, with what may pass in them.
+    """
     run, store = work.run, work.run.store
+    stays = tuple(map(work.path, _ENCODED)) if again else ()
     for stale in store.list(work.path("")):  # of an earlier try of the same run
-        store.delete(stale)
+        if not stale.startswith(stays):
+            store.delete(stale)
     refuse_retired(store, work.name)
     agree(store, work.name, work.contract)
     with timer() as seconds:

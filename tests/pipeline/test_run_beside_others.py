@@ -17,7 +17,7 @@ from pipeline.old_runs import forget_old_runs
 from pipeline.read import Space, open_space
 from pipeline.records import Scope
 from pipeline.releases import numbers
-from pipeline.run import new_run_id, rejected_ids, run_collection
+from pipeline.run import new_run_id, planning_again, rejected_ids, run_collection, validated
 from pipeline.stages import encode_stage, plan_stage, publish_stage, pull_stage, validate_stage
 from pipeline.store import LocalStore
 from pipeline.tasks import run_stage
@@ -84,6 +84,27 @@ def test_failures_that_may_pass_are_of_one_run_only(
     release = publish_stage(first)
     assert release.rows == 49
     assert release.ledger["encoded"] == 49
+
+
+def test_planning_again_encodes_nothing_again(
+    make_collection: Any, store: LocalStore, tmp_path: Path
+) -> None:
+    """Not even a shard with a failure that may pass, which is kept for its run only."""
+    spaces = [{"name": "text", "encoder": "hashed/64", "image": "image"}]
+    data = [{"id": f"i{n}", "image": f"{n}.bin"} for n in range(50)]
+    files = {f"{n}.bin": f"bytes {n}".encode() for n in range(50)}
+    collection = make_collection(data, spaces=spaces, files=files, gates={"max_reject_share": 0.1})
+    few, many = (Scope(ids=frozenset(f"i{n}" for n in r)) for r in (range(40, 50), range(40)))
+    work = started(collection, store, "many", scope=many)
+    (tmp_path / "0.bin").unlink()
+    encode_stage(work, shards(work))
+    go(collection, store, scope=few)
+    for n in range(1, 50):
+        (tmp_path / f"{n}.bin").unlink()
+    told: list[str] = []
+    ledger = planning_again(work, validated, told.append).ledger
+    assert len(told) == 1
+    assert (ledger.encoded, ledger.rejected) == (39, 1)
 
 
 def test_a_damaged_shard_is_made_again(make_collection: Any, store: LocalStore) -> None:
