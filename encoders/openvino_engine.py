@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -52,7 +53,8 @@ class OpenVinoEngine:
                 yield _finish(running, idle)
         finally:
             for request in running:
-                request.wait()
+                with suppress(RuntimeError):  # the first one has been told
+                    request.wait()
 
 
 def _finish(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from encoders.ahead import ahead
 from encoders.device_errors import on_device
 from encoders.engine import Arrays
 from encoders.errors import DeviceFull, no_memory
@@ -52,22 +52,20 @@ class TorchEngine:
         Raises:
             DeviceFull: as `Engine.run`.
             EncoderError: CUDA has failed, in this batch or in one before it.
-            MemoryError: the machine has no memory for a batch.
+            MemoryError: the machine has no memory for a batch, on a CPU.
         """
         return self._on_cpu(batches) if self._device.type == "cpu" else self._on_cuda(batches)
 
     def _on_cpu(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
         threads = choose_threads()
-        running: deque[Future[torch.Tensor]] = deque()
-        # Torch keeps the number a thread; one that has not been told lets MKL use every core.
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            for batch in batches:
-                # One more than can run: the next batch is ready when a thread falls idle.
-                if len(running) > threads:
-                    yield running.popleft().result().numpy()
-                running.append(pool.submit(on_device, self._output, batch))
-            while running:
-                yield running.popleft().result().numpy()
+        with ThreadPoolExecutor(threads, initializer=_compute_alone) as pool:
+            # One more than can run: the next batch is ready when a thread falls idle.
+            yield from ahead(pool, self._vectors, batches, threads + 1)
+
+    def _vectors(self, batch: Arrays) -> NDArray[np.float32]:
+        with told_by_memory_error():
+            vectors: NDArray[np.float32] = on_device(self._output, batch).numpy()
+        return vectors
 
     def _on_cuda(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
         running: _Running | None = None
@@ -84,7 +82,6 @@ class TorchEngine:
         with torch.inference_mode(), torch.cuda.device(self._device):
             return _Running.of(self._output(batch))
 
-    @told_by_memory_error()
     @torch.inference_mode()
     def _output(self, batch: Arrays) -> torch.Tensor:
         half: Any = nullcontext()
@@ -100,6 +97,15 @@ class TorchEngine:
             return tensor
         # Its memory is given to another tensor only when the copy is done: torch sees to it.
         return tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def _compute_alone() -> None:
+    """This thread computes without help. Torch keeps the number of helpers for each thread.
+
+    Asked first, because a thread's first question fetches what was set last in any other.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)

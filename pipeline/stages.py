@@ -65,8 +65,8 @@ from pipeline.workspace import (
     timer,
 )
 
-_ENCODED = ("shards/", "unchecked-")
-"""Files of a work: what it has encoded, and what of that was not compared yet."""
+_ENCODED = ("shards/", "unchecked-", "encode-", "canary-", "spot-")
+"""Files of a work: what it has encoded, what of that waits to be compared, what is known of it."""
 
 
 def pull_stage(run: Run) -> dict[str, Any]:

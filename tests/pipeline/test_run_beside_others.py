@@ -102,9 +102,11 @@ def test_planning_again_encodes_nothing_again(
     for n in range(1, 50):
         (tmp_path / f"{n}.bin").unlink()
     told: list[str] = []
-    ledger = planning_again(work, validated, told.append).ledger
+    verdict = planning_again(work, validated, told.append)
     assert len(told) == 1
-    assert (ledger.encoded, ledger.rejected) == (39, 1)
+    assert (verdict.ledger.encoded, verdict.ledger.rejected) == (39, 1)
+    said = {gate.name: gate.message for gate in verdict.gates}
+    assert "no canary" not in said["canary"], "what is known of the shard stays with it"
 
 
 def test_a_damaged_shard_is_made_again(make_collection: Any, store: LocalStore) -> None:

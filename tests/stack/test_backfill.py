@@ -38,7 +38,8 @@ WHEN = {"events": 'schedule = "@daily"', "follower": 'schedule_on = ["events/tex
 TODAY = datetime.now(UTC).date()
 DAYS = [str(TODAY - timedelta(days=back)) for back in range(10, 3, -1)]
 SCHEDULED = [str(TODAY - timedelta(days=1)), str(TODAY)]
-"""What the schedule takes; the second one only if the test runs past midnight."""
+"""What the schedule takes: the second one if midnight passes, which it must not between two
+questions of the test, nor while the follower is on."""
 
 
 def write_collections(folder: Path) -> None:
