@@ -169,9 +169,11 @@ def test_who_is_asked_to_end_has_not_died(
     environment = deadly(tmp_path)
     environment["COMMONSPACE_COLLECTIONS"] = str(tmp_path)
     environment["COMMONSPACE_WAREHOUSE"] = str(tmp_path / "w")
+    # Whoever starts the tests by nohup has it ignore SIGHUP, and so would this.
+    run = ["env", f"--default-signal={asked.name}", *RUN]
     for _ in range(2):
         (tmp_path / "encoded").unlink(missing_ok=True)
-        with subprocess.Popen(RUN, env=environment, stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen(run, env=environment, stderr=subprocess.DEVNULL) as process:
             while not (tmp_path / "encoded").exists() or not encoded(tmp_path):
                 assert process.poll() is None
                 time.sleep(0.05)
