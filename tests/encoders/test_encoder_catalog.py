@@ -17,7 +17,7 @@ TORCH_FREE = [
     "safetensors_file", "model_folder", "model_json", "module_list", "sentence_folder",
     "image_rules", "image_to_rgb", "image_signatures", "pillow_memory", "image_batches",
     "torchvision_names", "torchvision_spec", "torchvision_weights", "length_batches",
-    "unit_rows", "ahead", "passages",
+    "unit_rows", "ahead", "passages", "host_memory",
     "runtime", "model_cache",
     "clip_folder", "clip_preset", "model_files", "angles", "engine", "fidelity",
     "int8_folder", "text_inputs", "text_probes", "image_probes", "image_decoder", "plain_jpeg",
