@@ -65,14 +65,19 @@ def task(collection: Any, store: LocalStore, run: str, stage: str) -> dict[str, 
     return run_stage(stage, collection, store, run, SPACE, None, range(count))
 
 
+def of_files(make_collection: Any) -> Any:
+    """Fifty items whose content is a file, which may go between two stages."""
+    spaces = [{"name": "text", "encoder": "hashed/64", "image": "image"}]
+    data = [{"id": f"i{n}", "image": f"{n}.bin"} for n in range(50)]
+    files = {f"{n}.bin": f"bytes {n}".encode() for n in range(50)}
+    return make_collection(data, spaces=spaces, files=files, gates={"max_reject_share": 0.1})
+
+
 def test_failures_that_may_pass_are_of_one_run_only(
     make_collection: Any, store: LocalStore, tmp_path: Path
 ) -> None:
     """Another run's bad moment must not change what this run has validated."""
-    spaces = [{"name": "text", "encoder": "hashed/64", "image": "image"}]
-    data = [{"id": f"i{n}", "image": f"{n}.bin"} for n in range(50)]
-    files = {f"{n}.bin": f"bytes {n}".encode() for n in range(50)}
-    collection = make_collection(data, spaces=spaces, files=files, gates={"max_reject_share": 0.1})
+    collection = of_files(make_collection)
     first, second = (started(collection, store, name) for name in ("first", "second"))
     (tmp_path / "0.bin").rename(tmp_path / "kept")
     encode_stage(first, shards(first))
@@ -90,10 +95,7 @@ def test_planning_again_encodes_nothing_again(
     make_collection: Any, store: LocalStore, tmp_path: Path
 ) -> None:
     """Not even a shard with a failure that may pass, which is kept for its run only."""
-    spaces = [{"name": "text", "encoder": "hashed/64", "image": "image"}]
-    data = [{"id": f"i{n}", "image": f"{n}.bin"} for n in range(50)]
-    files = {f"{n}.bin": f"bytes {n}".encode() for n in range(50)}
-    collection = make_collection(data, spaces=spaces, files=files, gates={"max_reject_share": 0.1})
+    collection = of_files(make_collection)
     few, many = (Scope(ids=frozenset(f"i{n}" for n in r)) for r in (range(40, 50), range(40)))
     work = started(collection, store, "many", scope=many)
     (tmp_path / "0.bin").unlink()
