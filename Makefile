@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 READY := $(VENV)/.ready
 
+# Container images often set it; then each start compiles Airflow and LanceDB again, seconds each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test test-models test-quality test-airflow test-demo test-gpu crash soak stack stack-test check format lock clean
 
 help:
@@ -48,7 +51,7 @@ test-quality: $(READY)
 	@$(BIN)/python -m pytest -m quality $(ARGS)
 
 test-airflow: $(READY)
-	@$(BIN)/python -m pytest -m airflow $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m airflow $(ARGS)
 
 test-demo: $(READY)
 	@$(BIN)/python -m pytest -m demo $(ARGS)

@@ -130,7 +130,7 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
     given = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__")}
-    around = {**_bucket_environment(settings), **_no_proxy(), **_bytecode(settings)}
+    around = {**_bucket_environment(settings), **_no_proxy()}
     return {**chosen, **given, **made, **around}
 
 
@@ -139,19 +139,6 @@ def _no_proxy() -> dict[str, str]:
     known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
     hosts = ",".join([known, HOST] if known else [HOST])
     return {"NO_PROXY": hosts, "no_proxy": hosts}
-
-
-def _bytecode(settings: Settings) -> dict[str, str]:
-    """Where no bytecode may be written beside the sources, ours lies in the folder.
-
-    Without any, each of the many processes compiles half of Airflow again.
-    """
-    if not os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        return {}
-    return {
-        "PYTHONDONTWRITEBYTECODE": "",
-        "PYTHONPYCACHEPREFIX": str(settings.folder / "bytecode"),
-    }
 
 
 def _bucket_environment(settings: Settings) -> dict[str, str]:

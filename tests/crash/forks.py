@@ -6,6 +6,7 @@ answers, one line of JSON each.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -109,9 +110,12 @@ def main() -> None:
     import lancedb  # noqa: F401  (imported, never used, before a fork)
 
     import encoders.hashed  # noqa: F401
+    from pipeline.versions import installed_versions
 
     for module in ("cases", "damage", "crowd", "kills"):
         importlib.import_module(f"tests.crash.{module}")
+    installed_versions()
+    gc.freeze()  # a child that collects garbage would copy the pages of all that was imported
     for line in sys.stdin:
         function, arguments = json.loads(line)
         module, _, name = function.partition(":")

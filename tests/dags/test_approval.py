@@ -39,7 +39,6 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Thread
 sys.path.insert(0, DAGS)
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
 from airflow.jobs.job import Job
 from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
@@ -49,7 +48,6 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
-initdb()
 from airflow.api_fastapi.app import create_app
 from fastapi.testclient import TestClient
 client = TestClient(create_app(), base_url="http://testserver")

@@ -33,9 +33,7 @@ max_drift = 1.0
 
 RUN = """
 import json
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
-initdb()
 bag = DagBag(dag_folder=FOLDER)
 assert not bag.import_errors, bag.import_errors
 run = bag.dags["example_consumer"].test()

@@ -211,7 +211,6 @@ def test_airflow_parses_the_files_that_make_dags_and_no_others() -> None:
 
 RUN = """
 import json, sys
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.xcom import XComModel
 from airflow.models.asset import AssetEvent
@@ -219,7 +218,6 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 DAGS = %r
 sys.path.insert(0, DAGS)
-initdb()
 bag = DagBag(dag_folder=DAGS)
 assert not bag.import_errors, bag.import_errors
 answers = []
@@ -267,11 +265,9 @@ def test_the_dag_and_the_command_give_the_same_release(
 
 FAIL = """
 import json, sys
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
 DAGS = %r
 sys.path.insert(0, DAGS)
-initdb()
 bag = DagBag(dag_folder=DAGS)
 assert not bag.import_errors, bag.import_errors
 run = bag.dags["things"].test()

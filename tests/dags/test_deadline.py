@@ -118,12 +118,10 @@ from datetime import UTC, datetime, timedelta
 from airflow.models import Connection
 from airflow.models.deadline import Deadline
 from airflow.models.serialized_dag import SerializedDagModel
-from airflow.utils.db import initdb
 from airflow.utils.session import create_session
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 from airflow.__main__ import main
-initdb()
 sys.argv = ["airflow", "dags", "reserialize"]
 main()
 with create_session() as session:

@@ -37,12 +37,10 @@ shard_rows = {2 * ITEMS}
 RUN = f"""
 import json, sys
 sys.path.insert(0, {str(DAGS)!r})
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
-initdb()
 run = DagBag(dag_folder={str(DAGS)!r}).dags["things"].test()
 with create_session() as session:
     found = session.scalars(select(XComModel).where(XComModel.run_id == run.run_id))

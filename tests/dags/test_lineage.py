@@ -33,10 +33,8 @@ max_reject_share = 0.5
 RUN = f"""
 import json, sys
 sys.path.insert(0, {str(DAGS)!r})
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
 from airflow.providers.openlineage.plugins.listener import get_openlineage_listener
-initdb()
 dag = DagBag(dag_folder={str(DAGS)!r}).dags["things"]
 runs = [dag.test() for _ in range(RUNS)]
 get_openlineage_listener().before_stopping(None)  # waits for what its process tells of the runs

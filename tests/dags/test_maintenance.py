@@ -44,12 +44,10 @@ image = "photo"
 RUN = """
 import json, sys
 sys.path.insert(0, DAGS)
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.dagrun import DagRun
 from airflow.utils.session import create_session
 from sqlalchemy import select
-initdb()
 bag = DagBag(dag_folder=DAGS)
 assert not bag.import_errors, bag.import_errors
 run = bag.dags["commonspace_maintenance"].test()

@@ -41,13 +41,11 @@ shard_rows = 10
 RUN = """
 import json, sys
 sys.path.insert(0, DAGS)
-from airflow.utils.db import initdb
 from airflow.dag_processing.dagbag import DagBag
 from airflow.models.asset import AssetEvent
 from airflow.models.xcom import XComModel
 from airflow.utils.session import create_session
 from sqlalchemy import select
-initdb()
 answers = []
 for conf in CONFS:
     run = DagBag(dag_folder=DAGS).dags["events"].test(run_conf=conf)

@@ -41,21 +41,6 @@ def test_no_port_is_given_twice_or_is_one_of_the_clients() -> None:
         assert not [port for port in drawn if first <= port <= last]
 
 
-def test_bytecode_lies_in_the_folder_where_it_may_not_lie_beside_the_sources(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = settings.folder / "sources/thing.py"
-    source.parent.mkdir()
-    source.write_text("made = 1\n")
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    command = [sys.executable, "-c", "import thing"]
-    subprocess.run(command, env=airflow_environment(settings), cwd=source.parent, check=True)
-    assert list((settings.folder / "bytecode").rglob("thing.*.pyc"))
-    assert [path.name for path in source.parent.iterdir()] == ["thing.py"]
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE")
-    assert "PYTHONPYCACHEPREFIX" not in airflow_environment(settings)
-
-
 def test_a_proxy_is_not_asked_for_the_loopback(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
