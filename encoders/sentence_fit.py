@@ -43,6 +43,14 @@ def require_fit(network: Any, tokenizer: Any, place: Path) -> None:
             item=str(place),
             do=f"Set max_seq_length in sentence_bert_config.json to {places} or less.",
         )
+    steady = min(_steady(network.config), default=longest)
+    if longest > steady:
+        raise WeightsRefused(
+            f"stretches its positions by the longest text of a batch, beyond {steady} tokens",
+            item=str(place),
+            do="A vector would depend on its neighbours; set max_seq_length in "
+            f"sentence_bert_config.json to {steady} or less.",
+        )
 
 
 def further_blocks(network: Any, unexpected: Iterable[str]) -> list[str]:
@@ -68,3 +76,18 @@ def _places(network: torch.nn.Module) -> Iterator[int]:
             # Where one of them is padding's, counting begins after it.
             reserved = 0 if module.padding_idx is None else module.padding_idx + 1
             yield module.num_embeddings - reserved
+
+
+def _steady(config: Any) -> Iterator[int]:
+    """Up to how many tokens rotary positions that adapt to a batch stay as they are.
+
+    transformers keeps what they were adapted to in the module: in `modeling_rope_utils`,
+    `dynamic_rope_update`.
+    """
+    rope = getattr(config, "rope_parameters", None) or {}
+    rules = [rope] if "rope_type" in rope else rope.values()  # one, or one for each kind of layer
+    for rule in rules:
+        if "dynamic" in rule["rope_type"]:
+            yield config.max_position_embeddings
+        elif rule["rope_type"] == "longrope":
+            yield rule["original_max_position_embeddings"]

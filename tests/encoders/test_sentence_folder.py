@@ -227,3 +227,37 @@ def test_sharded_weights_are_read_and_missed(folder: Path) -> None:
     (folder / shards[1]).unlink()
     with pytest.raises(WeightsRefused, match="shards are missing"):
         describe(_reference(folder))
+
+
+ADAPTING = {
+    "dynamic": {"rope_type": "dynamic", "factor": 4.0},
+    "longrope": {
+        "rope_type": "longrope", "factor": 4.0, "short_factor": [1.0] * 6, "long_factor": [3.0] * 6,
+        "original_max_position_embeddings": 64,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ADAPTING)
+def test_positions_that_adapt_to_a_batch_are_refused_where_they_would(
+    folder: Path, contents: dict[str, list[Any]], kind: str
+) -> None:
+    """transformers keeps what the longest text so far has made of them."""
+    import torch
+    from transformers import LlamaConfig, LlamaModel
+
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=30522, hidden_size=24, intermediate_size=48, num_hidden_layers=1,
+        num_attention_heads=2, pad_token_id=0,
+        max_position_embeddings=256 if kind == "longrope" else 64,
+        rope_parameters={**ADAPTING[kind], "rope_theta": 1e4},
+    )  # fmt: skip
+    LlamaModel(config).save_pretrained(str(folder))
+    _edit(folder / "sentence_bert_config.json", lambda made: made.update(max_seq_length=65))
+    with pytest.raises(WeightsRefused, match="longest text of a batch, beyond 64 tokens"):
+        load(_reference(folder))
+    _edit(folder / "sentence_bert_config.json", lambda made: made.update(max_seq_length=64))
+    encoder = load(_reference(folder))
+    vectors = encoder.encode(contents["text"]).vectors
+    np.testing.assert_array_equal(encoder.encode(contents["text"][::-1]).vectors[::-1], vectors)
