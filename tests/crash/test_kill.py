@@ -18,10 +18,11 @@ import pytest
 import commonspace
 from pipeline.local_store import LocalStore
 from pipeline.verify import verify_space
+from tests.crash.share import share
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1200)]
 
-ITEMS, SHARD_ROWS, KILLS = 3000, 100, 20
+ITEMS, SHARD_ROWS, KILLS = 3000, 100, share(20)
 COLLECTION = f"""
 [collection]
 name = "things"

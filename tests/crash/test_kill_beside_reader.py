@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.crash.forks import Servers
+from tests.crash.share import share
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1800)]
 
-KILLS = 100
+KILLS = share(100)
 
 
 def test_in_a_folder(servers: Servers, prepared: Path, found: list[str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 from encoders.engine import Arrays, Engine
 from encoders.errors import DeviceFull
 from encoders.length_batches import length_batches
-from encoders.protocol import Encoder
+from encoders.protocol import Encoded, Encoder
 from encoders.text import TextEncoder
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1200)]
@@ -44,10 +44,17 @@ def texts(shared: Path) -> list[str]:
     return news + questions
 
 
-def test_two_thousand_texts_agree_in_every_bit(minilm: Encoder, texts: list[str]) -> None:
+@pytest.fixture(scope="module")
+def encoded(minilm: Encoder, texts: list[str]) -> Encoded:
+    return minilm.encode(texts)
+
+
+def test_two_thousand_texts_agree_in_every_bit(
+    minilm: Encoder, texts: list[str], encoded: Encoded
+) -> None:
     assert isinstance(minilm, TextEncoder)
     assert len(texts) == 2000
-    full = minilm.encode(texts).vectors
+    full = encoded.vectors
     order = np.random.default_rng(0).permutation(len(texts))
     shuffled = minilm.encode([texts[place] for place in order]).vectors
     np.testing.assert_array_equal(shuffled, full[order])
@@ -72,8 +79,8 @@ def test_two_thousand_texts_agree_in_every_bit(minilm: Encoder, texts: list[str]
     np.testing.assert_array_equal(halved, full)
 
 
-def test_it_costs_a_tenth_of_padding_at_most(minilm: Encoder, texts: list[str]) -> None:
-    lengths = [int(facts["tokens_used"]) for facts in minilm.encode(texts).facts]
+def test_it_costs_a_tenth_of_padding_at_most(encoded: Encoded) -> None:
+    lengths = [int(facts["tokens_used"]) for facts in encoded.facts]
     batches = length_batches(lengths, longest=256, budget=512, fill=False)
     padded = sum(batch.rows * batch.width for batch in batches)
     assert padded <= 1.1 * sum(lengths)

@@ -118,6 +118,7 @@ def test_odd_texts_cut_at_the_limit(make_collection: Any, tmp_path: Path) -> Non
 @pytest.mark.quality
 def test_odd_texts_pooled_over_windows(make_collection: Any, tmp_path: Path) -> None:
     odd = {name: text for name, text in ODD.items() if name != "the limit"}
+    odd["a million"] = MILLION[:200_000]  # 125 windows
     space = {**SPACE, "encoder": MINILM, "overflow": "mean"}
     opened = published(make_collection, tmp_path, [space], odd)["text"]
     assert_whole(opened, odd)

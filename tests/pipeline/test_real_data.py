@@ -85,7 +85,8 @@ def test_every_hostile_image_is_a_row_or_a_reject(
     (again,), _ = run(collection)
     assert again["state"] == "unchanged"
     assert again["ledger"]["encoded"] == 0
-    strict = make_collection(source=source, spaces=[{**space, "name": "strict"}])
+    some = {**source, "uri": str(folder / "pillow")}
+    strict = make_collection(source=some, spaces=[{**space, "name": "strict"}])
     refused = subprocess.run(
         [sys.executable, "-m", "pipeline", "run", str(strict.path)],
         capture_output=True, text=True, check=False,
