@@ -54,13 +54,9 @@ def grouped_bytes(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa.Buffer:
 def read_table(data: pa.Buffer, key: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The table back, checksums verified. Raises ContractBroken for damaged bytes."""
     with _damage_told(key):
-        _check_seal(data)
-        return pq.read_table(
-            pa.BufferReader(data),
-            columns=None if columns is None else list(columns),
-            page_checksum_verification=True,
-            partitioning=None,
-        )
+        # `pq.read_table` plans a dataset first, which takes twice as long as a small file.
+        table = _opened(data).read(None if columns is None else list(columns))
+        return table if columns is None else table.select(columns)
 
 
 def read_groups(
