@@ -18,6 +18,7 @@ from pipeline.run import new_run_id, run_collection
 from pipeline.store import open_store
 from pipeline.verify import verify_space
 from pipeline.workspace import Run
+from tests.crash.share import EVERY
 from tests.faulty_proxy import Proxy, proxy
 
 Through = Callable[..., Proxy]
@@ -302,7 +303,7 @@ def served(bucket: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, *(pytest.param(seed, marks=pytest.mark.crash) for seed in range(1, 10))]
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.crash) for seed in range(1, 10, EVERY))]
 )
 def test_five_percent_of_faults(
     seed: int, make_collection: Any, bucket: str, through: Through
