@@ -1,4 +1,4 @@
-"""OpenVINO: a model on a CPU, half as fast again as PyTorch runs it, and more in int8.
+"""OpenVINO: a model on a CPU, faster than PyTorch runs it (decision 0008), and more so in int8.
 
 Each request computes on one thread and several run side by side, so that the bits of a vector
 depend neither on the number of cores nor on how a matrix was split among them. Measured: nor on
