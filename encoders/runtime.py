@@ -135,7 +135,7 @@ def _no_cuda() -> bool:
 @functools.cache
 def _warn_of_missing_openvino() -> None:
     _log.warning(
-        "openvino is not installed: torch computes on the CPU, and takes half as long again. "
+        "openvino is not installed: torch computes on the CPU, and takes about half as long again. "
         "Install it, or set COMMONSPACE_ENGINE=torch to say that this is meant."
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,9 @@ def _steady(config: Any) -> Iterator[int]:
     `dynamic_rope_update`.
     """
     rope = getattr(config, "rope_parameters", None) or {}
-    rules = [rope] if "rope_type" in rope else rope.values()  # one, or one for each kind of layer
-    for rule in rules:
-        if "dynamic" in rule["rope_type"]:
+    for rule in [rope, *rope.values()]:  # one, or one for each kind of layer
+        kind = rule.get("rope_type", "") if isinstance(rule, Mapping) else ""
+        if "dynamic" in kind:
             yield config.max_position_embeddings
-        elif rule["rope_type"] == "longrope":
+        elif kind == "longrope":
             yield rule["original_max_position_embeddings"]

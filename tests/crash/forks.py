@@ -114,7 +114,7 @@ def main() -> None:
 
     for module in ("cases", "damage", "crowd", "kills"):
         importlib.import_module(f"tests.crash.{module}")
-    installed_versions()
+    installed_versions()  # kept, so that no child reads them again
     gc.freeze()  # a child that collects garbage would copy the pages of all that was imported
     for line in sys.stdin:
         function, arguments = json.loads(line)

@@ -14,5 +14,5 @@ def first() -> int:
 
 
 def share(count: int) -> int:
-    """How many of so many are left."""
-    return count // EVERY
+    """How many of so many are left; never none."""
+    return max(count // EVERY, 1)

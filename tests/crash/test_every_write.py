@@ -57,9 +57,9 @@ def test_every_write(
         played = [servers.ask("cases:play", str(prepared), scenario, WANTED.partition(":")[2])]
     else:
         played = sweep(servers, prepared, scenario, kind)
-        assert len(played) >= share(LEAST.get((scenario, kind), EVERY))
+        assert len(played) >= share(LEAST.get((scenario, kind), 1))
         hits = " ".join(case["hit"] for case in played)
-        if scenario == "next" and EVERY == 1:
+        if scenario == "next" and EVERY == 1:  # a share may miss the only write of a stage
             assert all(stage in hits for stage in STAGES), hits
     ended = Counter(case["ended"] for case in played)
     wrong = [case for case in played if case["problems"]]

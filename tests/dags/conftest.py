@@ -15,14 +15,26 @@ DAGS = Path(__file__).parents[2] / "dags"
 sys.path.append(str(DAGS))  # as Airflow does
 
 
+def environment(home: Path) -> dict[str, str]:
+    """What an Airflow of its own in `home` needs, and nothing of another one."""
+    ours = ("AIRFLOW", "COMMONSPACE_")
+    return {
+        **{k: v for k, v in os.environ.items() if not k.startswith(ours)},
+        "COMMONSPACE_CACHE": os.environ["COMMONSPACE_CACHE"],
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+    }
+
+
 @pytest.fixture(scope="session")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty database of Airflow: made once, since that takes longer than some of the runs."""
     home = tmp_path_factory.mktemp("airflow")
     subprocess.run(
-        [sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True,
-        env={**os.environ, "AIRFLOW_HOME": str(home), "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db"},
+        [sys.executable, "-m", "airflow", "db", "migrate"],
+        check=True, capture_output=True, env=environment(home),
     )  # fmt: skip
     return home / "airflow.db"
 
@@ -37,14 +49,8 @@ def airflow(tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
     if request.node.get_closest_marker("airflow"):
         home.mkdir()
         shutil.copy(request.getfixturevalue("database"), home)
-    ours = ("AIRFLOW", "COMMONSPACE_")
     return {
-        **{k: v for k, v in os.environ.items() if not k.startswith(ours)},
-        "COMMONSPACE_CACHE": os.environ["COMMONSPACE_CACHE"],
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+        **environment(home),
         "COMMONSPACE_COLLECTIONS": str(tmp_path),
         "COMMONSPACE_WAREHOUSE": str(tmp_path / "warehouse"),
     }
