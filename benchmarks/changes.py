@@ -121,7 +121,7 @@ def run(folder: Path) -> dict[str, Any]:
         "COMMONSPACE_WAREHOUSE": str(folder / "warehouse"),
         "COMMONSPACE_COLLECTIONS": str(folder),
     }
-    command = [sys.executable, "-m", "pipeline", "run", "texts", "--json"]
+    command = [sys.executable, "-m", "commonspace", "run", "texts", "--json"]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
     (report,) = json.loads(done.stdout)
     return dict(report)

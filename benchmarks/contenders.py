@@ -26,8 +26,8 @@ def ours(
     compiled: bool = False,
 ) -> Run:
     """A commonspace encoder over the whole list."""
-    from encoders.catalog import load
-    from encoders.reference import EncoderReference
+    from commonspace.encoders.catalog import load
+    from commonspace.encoders.reference import EncoderReference
 
     if compiled:
         os.environ["COMMONSPACE_COMPILE"] = "1"
@@ -41,8 +41,8 @@ def ours(
 def _sentence_transformer() -> Any:
     from sentence_transformers import SentenceTransformer
 
-    from encoders.model_folder import find_folder
-    from encoders.reference import EncoderReference
+    from commonspace.encoders.reference import EncoderReference
+    from commonspace.encoders.weights.locate import find_folder
 
     folder = find_folder(EncoderReference(TEXT_MODEL, "text"))
     return SentenceTransformer(str(folder), local_files_only=True)

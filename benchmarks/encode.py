@@ -29,7 +29,7 @@ import peak  # noqa: E402
 import table  # noqa: E402
 from contender import Contender, Stopped  # noqa: E402
 
-from encoders.fidelity import fidelity  # noqa: E402
+from commonspace.encoders.int8.fidelity import fidelity
 
 INT8 = HERE / ".cache"
 CALIBRATION_SEED, CORPUS_SEED = 1, 0
@@ -79,8 +79,8 @@ def _on_gpu(entries: dict[str, tuple[Any, ...]]) -> list[Contender]:
 
 def int8_model(modality: str, weights: str | None) -> Path:
     """The int8 model of the benchmark, made once from items that are not measured."""
-    from encoders.catalog import quantise
-    from encoders.reference import EncoderReference
+    from commonspace.encoders.catalog import quantise
+    from commonspace.encoders.reference import EncoderReference
 
     if modality == "text":
         reference = EncoderReference(contenders.TEXT_MODEL, "text")
@@ -199,8 +199,8 @@ def flop_of(modality: str, contents: Sequence[Any]) -> float:
     """Floating-point operations that one item needs on average, no padding counted."""
     if modality == "image":
         return peak.RESNET50_FLOP
-    from encoders.catalog import load
-    from encoders.reference import EncoderReference
+    from commonspace.encoders.catalog import load
+    from commonspace.encoders.reference import EncoderReference
 
     encoder = load(EncoderReference(contenders.TEXT_MODEL, "text"))
     facts = encoder.encode(list(contents)[:500]).facts

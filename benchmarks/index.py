@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from pipeline import vector_index
-from pipeline.index_choice import MEASURED_K, REFINE, VectorIndex, ladder, partitions
-from pipeline.lance import connect
+from commonspace.pipeline.index import vector_index
+from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.index.policy import REFINE, ladder, partitions
+from commonspace.pipeline.release.indexes import MEASURED_K, VectorIndex
 
 QUERIES = 100
 CENTRES = 2000

@@ -10,11 +10,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from encoders.catalog import load
-from encoders.image import ImageEncoder
-from encoders.protocol import Failure
-from encoders.reference import EncoderReference
-from encoders.runtime import choose_threads
+from commonspace.encoders.catalog import load
+from commonspace.encoders.engines.device import choose_threads
+from commonspace.encoders.image.encoder import ImageEncoder
+from commonspace.encoders.protocol import Failure
+from commonspace.encoders.reference import EncoderReference
 
 
 def overlap(

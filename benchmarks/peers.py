@@ -77,8 +77,8 @@ def _contender(name: str, peer: Peer, modality: str, weights: str | None) -> Con
 
 
 def _text_model() -> Path:
-    from encoders.model_folder import find_folder
-    from encoders.reference import EncoderReference
+    from commonspace.encoders.reference import EncoderReference
+    from commonspace.encoders.weights.locate import find_folder
 
     return find_folder(EncoderReference(own.TEXT_MODEL, "text"))
 

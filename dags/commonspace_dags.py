@@ -11,11 +11,11 @@ from pathlib import Path
 
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowFailException
-from commonspace_collection import collection_dag
-from commonspace_files import FOLDER
+from commonspace_airflow.collection import collection_dag
+from commonspace_airflow.environment import FOLDER
 
-from pipeline.collection_files import collection_files, load_collection
-from pipeline.errors import UserMistake
+from commonspace.pipeline.config.files import collection_files, load_collection
+from commonspace.pipeline.errors import UserMistake
 
 
 def broken_dag(path: Path, error: UserMistake) -> DAG:

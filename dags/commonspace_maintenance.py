@@ -11,11 +11,11 @@ from typing import Any
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException
-from commonspace_files import whole_collections
-from commonspace_fresh import stale_spaces
-from commonspace_notify import on_failure
-from commonspace_retries import TRIES_AGAIN
-from commonspace_tasks import log, run_verb
+from commonspace_airflow.alerts import on_failure
+from commonspace_airflow.environment import whole_collections
+from commonspace_airflow.freshness import stale_spaces
+from commonspace_airflow.process import log, run_verb
+from commonspace_airflow.retries import TRIES_AGAIN
 
 PAGE = """
 ### Maintenance of the warehouse

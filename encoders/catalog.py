@@ -10,11 +10,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import CHANGED, INSTALL, EncoderError, EncoderNotFound, WeightsRefused
-from encoders.families import family_of
-from encoders.protocol import Content, Encoder
-from encoders.reference import EncoderReference
-from encoders.spec import EncoderSpec, Modality
+from commonspace.encoders.errors import (
+    CHANGED,
+    INSTALL,
+    EncoderError,
+    EncoderNotFound,
+    WeightsRefused,
+)
+from commonspace.encoders.families import family_of
+from commonspace.encoders.protocol import Content, Encoder
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import EncoderSpec, Modality
 
 
 def describe(reference: EncoderReference) -> EncoderSpec:
@@ -49,16 +55,16 @@ def splitter(reference: EncoderReference) -> Callable[[str], list[tuple[int, int
     As `encoders.passages.Passages`; needs no torch. Raises EncoderNotFound where the encoder
     gives a text one row, and as `describe`.
     """
-    from encoders.passages import passages_of_characters, passages_of_tokens
+    from commonspace.encoders.text.passages import passages_of_characters, passages_of_tokens
 
     spec = describe(reference)
     if spec.overflow != "rows" or spec.max_tokens is None:
         raise EncoderNotFound("gives each text one row, not its passages", item=reference.name)
     if spec.kind == "hashed":
         return passages_of_characters(spec.max_tokens)
-    from encoders.int8_folder import is_int8
-    from encoders.model_folder import find_folder
-    from encoders.module_list import read_modules
+    from commonspace.encoders.int8.folder import is_int8
+    from commonspace.encoders.weights.locate import find_folder
+    from commonspace.encoders.weights.module_list import read_modules
 
     folder = find_folder(reference)
     place = folder if is_int8(folder) else folder / read_modules(folder)[0].path
@@ -72,11 +78,11 @@ def probes(modality: Modality) -> list[Content]:
         EncoderError: images are to be drawn, and Pillow is not installed.
     """
     if modality == "text":
-        from encoders.text_probes import text_probes
+        from commonspace.encoders.text.probes import text_probes
 
         return [*text_probes()]
     try:
-        from encoders.image_probes import image_probes
+        from commonspace.encoders.image.probes import image_probes
     except ModuleNotFoundError as error:
         raise EncoderError(
             f"{error.name} is not installed",
@@ -98,7 +104,7 @@ def quantise(
     Raises:
         EncoderError: the encoder is of a kind that cannot be quantised, or NNCF is missing.
     """
-    from encoders.quantise import write_int8
+    from commonspace.encoders.int8.quantise import write_int8
 
     spec = describe(reference)
     if spec.preprocessing.get("decoder") == "nvjpeg":
@@ -108,7 +114,7 @@ def quantise(
             do="Name a space without a `decoder`.",
         )
     write_int8(reference, spec, folder, calibration)
-    from encoders.fidelity import compare
+    from commonspace.encoders.int8.fidelity import compare
 
     made = EncoderReference(str(folder), reference.modality)
     return {

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.errors import EncoderNotFound
-from encoders.protocol import Encoder
-from encoders.reference import EncoderReference
-from encoders.spec import EncoderSpec, Modality
-from encoders.torchvision_names import NETWORKS
+from commonspace.encoders.errors import EncoderNotFound
+from commonspace.encoders.protocol import Encoder
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import EncoderSpec, Modality
+from commonspace.encoders.torchvision.architectures import NETWORKS
 
 _KNOWN = ("hashed", *(f"torchvision/{name}" for name in NETWORKS))
 _ALWAYS = {"name", "modality"}
@@ -80,7 +80,7 @@ def _named(reference: EncoderReference) -> Family:
 
 
 def _describe_hashed(reference: EncoderReference) -> EncoderSpec:
-    from encoders.hashed import DEFAULT_DIM, LARGEST_DIM, hashed_spec
+    from commonspace.encoders.hashed import DEFAULT_DIM, LARGEST_DIM, hashed_spec
 
     dim = int(reference.name.partition("/")[2] or DEFAULT_DIM)
     if not 1 <= dim <= LARGEST_DIM:
@@ -96,82 +96,82 @@ def _describe_hashed(reference: EncoderReference) -> EncoderSpec:
 
 
 def _load_hashed(_: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.hashed import HashedEncoder
+    from commonspace.encoders.hashed import HashedEncoder
 
     return HashedEncoder(spec.dim, spec.modality, passages=spec.overflow == "rows")
 
 
 def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
-    from encoders.model_folder import find_folder
-    from encoders.sentence_folder import describe_folder
+    from commonspace.encoders.sentence.spec import describe_folder
+    from commonspace.encoders.weights.locate import find_folder
 
     return describe_folder(find_folder(reference), reference)
 
 
 def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.runtime import choose_device, openvino_computes
+    from commonspace.encoders.engines.device import choose_device, openvino_computes
 
     if openvino_computes():
-        from encoders.converted_model import cached_encoder
+        from commonspace.encoders.sentence.converted_model import cached_encoder
 
         if (encoder := cached_encoder(spec)) is not None:
             return encoder
     device = choose_device()  # says in words where torch is missing, before anything needs it
-    from encoders.sentence_encoder import load_sentence_encoder
+    from commonspace.encoders.sentence.encoder import load_sentence_encoder
 
     return load_sentence_encoder(reference, spec, device)
 
 
 def _holds_clip(reference: EncoderReference) -> bool:
     """A folder of either kind may have any name: only its files tell."""
-    from encoders.clip_folder import holds_clip
-    from encoders.model_folder import find_folder
+    from commonspace.encoders.clip.spec import holds_clip
+    from commonspace.encoders.weights.locate import find_folder
 
     return holds_clip(find_folder(reference))
 
 
 def _describe_clip(reference: EncoderReference) -> EncoderSpec:
-    from encoders.clip_folder import describe_clip
-    from encoders.model_folder import find_folder
+    from commonspace.encoders.clip.spec import describe_clip
+    from commonspace.encoders.weights.locate import find_folder
 
     modality: Modality = "text" if reference.modality == "text" else "image"
     return describe_clip(find_folder(reference), modality)
 
 
 def _load_clip(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.model_folder import find_folder
-    from encoders.runtime import choose_device
+    from commonspace.encoders.engines.device import choose_device
+    from commonspace.encoders.weights.locate import find_folder
 
     device = choose_device()
-    from encoders.clip import ClipEncoder
+    from commonspace.encoders.clip.encoder import ClipEncoder
 
     return ClipEncoder(find_folder(reference), spec, device)
 
 
 def _describe_network(reference: EncoderReference) -> EncoderSpec:
-    from encoders.torchvision_spec import describe_network
+    from commonspace.encoders.torchvision.spec import describe_network
 
     return describe_network(reference)
 
 
 def _load_network(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.runtime import choose_device
-    from encoders.torchvision_weights import weights_file
+    from commonspace.encoders.engines.device import choose_device
+    from commonspace.encoders.torchvision.weights import weights_file
 
     device = choose_device()
-    from encoders.torchvision_encoder import load_torchvision_encoder
+    from commonspace.encoders.torchvision.encoder import load_torchvision_encoder
 
     return load_torchvision_encoder(spec, weights_file(reference), device)
 
 
 def _describe_int8(reference: EncoderReference) -> EncoderSpec:
-    from encoders.int8_folder import describe_int8
+    from commonspace.encoders.int8.folder import describe_int8
 
     return describe_int8(Path(reference.name), reference)
 
 
 def _load_int8(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from encoders.int8_encoder import load_int8
+    from commonspace.encoders.int8.encoder import load_int8
 
     return load_int8(Path(reference.name), spec)
 

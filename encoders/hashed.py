@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.protocol import Content, Encoded, Fact, Failure, Purpose, Reason
-from encoders.spec import EncoderSpec, Modality
-from encoders.text_rules import refuse_text
+from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose, Reason
+from commonspace.encoders.spec import EncoderSpec, Modality
+from commonspace.encoders.text.rules import refuse_text
 
 DEFAULT_DIM = 256
 LARGEST_DIM = 65_536

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.spec import EncoderSpec, Modality
+from commonspace.encoders.spec import EncoderSpec, Modality
 
 Content = str | bytes
 """Text (str, NFC) or the bytes of an image file; never a path or an address."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
-from encoders.errors import EncoderNotFound
-from encoders.spec import Precision
+from commonspace.encoders.errors import EncoderNotFound
+from commonspace.encoders.spec import Precision
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from encoders.errors import CommonspaceError
+from commonspace.encoders.errors import CommonspaceError
 
 __all__ = [
     "CommonspaceError",

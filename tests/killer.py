@@ -13,7 +13,7 @@ SLEEPER = "sleeper"
 
 SITE = """
 import json, os, signal, time
-from encoders.hashed import HashedEncoder
+from commonspace.encoders.hashed import HashedEncoder
 plain = HashedEncoder.encode
 
 def encode(self, contents, **options):

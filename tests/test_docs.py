@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from pipeline.collection_files import load_collection
-from pipeline.config import (
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.config.sections import (
     CollectionSection,
     GatesSection,
     RunSection,
     SourceSection,
     SpaceSection,
 )
-from pipeline.content import metadata_of
-from pipeline.records import EVERYTHING, Row
-from pipeline.run import new_run_id, run_collection
-from pipeline.source import open_source
-from pipeline.store import LocalStore
-from pipeline.workspace import Run
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.content import metadata_of
+from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.records import EVERYTHING, Row
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
@@ -123,7 +123,7 @@ def test_every_make_target_exists() -> None:
 
 def test_every_verb_exists() -> None:
     answer = subprocess.run(
-        [sys.executable, "-m", "pipeline", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "commonspace", "--help"], capture_output=True, text=True, check=True
     )
     for document in DOCUMENTS:
         for verb in re.findall(

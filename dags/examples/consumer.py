@@ -54,5 +54,5 @@ with DAG(
 
 def _commonspace(*arguments: str) -> Any:
     """The answer of a command; a process of its own, for LanceDB does not survive a fork."""
-    command = [sys.executable, "-m", "pipeline", *arguments, "--json"]
+    command = [sys.executable, "-m", "commonspace", *arguments, "--json"]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

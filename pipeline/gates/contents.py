@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.records import Gate
+from commonspace.pipeline.gates.gate import Gate
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.gates.contents import Contents
-from pipeline.records import Gate
+from commonspace.pipeline.gates.contents import Contents
+from commonspace.pipeline.gates.gate import Gate
 
 SAMPLE = 1000
 """Contents of each side that are compared: a million distances, whatever the tables hold."""

@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.gates.contents import Contents
-from pipeline.records import Gate
+from commonspace.pipeline.gates.contents import Contents
+from commonspace.pipeline.gates.gate import Gate
 
 _DIGEST_BYTES = 16
 """128 bits: among a billion vectors, two unlike ones agree with a chance of 1e-21."""

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.gates.contents import Contents
-from pipeline.records import Gate
+from commonspace.pipeline.gates.contents import Contents
+from commonspace.pipeline.gates.gate import Gate
 
 _TIE = 1e-6
 """Similarities that differ by less are equal: the sums of one dot product in another order."""

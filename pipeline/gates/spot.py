@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from encoders.spec import EncoderSpec
-from pipeline.records import Gate
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.pipeline.gates.gate import Gate
 
 
 def spot_gate(checks: Sequence[Mapping[str, Any]], encoded: int, spec: EncoderSpec) -> Gate:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from encoders.spec import EncoderSpec
-from pipeline.contract import bad_vectors
-from pipeline.gates.contents import Contents
-from pipeline.records import Gate
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.pipeline.contract.contract import bad_vectors
+from commonspace.pipeline.gates.contents import Contents
+from commonspace.pipeline.gates.gate import Gate
 
 
 class UnusableVectors:

@@ -1,36 +1,4 @@
-"""Sources: a folder, CSV, JSONL and Parquet, all behind one small protocol."""
+"""Folders, CSV, JSONL, Parquet as one stream of records; from a record to id and content.
 
-from __future__ import annotations
-
-from pipeline.config import Collection
-from pipeline.source.csv import CsvSource
-from pipeline.source.folder import FolderSource
-from pipeline.source.jsonl import JsonlSource
-from pipeline.source.parquet import ParquetSource
-from pipeline.source.protocol import Source
-
-__all__ = ["Source", "open_source"]
-
-
-def open_source(collection: Collection) -> Source:
-    """The source that a collection file describes."""
-    declared, uri = collection.source, collection.source_uri
-    match declared.kind:
-        case "folder":
-            return FolderSource(
-                uri, declared.text_suffixes, declared.image_suffixes, pair=declared.id != "path"
-            )
-        case "csv":
-            return CsvSource(uri, declared.encoding, declared.delimiter, declared.columns)
-        case "jsonl":
-            return JsonlSource(uri, declared.encoding)
-        case "parquet":
-            return ParquetSource(uri, _columns(collection))
-
-
-def _columns(collection: Collection) -> list[str]:
-    """The columns a table has to be read for: all that the collection file names."""
-    named = [collection.source.id, *collection.source.metadata]
-    for space in collection.space:
-        named += [*space.fields, *([space.image] if space.image else [])]
-    return list(dict.fromkeys(named))
+Imports config and what is below it.
+"""

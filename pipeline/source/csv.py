@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Sequence
 
-from encoders.protocol import Failure, Reason
-from pipeline.errors import SourceNotFound
-from pipeline.records import Row, Scope, Unreadable
-from pipeline.source.files import Found, find
-from pipeline.source.lines import Lines, TextFiles
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.files import Found, find
+from commonspace.pipeline.source.lines import Lines, TextFiles
+from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
 # Python's own limit of 128 KiB a field would refuse long texts; 64 MiB bounds the memory.
 csv.field_size_limit(64 * 2**20)

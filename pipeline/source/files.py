@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from encoders.protocol import Failure, Reason
-from pipeline.errors import PartitionNotFound, SourceNotFound, UserMistake
-from pipeline.records import Scope
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.errors import PartitionNotFound, SourceNotFound, UserMistake
+from commonspace.pipeline.source.records import Scope
 
 PLACEHOLDER = "{partition}"
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from encoders.protocol import Failure, Reason
-from pipeline.errors import SourceNotFound
-from pipeline.records import Row, Scope, Unreadable
-from pipeline.source.files import Found, find, fixed_part, has_wildcard
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.files import Found, find, fixed_part, has_wildcard
+from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
 ANY = "*"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from encoders.protocol import Failure, Reason
-from pipeline.records import Row, Scope, Unreadable
-from pipeline.source.files import Found, find
-from pipeline.source.lines import TextFiles
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.source.files import Found, find
+from commonspace.pipeline.source.lines import TextFiles
+from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
 
 class JsonlSource:

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
 
-from encoders.protocol import Failure
-from pipeline.errors import UserMistake
-from pipeline.source.files import Found, readable, unreadable
+from commonspace.encoders.protocol import Failure
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.source.files import Found, readable, unreadable
 
 ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso-8859-15", "cp1252")
 """Encodings in which the byte 0x0A is always a line's end."""

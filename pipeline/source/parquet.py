@@ -11,10 +11,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.protocol import Failure, Reason
-from pipeline.errors import SourceNotFound, UserMistake, near
-from pipeline.records import Row, Scope, Unreadable
-from pipeline.source.files import Found, find, readable, unreadable
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.errors import SourceNotFound, UserMistake, near
+from commonspace.pipeline.source.files import Found, find, readable, unreadable
+from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
 BATCH_ROWS = 256
 BUFFER_BYTES = 2**16

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from pipeline.records import Row, Scope, Unreadable
+from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
 
 class Source(Protocol):

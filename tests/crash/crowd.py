@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import commonspace
-from pipeline.collection_files import load_collection
-from pipeline.records import Scope
-from pipeline.run import new_run_id, run_collection
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.workspace.work import Run
 from tests.crash import things
 from tests.crash.forks import in_child, outcome, start
 

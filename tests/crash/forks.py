@@ -96,7 +96,7 @@ def outcome(child: int, read: int) -> dict[str, Any]:
 
 def attempt(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
     """`error` is one of our own family, said in full; `raised` is any other."""
-    from pipeline.errors import CommonspaceError
+    from commonspace.encoders.errors import CommonspaceError
 
     try:
         return {"answer": function(*arguments)}
@@ -109,8 +109,8 @@ def attempt(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
 def main() -> None:
     import lancedb  # noqa: F401  (imported, never used, before a fork)
 
-    import encoders.hashed  # noqa: F401
-    from pipeline.versions import installed_versions
+    import commonspace.encoders.hashed  # noqa: F401
+    from commonspace.pipeline.canary.versions import installed_versions
 
     for module in ("cases", "damage", "crowd", "kills"):
         importlib.import_module(f"tests.crash.{module}")

@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pipeline import bucket_store, lease
+from commonspace.pipeline.storage import lease
+from commonspace.pipeline.storage import s3 as bucket_store
 from tests.crash import things
 from tests.crash.forks import in_child, outcome, start
 

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.retain import retain
+from commonspace.pipeline.maintenance.retain import retain
 from tests.crash import things
 
 RELEASES = 5

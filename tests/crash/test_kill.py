@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import commonspace
-from pipeline.local_store import LocalStore
-from pipeline.verify import verify_space
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.storage.local import LocalStore
 from tests.crash.share import share
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1200)]
@@ -61,7 +61,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(folder: Path) -> None:
-    command = [sys.executable, "-m", "pipeline", "run", "things"]
+    command = [sys.executable, "-m", "commonspace", "run", "things"]
     answer = subprocess.run(
         command, env=environment(folder), capture_output=True, text=True, check=False
     )
@@ -102,12 +102,12 @@ def test_killed_at_random_moments(tmp_path: Path, expected: list[dict[str, Any]]
     moments = random.Random(seed)
     write_items(tmp_path)
     began = time.monotonic()
-    subprocess.run([sys.executable, "-m", "pipeline", "plan", "things"],
+    subprocess.run([sys.executable, "-m", "commonspace", "plan", "things"],
                    env=environment(tmp_path), check=True, capture_output=True)  # fmt: skip
     starting = time.monotonic() - began
     seen: set[tuple[str, str]] = set()
     killed = 0
-    command = [sys.executable, "-m", "pipeline", "run", "things"]
+    command = [sys.executable, "-m", "commonspace", "run", "things"]
     while killed < KILLS:
         child = subprocess.Popen(command, env=environment(tmp_path), stderr=subprocess.DEVNULL)
         time.sleep(moments.uniform(0.5, 1.6) * starting)

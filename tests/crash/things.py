@@ -13,18 +13,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import commonspace
-from pipeline.by_hand import roll_back
-from pipeline.collection_files import load_collection
-from pipeline.contract import SpaceName
-from pipeline.errors import CommonspaceError, NotPublished
-from pipeline.records import digest_of
-from pipeline.releases import current, load_release, numbers
-from pipeline.retain import orphans
-from pipeline.retain import retain as remove_old
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import Store, open_store
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.encoders.errors import CommonspaceError
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import NotPublished
+from commonspace.pipeline.maintenance.retain import orphans
+from commonspace.pipeline.maintenance.retain import retain as remove_old
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.publish.manual import roll_back
+from commonspace.pipeline.release.manifest import load_release, numbers
+from commonspace.pipeline.release.pointer import current
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.records import digest_of
+from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.workspace.work import Run
 
 NAME = "things/text"
 SPACE = SpaceName("things", "text", 1)

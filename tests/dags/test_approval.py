@@ -132,6 +132,6 @@ def test_a_release_waits_for_a_person(
         assert (report["state"], report["release"]) == ("candidate", release)
     pointer = tmp_path / "warehouse/things/text/v1/CURRENT"
     assert json.loads(pointer.read_text())["release"] == 1, "readers see what they saw"
-    command = [sys.executable, "-m", "pipeline", "promote", "things/text", "3"]
+    command = [sys.executable, "-m", "commonspace", "promote", "things/text", "3"]
     subprocess.run(command, env=airflow, check=True, capture_output=True)
     assert json.loads(pointer.read_text())["release"] == 3, "the candidate stays"

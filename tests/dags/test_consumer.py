@@ -57,7 +57,7 @@ def test_a_consumer_takes_everything_and_then_what_has_changed(
     def publish() -> None:
         rows = [json.dumps({"id": page, "text": text}) for page, text in pages.items()]
         (tmp_path / "pages.jsonl").write_text("\n".join(rows))
-        command = [sys.executable, "-m", "pipeline", "run", "handbook"]
+        command = [sys.executable, "-m", "commonspace", "run", "handbook"]
         subprocess.run(command, env=airflow, check=True, capture_output=True)
 
     def consume() -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.periods import CADENCES
+from commonspace.pipeline.config.periods import CADENCES
 
 REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
@@ -131,8 +131,8 @@ from airflow.timetables.base import TimeRestriction
 import pendulum
 sys.path.insert(0, {str(DAGS)!r})
 from pathlib import Path
-from commonspace_schedule import schedule_of
-from pipeline.collection_files import load_collection
+from commonspace_airflow.schedule import schedule_of
+from commonspace.pipeline.collection_files import load_collection
 found = {{}}
 for path in sorted(Path(sys.argv[1]).glob("*.toml")):
     timetable = coerce_to_core_timetable(schedule_of(load_collection(path)))
@@ -250,7 +250,7 @@ def test_the_dag_and_the_command_give_the_same_release(
     assert set(told) == {"things/text/v1", "things/title/v1"}
     assert len(found["events"]) == 2
     elsewhere = {**airflow, "COMMONSPACE_WAREHOUSE": str(tmp_path / "by-command")}
-    command = [sys.executable, "-m", "pipeline", "run", "things"]
+    command = [sys.executable, "-m", "commonspace", "run", "things"]
     subprocess.run(command, env=elsewhere, check=True, capture_output=True)
     compare = (
         "import json, commonspace\n"

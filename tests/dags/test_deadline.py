@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commonspace_deadline import deadline_of, late_of
+from commonspace_airflow.alerts import deadline_of, late_of
 
-from pipeline.collection_files import load_collection
-from pipeline.config import Collection
-from pipeline.errors import UserMistake
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.errors import UserMistake
 from tests.dags.listener import listening
 
 DAGS = Path(__file__).parents[2] / "dags"

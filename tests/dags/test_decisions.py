@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commonspace_fresh import stale_spaces
-from commonspace_scope import MOST_ENCODE_TASKS, asked, dealt, partition_of
+from commonspace_airflow.freshness import stale_spaces
+from commonspace_airflow.scope import MOST_ENCODE_TASKS, asked, dealt, partition_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collection_files import load_collection
-from pipeline.config import Collection
-from pipeline.errors import UserMistake
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.errors import UserMistake
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 DAILY = 'schedule = "@daily"\npartitions = "day"'

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.local_store import LocalStore
-from pipeline.verify import verify_space
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.storage.local import LocalStore
 from tests.killer import MONSTER, deadly, encoded
 
 DAGS = Path(__file__).parents[2] / "dags"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from encoders.spec import EncoderSpec
+from commonspace.encoders.spec import EncoderSpec
 
 DAGS = Path(__file__).parents[2] / "dags"
 Python = Callable[[str, dict[str, str]], Any]
@@ -46,7 +46,7 @@ print(json.dumps([[str(run.state), tasks["text-v1.promote"]] for run, tasks in z
 WITHOUT = f"""
 import json, sys
 sys.path.insert(0, {str(DAGS)!r})
-from commonspace_lineage import tell_lineage
+from commonspace_airflow.telemetry import tell_lineage
 sys.modules["airflow.providers.openlineage"] = None  # as where it is not installed
 print(json.dumps(tell_lineage(None, {{}})))
 """
@@ -60,7 +60,7 @@ REFUSED = f"""
 import json, logging, sys
 sys.path.insert(0, {str(DAGS)!r})
 from airflow.providers.openlineage import api
-from commonspace_lineage import tell_lineage
+from commonspace_airflow.telemetry import tell_lineage
 def refuse():
     raise ValueError("http://name:secret@backend answers 500")
 api.is_openlineage_active = refuse

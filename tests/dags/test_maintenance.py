@@ -89,7 +89,7 @@ def warehouse(airflow: dict[str, str], tmp_path: Path) -> Path:
     for count in (9, 12):
         write(tmp_path, count)
         for name in ("things", "others"):
-            command = [sys.executable, "-m", "pipeline", "run", name]
+            command = [sys.executable, "-m", "commonspace", "run", name]
             subprocess.run(command, env=airflow, check=True, capture_output=True)
     for part in (tmp_path / "warehouse/others/text/v1/parts").rglob("*.parquet"):
         data = bytearray(part.read_bytes())
@@ -127,7 +127,7 @@ def test_a_warehouse_that_needs_it(
     assert left[:2] == ["000002.json"] * 2, "of each space, its last release"
     assert found["started"] == [["things", True, {"only_rejects": True}]]
     assert found["again"] == "success"
-    command = [sys.executable, "-m", "pipeline", "show", "things/photo", "--json"]
+    command = [sys.executable, "-m", "commonspace", "show", "things/photo", "--json"]
     shown = subprocess.run(command, env=airflow, check=True, capture_output=True).stdout
     (photo,) = json.loads(shown)
     assert (photo["rows"], photo["rejects"]) == (12, 0), "the photo has come"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.read import open_space
+from commonspace.pipeline.read.space import open_space
 
 pytest.importorskip("airflow")
 
-from commonspace_warehouse import access
+from commonspace_airflow.environment import access
 
 FILE = """
 [collection]

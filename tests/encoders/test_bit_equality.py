@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.engine import Arrays, Engine
-from encoders.errors import DeviceFull
-from encoders.length_batches import length_batches
-from encoders.protocol import Encoded, Encoder
-from encoders.text import TextEncoder
+from commonspace.encoders.engines.engine import Arrays, Engine
+from commonspace.encoders.errors import DeviceFull
+from commonspace.encoders.protocol import Encoded, Encoder
+from commonspace.encoders.text.batches import length_batches
+from commonspace.encoders.text.encoder import TextEncoder
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1200)]
 

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.catalog import load
-from encoders.protocol import FACTS, Content, Encoder, Reason
-from encoders.reference import EncoderReference
-from encoders.spec import Modality
+from commonspace.encoders.catalog import load
+from commonspace.encoders.protocol import FACTS, Content, Encoder, Reason
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import Modality
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.models
@@ -162,9 +162,9 @@ def test_pixels_are_those_of_the_processor_bit_for_bit(
     import torch
     from transformers import CLIPImageProcessor
 
-    from encoders.clip_model import ImageTower
-    from encoders.clip_pixels import clip_pixels
-    from encoders.clip_preset import image_preset
+    from commonspace.encoders.clip.model import ImageTower
+    from commonspace.encoders.clip.pixels import clip_pixels
+    from commonspace.encoders.clip.preset import image_preset
 
     processor = CLIPImageProcessor(**{"crop_size": {"height": 32, "width": 32}, **settings})
     assert processor.backend == "torchvision"
@@ -184,7 +184,7 @@ def test_pixels_are_those_of_the_processor_bit_for_bit(
 def test_pixels_of_the_processor_on_pillow_are_two_levels_away_at_most() -> None:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    from encoders.clip_pixels import clip_pixels
+    from commonspace.encoders.clip.pixels import clip_pixels
 
     coarse = np.random.default_rng(4).integers(0, 256, (9, 12, 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC)
@@ -199,8 +199,8 @@ def test_pixels_of_the_processor_on_pillow_are_two_levels_away_at_most() -> None
 AUDIT = """
 import json, sys
 import numpy as np
-from encoders.catalog import load
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import load
+from commonspace.encoders.reference import EncoderReference
 folder, photo = sys.argv[1:]
 texts = ["http://127.0.0.1:9/photo.png", "https://example.org/a.jpg?b=c", photo, "file://" + photo,
          "data:image/png;base64,iVBORw0KGgo=", "ftp://example.org/x.webp"]

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.catalog import describe, load
-from encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
-from encoders.protocol import Content
-from encoders.reference import EncoderReference
-from encoders.spec import EncoderSpec, Modality
+from commonspace.encoders.catalog import describe, load
+from commonspace.encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
+from commonspace.encoders.protocol import Content
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import EncoderSpec, Modality
 
 pytest.importorskip("torch")
 
@@ -132,8 +132,8 @@ def test_one_folder_two_specs_known_without_torch(folder: Path) -> None:
         assert (spec.kind, spec.dim, spec.max_tokens, spec.modality) == ("clip", 32, 77, modality)
         assert EncoderSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
         script = (
-            "import sys; from encoders.catalog import describe; "
-            "from encoders.reference import EncoderReference; "
+            "import sys; from commonspace.encoders.catalog import describe; "
+            "from commonspace.encoders.reference import EncoderReference; "
             "print(describe(EncoderReference(sys.argv[1], sys.argv[2])).fingerprint); "
             "assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
         )

@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.angles import largest_angle
-from encoders.errors import EncoderError
-from encoders.image_batches import ImageBatches
-from encoders.protocol import Content, Encoder
-from encoders.spec import EncoderSpec
+from commonspace.encoders.errors import EncoderError
+from commonspace.encoders.image.batches import ImageBatches
+from commonspace.encoders.protocol import Content, Encoder
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.encoders.vectors import largest_angle
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from encoders.compiled_engine import CompiledEngine, choose_compile  # noqa: E402
-from encoders.image import ImageEncoder  # noqa: E402
-from encoders.torch_engine import TorchEngine  # noqa: E402
+from commonspace.encoders.engines.compiled_engine import CompiledEngine, choose_compile
+from commonspace.encoders.engines.torch_engine import TorchEngine
+from commonspace.encoders.image.encoder import ImageEncoder
 
 Compiled = Callable[..., Any]
 RNG = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def test_filled_batches_give_each_image_its_vector(number: int, spec: EncoderSpe
 def test_a_whole_network_compiles_without_a_break(
     loaded: Callable[[str], Encoder], contents: dict[str, list[Content]]
 ) -> None:
-    from encoders.torchvision_encoder import network_graph
+    from commonspace.encoders.torchvision.encoder import network_graph
 
     spec = loaded("resnet18 untrained").spec
     graph = network_graph(spec, None)
@@ -168,7 +168,7 @@ def test_inductor_gives_the_eager_vectors(
 ) -> None:
     import shutil
 
-    from encoders.torchvision_encoder import network_graph
+    from commonspace.encoders.torchvision.encoder import network_graph
 
     if shutil.which("g++") is None and shutil.which("clang++") is None:
         pytest.skip("no C++ compiler")

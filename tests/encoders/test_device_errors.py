@@ -7,12 +7,12 @@ import weakref
 import numpy as np
 import pytest
 
-from encoders.errors import DeviceFull, EncoderError
+from commonspace.encoders.errors import DeviceFull, EncoderError
 
 torch = pytest.importorskip("torch")
 
-from encoders.device_errors import on_device  # noqa: E402
-from encoders.torch_engine import TorchEngine  # noqa: E402
+from commonspace.encoders.engines.device_errors import on_device
+from commonspace.encoders.engines.torch_engine import TorchEngine
 
 
 def raising(error: Exception) -> None:

@@ -6,43 +6,97 @@ from pathlib import Path
 
 import pytest
 
-from encoders.catalog import describe, load
-from encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
-from encoders.reference import EncoderReference
-from encoders.runtime import choose_device
+import commonspace.encoders
+from commonspace.encoders.catalog import describe, load
+from commonspace.encoders.engines.device import choose_device
+from commonspace.encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
+from commonspace.encoders.reference import EncoderReference
 
 TORCH_FREE = [
-    "catalog", "families", "spec", "protocol", "errors", "reference", "hashed", "text_rules",
-    "digest",
-    "safetensors_file", "model_folder", "model_json", "module_list", "sentence_folder",
-    "image_rules", "image_to_rgb", "image_signatures", "pillow_memory", "image_batches",
-    "torchvision_names", "torchvision_spec", "torchvision_weights", "length_batches",
-    "unit_rows", "ahead", "passages", "host_memory",
-    "runtime", "model_cache",
-    "clip_folder", "clip_preset", "model_files", "angles", "engine", "fidelity",
-    "int8_folder", "text_inputs", "text_probes", "image_probes", "image_decoder", "plain_jpeg",
-    "jpeg_structure",
-]  # fmt: skip
+    "catalog",
+    "clip.preset",
+    "clip.spec",
+    "engines.device",
+    "engines.engine",
+    "engines.host_memory",
+    "engines.prefetch",
+    "errors",
+    "families",
+    "hashed",
+    "image.batches",
+    "image.decoder",
+    "image.pillow_memory",
+    "image.probes",
+    "image.rules",
+    "image.signatures",
+    "image.to_rgb",
+    "int8.fidelity",
+    "int8.folder",
+    "nvjpeg.jpeg_structure",
+    "nvjpeg.plain_jpeg",
+    "protocol",
+    "reference",
+    "sentence.cache",
+    "sentence.spec",
+    "spec",
+    "text.batches",
+    "text.inputs",
+    "text.passages",
+    "text.probes",
+    "text.rules",
+    "torchvision.architectures",
+    "torchvision.spec",
+    "torchvision.weights",
+    "vectors",
+    "weights.digests",
+    "weights.json_files",
+    "weights.locate",
+    "weights.module_list",
+    "weights.safetensors",
+]
+COMPUTING = [
+    "clip.encoder",
+    "clip.model",
+    "clip.pixels",
+    "engines.compiled_engine",
+    "engines.device_errors",
+    "engines.openvino_convert",
+    "engines.openvino_engine",
+    "engines.openvino_import",
+    "engines.torch_engine",
+    "image.crops",
+    "image.encoder",
+    "int8.encoder",
+    "int8.quantise",
+    "nvjpeg.decoder",
+    "nvjpeg.nvjpeg",
+    "sentence.consistency",
+    "sentence.convert",
+    "sentence.converted_model",
+    "sentence.encoder",
+    "sentence.graph",
+    "sentence.model",
+    "text.encoder",
+    "text.tokens",
+    "torchvision.encoder",
+    "torchvision.graph",
+    "torchvision.network",
+    "torchvision.state",
+]
 
 
 def test_what_describes_imports_no_torch() -> None:
-    imports = ", ".join(f"encoders.{module}" for module in TORCH_FREE)
+    imports = ", ".join(f"commonspace.encoders.{module}" for module in TORCH_FREE)
     heavy = "{'torch', 'torchvision', 'transformers', 'sentence_transformers', 'tokenizers'}"
     script = f"import sys, {imports}\nassert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_every_module_is_torch_free_or_known_to_compute() -> None:
-    import encoders
-
-    modules = {path.stem for path in Path(encoders.__path__[0]).glob("*.py")} - {"__init__"}
-    computing = {"text", "text_tokens", "sentence_model", "image", "image_crops", "image_graph"}
-    computing |= {"torchvision_encoder", "torchvision_network", "torchvision_state"}
-    computing |= {"clip", "clip_model", "clip_pixels", "int8_encoder", "quantise", "torch_engine"}
-    computing |= {"openvino_convert", "openvino_engine", "openvino_import", "text_graph"}
-    computing |= {"sentence_encoder", "sentence_fit", "sentence_convert", "converted_model"}
-    computing |= {"compiled_engine", "device_errors", "nvjpeg", "nvjpeg_decoder"}
-    assert modules - set(TORCH_FREE) == computing
+    root = Path(commonspace.encoders.__path__[0])
+    paths = [path.relative_to(root).with_suffix("") for path in root.rglob("*.py")]
+    modules = {".".join(path.parts) for path in paths if path.name != "__init__"}
+    assert modules == {*TORCH_FREE, *COMPUTING}
 
 
 @pytest.mark.parametrize(
@@ -103,7 +157,7 @@ def test_files_replaced_while_loading_are_noticed(
     safetensors.save_file(models.resnet18().state_dict(), path)
     reference = EncoderReference("torchvision/resnet18", "image", weights=str(path))
 
-    from encoders import torchvision_encoder
+    from commonspace.encoders.torchvision import encoder as torchvision_encoder
 
     original = torchvision_encoder.load_network
 

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from encoders.catalog import describe
-from encoders.protocol import FACTS, Content, Encoded, Encoder
-from encoders.reference import EncoderReference
-from encoders.spec import EncoderSpec
+from commonspace.encoders.catalog import describe
+from commonspace.encoders.protocol import FACTS, Content, Encoded, Encoder
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import EncoderSpec
 
 NAMES = [
     "hashed text",
@@ -115,8 +115,8 @@ def test_the_spec_is_what_describe_says_in_any_process(
     assert encoder.spec == spec
     assert EncoderSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     script = (
-        "import json, sys; from encoders.catalog import describe; "
-        "from encoders.reference import EncoderReference; "
+        "import json, sys; from commonspace.encoders.catalog import describe; "
+        "from commonspace.encoders.reference import EncoderReference; "
         "print(describe(EncoderReference.from_json(json.loads(sys.argv[1]))).fingerprint); "
         "assert 'torch' not in sys.modules"
     )

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.angles import largest_angle
-from encoders.catalog import load
-from encoders.protocol import Content, Encoder, Reason
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import load
+from commonspace.encoders.protocol import Content, Encoder, Reason
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.vectors import largest_angle
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -88,8 +88,8 @@ def test_a_full_gpu_halves_the_batch(on_gpu: Load, photos: list[Content]) -> Non
 def test_a_gpu_that_has_failed_says_so_in_words() -> None:
     script = (
         "import numpy as np, torch\n"
-        "from encoders.torch_engine import TorchEngine\n"
-        "from encoders.errors import EncoderError\n"
+        "from commonspace.encoders.engines.torch_engine import TorchEngine\n"
+        "from commonspace.encoders.errors import EncoderError\n"
         "class Wrong(torch.nn.Module):\n"
         "    def forward(self, ids):\n"
         "        return torch.zeros(4, 2, device=ids.device)[ids]\n"

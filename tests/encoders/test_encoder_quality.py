@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.protocol import Encoder
+from commonspace.encoders.protocol import Encoder
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1200)]
 

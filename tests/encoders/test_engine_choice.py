@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from encoders.errors import EncoderError
-from encoders.runtime import choose_engine
+from commonspace.encoders.engines.device import choose_engine
+from commonspace.encoders.errors import EncoderError
 
 
 def test_an_engine_is_chosen_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def test_openvino_that_is_missing_is_said_once() -> None:
     script = (
         "import importlib.util; found = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda n: None if n.startswith('openvino') else found(n)\n"
-        "from encoders.runtime import choose_engine\n"
+        "from commonspace.encoders.engines.device import choose_engine\n"
         "print(choose_engine('cpu'), choose_engine('cpu'))"
     )
     environment = {k: v for k, v in os.environ.items() if k != "COMMONSPACE_ENGINE"}

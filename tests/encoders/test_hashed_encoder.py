@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.hashed import HashedEncoder
-from encoders.protocol import Reason
-from encoders.text_rules import MAX_CHARACTERS, refuse_text
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.protocol import Reason
+from commonspace.encoders.text.rules import MAX_CHARACTERS, refuse_text
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_like_texts_are_near_and_case_is_no_difference() -> None:
 
 def test_another_process_makes_the_same_bits() -> None:
     script = (
-        "from encoders.hashed import HashedEncoder; import sys; "
+        "from commonspace.encoders.hashed import HashedEncoder; import sys; "
         "sys.stdout.write(HashedEncoder(32, 'text').encode(['same bits']).vectors.tobytes().hex())"
     )
     there = subprocess.run(

@@ -9,11 +9,11 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("openvino")
 pytestmark = pytest.mark.models
 
-from encoders.engine import Engine  # noqa: E402
-from encoders.host_memory import told_by_memory_error  # noqa: E402
-from encoders.openvino_convert import convert  # noqa: E402
-from encoders.openvino_engine import OpenVinoEngine  # noqa: E402
-from encoders.torch_engine import TorchEngine  # noqa: E402
+from commonspace.encoders.engines.engine import Engine
+from commonspace.encoders.engines.host_memory import told_by_memory_error
+from commonspace.encoders.engines.openvino_convert import convert
+from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
+from commonspace.encoders.engines.torch_engine import TorchEngine
 
 
 class Outer(torch.nn.Module):

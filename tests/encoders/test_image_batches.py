@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.engine import Arrays, Engine
-from encoders.errors import DeviceFull, EncoderError
-from encoders.image_batches import ImageBatches
-from encoders.protocol import Content, Encoder
+from commonspace.encoders.engines.engine import Arrays, Engine
+from commonspace.encoders.errors import DeviceFull, EncoderError
+from commonspace.encoders.image.batches import ImageBatches
+from commonspace.encoders.protocol import Content, Encoder
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from encoders.image import ImageEncoder  # noqa: E402
-from encoders.torch_engine import TorchEngine  # noqa: E402
+from commonspace.encoders.engines.torch_engine import TorchEngine
+from commonspace.encoders.image.encoder import ImageEncoder
 
 
 class Means:
@@ -88,7 +88,7 @@ class Hungry(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def graph(loaded: Callable[[str], Encoder]) -> torch.nn.Module:
-    from encoders.torchvision_encoder import network_graph
+    from commonspace.encoders.torchvision.encoder import network_graph
 
     return network_graph(loaded("resnet18 untrained").spec, None)
 

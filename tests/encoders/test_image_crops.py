@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.image_rules import UprightImage, read_image
-from encoders.pillow_memory import pixels_of
+from commonspace.encoders.image.pillow_memory import pixels_of
+from commonspace.encoders.image.rules import UprightImage, read_image
 
 torch = pytest.importorskip("torch")
 models = pytest.importorskip("torchvision.models")
 
-from encoders.image_crops import crop_of  # noqa: E402
-from encoders.torchvision_spec import preset_of  # noqa: E402
+from commonspace.encoders.image.crops import crop_of
+from commonspace.encoders.torchvision.spec import preset_of
 
 
 def noise(width: int, height: int) -> Image.Image:

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders.angles import largest_angle
-from encoders.catalog import load
-from encoders.engine import Arrays, Engine
-from encoders.errors import DeviceFull
-from encoders.protocol import Content, Encoder, Reason
-from encoders.reference import EncoderReference
-from encoders.spec import EncoderSpec
+from commonspace.encoders.catalog import load
+from commonspace.encoders.engines.engine import Arrays, Engine
+from commonspace.encoders.errors import DeviceFull
+from commonspace.encoders.protocol import Content, Encoder, Reason
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.encoders.vectors import largest_angle
 
 torch = pytest.importorskip("torch")
 models = pytest.importorskip("torchvision.models")
 
-from encoders.image import ImageEncoder  # noqa: E402
+from commonspace.encoders.image.encoder import ImageEncoder
 
 
 def test_vectors_are_the_networks_own_features(
@@ -144,9 +144,9 @@ def test_a_vector_has_the_same_bits_in_any_batch_order_and_subset(
 
 
 def _openvino(spec: EncoderSpec, weights: Path) -> Engine:
-    from encoders.openvino_convert import convert
-    from encoders.openvino_engine import OpenVinoEngine
-    from encoders.torchvision_encoder import network_graph
+    from commonspace.encoders.engines.openvino_convert import convert
+    from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
+    from commonspace.encoders.torchvision.encoder import network_graph
 
     example = np.zeros((2, 224, 224, 3), dtype=np.uint8)
     model = convert(network_graph(spec, weights), (example,), "resnet18")

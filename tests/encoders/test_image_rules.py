@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from encoders.image_rules import MAX_PIXELS, UprightImage, read_image
-from encoders.protocol import FACTS, Failure, Reason
+from commonspace.encoders.image.rules import MAX_PIXELS, UprightImage, read_image
+from commonspace.encoders.protocol import FACTS, Failure, Reason
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 GRADIENT = np.linspace(0, 255, 32 * 48, dtype=np.uint8).reshape(32, 48)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.angles import largest_angle
-from encoders.catalog import describe, load, quantise
-from encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
-from encoders.protocol import Content, Encoder
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import describe, load, quantise
+from commonspace.encoders.errors import EncoderError, EncoderNotFound, WeightsRefused
+from commonspace.encoders.protocol import Content, Encoder
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.vectors import largest_angle
 
 WORDS = "river stone lamp quiet engine violet seven harbour bread winter moss"
 
@@ -88,8 +88,8 @@ def test_long_texts_may_be_pooled(made: tuple[Path, dict[str, Any]], int8: Encod
 
 LIGHT = """
 import sys
-from encoders.catalog import load
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import load
+from commonspace.encoders.reference import EncoderReference
 load(EncoderReference(sys.argv[1], "text")).encode(["a heron"])
 print(sorted({"torch", "transformers", "nncf"} & sys.modules.keys()))
 """

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from encoders.catalog import describe, load
-from encoders.errors import EncoderError, WeightsRefused
-from encoders.reference import EncoderReference
-from encoders.runtime import _no_cuda
+from commonspace.encoders.catalog import describe, load
+from commonspace.encoders.engines.device import _no_cuda
+from commonspace.encoders.errors import EncoderError, WeightsRefused
+from commonspace.encoders.reference import EncoderReference
 
 pytestmark = pytest.mark.models
 
@@ -29,8 +29,8 @@ DEVICE = "" if _no_cuda() else "cpu"
 TEXTS = ["a lamp", "on the quay " * 90, ""]
 SCRIPT = f"""
 import sys
-from encoders.catalog import load
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import load
+from commonspace.encoders.reference import EncoderReference
 encoder = load(EncoderReference(sys.argv[1], "text", overflow=sys.argv[2] or None))
 made = [encoder.encode({TEXTS!r}, purpose=purpose) for purpose in ("document", "query")]
 assert not {{"torch", "transformers"}} & set(sys.modules)
@@ -217,7 +217,7 @@ def test_others_may_read_what_is_kept(cache: Path, tiny_model: Path) -> None:
 def test_of_twins_one_is_kept(
     cache: Path, tiny_model: Path, said: pytest.LogCaptureFixture
 ) -> None:
-    from encoders.model_cache import cached, written
+    from commonspace.encoders.sentence.cache import cached, written
 
     spec = describe(EncoderReference(str(tiny_model), "text"))
 
@@ -234,7 +234,7 @@ def test_of_twins_one_is_kept(
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache: Path, tiny_model: Path) -> None:
-    from encoders.model_cache import cached, written
+    from commonspace.encoders.sentence.cache import cached, written
 
     spec = describe(EncoderReference(str(tiny_model), "text"))
 

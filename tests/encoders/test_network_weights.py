@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from encoders.catalog import load
-from encoders.errors import WeightsRefused
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import load
+from commonspace.encoders.errors import WeightsRefused
+from commonspace.encoders.reference import EncoderReference
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
 
-from encoders.torchvision_state import load_state  # noqa: E402
+from commonspace.encoders.torchvision.state import load_state
 
 pytestmark = pytest.mark.models
 

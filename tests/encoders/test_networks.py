@@ -9,19 +9,19 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from encoders.angles import largest_angle
-from encoders.catalog import describe, load
-from encoders.errors import EncoderNotFound
-from encoders.protocol import Content, Encoder
-from encoders.reference import EncoderReference
-from encoders.spec import TOLERANCE
-from encoders.torchvision_names import NETWORKS
+from commonspace.encoders.catalog import describe, load
+from commonspace.encoders.errors import EncoderNotFound
+from commonspace.encoders.protocol import Content, Encoder
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import TOLERANCE
+from commonspace.encoders.torchvision.architectures import NETWORKS
+from commonspace.encoders.vectors import largest_angle
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
 
-from encoders.torchvision_network import measured_dim  # noqa: E402
-from encoders.torchvision_spec import preset_of  # noqa: E402
+from commonspace.encoders.torchvision.network import measured_dim
+from commonspace.encoders.torchvision.spec import preset_of
 
 pytestmark = pytest.mark.models
 
@@ -78,15 +78,15 @@ def test_a_network_gives_the_input_of_its_last_linear_layer(
 
 def _whole(architecture: str, crop: int) -> torch.nn.Module:
     """The network with its classifier, and the weights that `untrained` means."""
-    from encoders.torchvision_network import _built
+    from commonspace.encoders.torchvision.network import _built
 
     torch.manual_seed(0)
     return _built(architecture, crop).eval()
 
 
 def _pixels(files: list[Content], encoder: Encoder) -> torch.Tensor:
-    from encoders.image_crops import crop_of
-    from encoders.image_rules import UprightImage, read_image
+    from commonspace.encoders.image.crops import crop_of
+    from commonspace.encoders.image.rules import UprightImage, read_image
 
     preset = encoder.spec.preprocessing
     images = [read_image(file) for file in files]
@@ -210,8 +210,8 @@ def test_resnets_are_described_without_torch(
 ) -> None:
     names = ["resnet18", "resnet152", "resnext101_64x4d", "wide_resnet50_2"]
     script = (
-        "import sys; from encoders.catalog import describe\n"
-        "from encoders.reference import EncoderReference as R\n"
+        "import sys; from commonspace.encoders.catalog import describe\n"
+        "from commonspace.encoders.reference import EncoderReference as R\n"
         f"for name in {names!r}:\n"
         "    for layer in (None, 'layer1', 'layer4'):\n"
         "        print(describe(R(f'torchvision/{name}', 'image', weights='untrained',\n"

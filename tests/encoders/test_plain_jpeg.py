@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoders.image_probes import image_probes
-from encoders.image_rules import UprightImage, read_image
-from encoders.plain_jpeg import plain_jpeg
+from commonspace.encoders.image.probes import image_probes
+from commonspace.encoders.image.rules import UprightImage, read_image
+from commonspace.encoders.nvjpeg.plain_jpeg import plain_jpeg
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 RNG = np.random.default_rng(0)

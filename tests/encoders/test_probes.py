@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoders import catalog
-from encoders.image_rules import FORMATS, UprightImage, read_image
-from encoders.protocol import Encoder
+from commonspace.encoders import catalog
+from commonspace.encoders.image.rules import FORMATS, UprightImage, read_image
+from commonspace.encoders.protocol import Encoder
 
 
 @pytest.mark.parametrize("modality", ["text", "image"])

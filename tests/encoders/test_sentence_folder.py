@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from encoders.catalog import describe, load
-from encoders.errors import EncoderNotFound, WeightsRefused
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import describe, load
+from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
+from commonspace.encoders.reference import EncoderReference
 
 pytestmark = pytest.mark.models
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.length_batches import length_batches, padded_width
-from encoders.protocol import Content, Encoder, Reason
+from commonspace.encoders.protocol import Content, Encoder, Reason
+from commonspace.encoders.text.batches import length_batches, padded_width
 
 
 def test_vectors_are_those_of_sentence_transformers(
@@ -48,8 +48,8 @@ def test_naughty_strings_end_as_a_vector_or_a_failure(minilm: Encoder, shared: P
 
 AUDITED = """
 import json, os, sys
-from encoders.catalog import load
-from encoders.reference import EncoderReference
+from commonspace.encoders.catalog import load
+from commonspace.encoders.reference import EncoderReference
 encoder = load(EncoderReference(**json.loads(sys.argv[1])))
 encoder.encode(["warm up"])
 seen, watching = [], True

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders.angles import angles, largest_angle
-from encoders.catalog import describe, load
-from encoders.engine import Arrays, Engine
-from encoders.errors import DeviceFull, EncoderNotFound
-from encoders.protocol import Content, Encoder, Reason
-from encoders.reference import EncoderReference
-from encoders.text import TextEncoder
+from commonspace.encoders.catalog import describe, load
+from commonspace.encoders.engines.engine import Arrays, Engine
+from commonspace.encoders.errors import DeviceFull, EncoderNotFound
+from commonspace.encoders.protocol import Content, Encoder, Reason
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.text.encoder import TextEncoder
+from commonspace.encoders.vectors import angles, largest_angle
 
 pytestmark = pytest.mark.models
 
@@ -154,7 +154,7 @@ def test_rows_that_overflow_in_half_precision_are_computed_again(
 ) -> None:
     import torch
 
-    from encoders.torch_engine import TorchEngine
+    from commonspace.encoders.engines.torch_engine import TorchEngine
 
     encoder = load(reference("minilm"))
     assert isinstance(encoder, TextEncoder)

@@ -11,8 +11,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.models
 
-from encoders.engine import Arrays  # noqa: E402
-from encoders.torch_engine import TorchEngine  # noqa: E402
+from commonspace.encoders.engines.engine import Arrays
+from commonspace.encoders.engines.torch_engine import TorchEngine
 
 
 @pytest.mark.parametrize(("inner", "outer"), [(64, 32), (384, 1536), (1536, 384)])

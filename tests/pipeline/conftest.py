@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pipeline.collection_files import load_collection
-from pipeline.config import Collection
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.files import load_collection
 
 # Our fixtures are folders and functions that every example may share; machines are shared too.
 settings.register_profile(

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.bucket_store import BucketStore
-from pipeline.errors import StoreFailed, UserMistake
-from pipeline.read import open_space
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import open_store
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.errors import StoreFailed, UserMistake
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.read.space import open_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.s3 import BucketStore
+from commonspace.pipeline.storage.store import open_store
+from commonspace.pipeline.workspace.work import Run
 from tests.crash.share import EVERY
 from tests.faulty_proxy import Proxy, proxy
 

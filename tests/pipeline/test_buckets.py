@@ -14,13 +14,13 @@ import pyarrow.parquet
 import pytest
 
 import commonspace
-from pipeline.__main__ import main
-from pipeline.bucket_store import BucketStore
-from pipeline.records import Scope
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import open_store
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.cli.app import main
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.storage.s3 import BucketStore
+from commonspace.pipeline.storage.store import open_store
+from commonspace.pipeline.workspace.work import Run
 
 Answer = tuple[int, Any, str]
 

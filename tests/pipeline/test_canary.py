@@ -15,28 +15,32 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoders import catalog
-from encoders.hashed import HashedEncoder
-from pipeline.canary import Canary, candidate_canary, candidate_key, published_canary
-from pipeline.config import Collection
-from pipeline.contract import Contract, SpaceName
-from pipeline.errors import ContractBroken, GateRefused
-from pipeline.flight import fly
-from pipeline.old_runs import forget_old_runs
-from pipeline.parquet import read_table
-from pipeline.read import Space, open_space
-from pipeline.releases import create_release, load_release, numbers, release_key
-from pipeline.run import new_run_id, run_collection
-from pipeline.stages import (
-    encode_stage,
-    plan_stage,
-    publish_stage,
-    pull_stage,
-    validate_stage,
+from commonspace.encoders import catalog
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.pipeline.canary.check import fly
+from commonspace.pipeline.canary.reference import (
+    Canary,
+    candidate_canary,
+    candidate_key,
+    published_canary,
 )
-from pipeline.store import LocalStore
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.parquet import read_table
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import ContractBroken, GateRefused
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.publish.stage import publish_stage
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.manifest import create_release, load_release, numbers, release_key
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.validate.stage import validate_stage
+from commonspace.pipeline.workspace.cleanup import forget_old_runs
+from commonspace.pipeline.workspace.work import Run, Work
 
 NAME = SpaceName("things", "text", 1)
 FILE = NAME.key("canary.parquet")
@@ -56,7 +60,9 @@ def store(tmp_path: Path) -> LocalStore:
 @pytest.fixture
 def drift(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """A kernel that computes something else under the same names, as a new library might."""
-    return lambda: monkeypatch.setattr("encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
+    return lambda: monkeypatch.setattr(
+        "commonspace.encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D)
+    )
 
 
 def go(collection: Collection, store: LocalStore) -> list[dict[str, Any]]:

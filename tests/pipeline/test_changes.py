@@ -11,12 +11,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline import publish
-from pipeline.errors import NotPublished
-from pipeline.read import Space, open_space
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import Store, open_store
-from pipeline.workspace import Run
+from commonspace.pipeline.errors import NotPublished
+from commonspace.pipeline.publish import parts as publish
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.workspace.work import Run
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pipeline import tables
-from pipeline.__main__ import app, main
+from commonspace.pipeline.cli import tables
+from commonspace.pipeline.cli.app import app, main
 
 
 @dataclass(frozen=True)
@@ -172,8 +172,8 @@ def fsync(descriptor):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     real(descriptor)
 os.fsync = fsync
-from pipeline import tables
-from pipeline.__main__ import app, main
+from commonspace.pipeline import tables
+from commonspace.pipeline.__main__ import app, main
 main()
 """
 
@@ -267,7 +267,7 @@ def test_every_verb_explains_itself(commonspace: Callable[..., Answer], verb: st
 
 def test_a_benchmark_explains_itself() -> None:
     answer = subprocess.run(
-        [sys.executable, "-m", "pipeline", "bench", "encode", "--help"],
+        [sys.executable, "-m", "commonspace", "bench", "encode", "--help"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr
@@ -322,7 +322,7 @@ def test_drift_is_said_plainly(
     assert "canary of run" in commonspace("verify", "things/text").stdout
     assert "largest angle 0 rad" in commonspace("verify", "things/text", "--canary").stdout
     # What a new library or processor may do: other numbers under the same names.
-    monkeypatch.setattr("encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
+    monkeypatch.setattr("commonspace.encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
     make_collection(data)
     for command in (["run", "things"], ["search", "things/text", "text 3"]):
         answer = commonspace(*command)

@@ -12,17 +12,18 @@ from typing import Any
 
 import pytest
 
-from encoders.protocol import FACTS
-from pipeline.collection_files import (
+from commonspace.encoders.protocol import FACTS
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.files import (
     collection_files,
     collections_folder,
     find_collection,
     load_collection,
     warehouse_address,
 )
-from pipeline.config import RESERVED, Collection
-from pipeline.errors import UserMistake, near
-from pipeline.schemas import items_schema
+from commonspace.pipeline.config.sections import RESERVED
+from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.pull.items import items_schema
 
 GOOD = """
 [collection]
@@ -366,8 +367,9 @@ def test_every_column_of_ours_is_reserved() -> None:
 
 
 def test_no_metadata_column_doubles_one_of_a_release(load: Load) -> None:
-    from encoders import catalog
-    from pipeline.contract import Contract, SpaceName
+    from commonspace.encoders import catalog
+    from commonspace.pipeline.contract.contract import Contract
+    from commonspace.pipeline.contract.name import SpaceName
 
     found = load(GOOD)
     for name in ("blurb", "cover"):
@@ -421,7 +423,7 @@ def test_loading_a_collection_is_light(tmp_path: Path) -> None:
     (tmp_path / "books.toml").write_text(GOOD, encoding="utf-8")
     script = (
         "import sys; from pathlib import Path; "
-        "from pipeline.collection_files import load_collection; "
+        "from commonspace.pipeline.config.files import load_collection; "
         "load_collection(Path(sys.argv[1])); "
         "print([n for n in ('numpy', 'pyarrow', 'torch', 'lancedb') if n in sys.modules])"
     )

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from encoders.protocol import Failure, Reason
-from pipeline.config import SpaceSection
-from pipeline.content import MAX_ID_BYTES, content_of, id_of, metadata_of
-from pipeline.records import Row, digest_of
-from pipeline.schemas import COLUMN_TYPES
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.config.sections import SpaceSection
+from commonspace.pipeline.contract.columns import COLUMN_TYPES
+from commonspace.pipeline.source.content import MAX_ID_BYTES, content_of, id_of, metadata_of
+from commonspace.pipeline.source.records import Row, digest_of
 
 TEXT = SpaceSection(name="t", encoder="hashed/64", fields=("title", "blurb"))
 IMAGE = SpaceSection(name="i", encoder="hashed/64", image="cover")

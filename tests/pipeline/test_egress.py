@@ -30,7 +30,7 @@ def hook(event, arguments):
         if "ldconfig" not in repr(arguments):  # ctypes looks up the machine's libraries
             seen.append([event, repr(arguments)[:200]])
 sys.addaudithook(hook)
-from pipeline.__main__ import main
+from commonspace.pipeline.__main__ import main
 try:
     main()
 finally:

@@ -12,18 +12,22 @@ import pyarrow as pa
 import pytest
 
 from commonspace import open as open_space
-from encoders.hashed import HashedEncoder
-from encoders.protocol import Content, Encoded, Failure, Purpose, Reason
-from pipeline.coming import rows_to_come
-from pipeline.config import Collection
-from pipeline.errors import GateRefused
-from pipeline.local_store import LocalStore
-from pipeline.plan import make_plan
-from pipeline.records import EVERYTHING, Scope
-from pipeline.run import new_run_id, run_collection
-from pipeline.stages import encode_stage, plan_stage, publish_stage, pull_stage, validate_stage
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.protocol import Content, Encoded, Failure, Purpose, Reason
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import GateRefused
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.plan import make_plan
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.publish.stage import publish_stage
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.records import EVERYTHING, Scope
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.validate.next_release import rows_to_come
+from commonspace.pipeline.validate.stage import validate_stage
+from commonspace.pipeline.workspace.work import Run, Work
 
 ROWS = [{"id": f"i{n:02}", "text": f"text number {n // 2 if n < 4 else n}"} for n in range(30)]
 """Two pairs have one content each: 28 contents."""

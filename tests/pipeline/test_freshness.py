@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from pipeline.by_hand import roll_back
-from pipeline.contract import SpaceName
-from pipeline.freshness import confirmed_at
-from pipeline.local_store import LocalStore
-from pipeline.records import Scope
-from pipeline.run import new_run_id, run_collection
-from pipeline.workspace import Run
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.publish.manual import roll_back
+from commonspace.pipeline.read.catalog import confirmed_at
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 NAME = SpaceName("things", "text", 1)
 LONG_AGO = "2001-09-09T01:46:40+00:00"

@@ -15,24 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
-from encoders.hashed import hashed_spec
-from pipeline.coming import rows_to_come
-from pipeline.config import GatesSection
-from pipeline.gates import (
-    Contents,
-    Drift,
-    DuplicateVectors,
-    Expectation,
-    GoldenRecall,
-    UnusableVectors,
-    Watcher,
-    account_gates,
-    spot_gate,
-)
-from pipeline.gates.drift import FEWEST, Sample, inhomogeneity
-from pipeline.ledger import Failed, settle
-from pipeline.records import Ledger, Plan
-from pipeline.schemas import PLAN_SCHEMA
+from commonspace.encoders.hashed import hashed_spec
+from commonspace.pipeline.config.sections import GatesSection
+from commonspace.pipeline.gates.contents import Contents, Watcher
+from commonspace.pipeline.gates.drift import FEWEST, Drift, Sample, inhomogeneity
+from commonspace.pipeline.gates.duplicates import DuplicateVectors
+from commonspace.pipeline.gates.golden import Expectation, GoldenRecall
+from commonspace.pipeline.gates.ledger import Ledger, account_gates
+from commonspace.pipeline.gates.spot import spot_gate
+from commonspace.pipeline.gates.vectors import UnusableVectors
+from commonspace.pipeline.plan.plan import PLAN_SCHEMA, Plan
+from commonspace.pipeline.validate.account import Failed, settle
+from commonspace.pipeline.validate.next_release import rows_to_come
 
 SPEC = hashed_spec(8, "text")
 shares = st.floats(0, 1)

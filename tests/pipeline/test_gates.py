@@ -13,22 +13,35 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoders.hashed import HashedEncoder
-from encoders.protocol import Encoded
-from pipeline.config import Collection, GatesSection
-from pipeline.contract import SpaceName, stored_contract
-from pipeline.errors import GateRefused, UserMistake
-from pipeline.local_store import LocalStore
-from pipeline.parquet import table_bytes
-from pipeline.publish import state_of
-from pipeline.read import Space, open_space
-from pipeline.records import Part, Release, Scope
-from pipeline.releases import create_release, load_release, numbers, read_part, release_key
-from pipeline.run import new_run_id, run_collection
-from pipeline.spot_check import sample
-from pipeline.stages import encode_stage, plan_stage, pull_stage, validate_stage
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.protocol import Encoded
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.sections import GatesSection
+from commonspace.pipeline.contract.contract import stored_contract
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.parquet import table_bytes
+from commonspace.pipeline.encode.spot_check import sample
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import GateRefused, UserMistake
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.publish.draft import state_of
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.manifest import (
+    Part,
+    Release,
+    create_release,
+    load_release,
+    numbers,
+    release_key,
+)
+from commonspace.pipeline.release.parts import read_part
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.validate.stage import validate_stage
+from commonspace.pipeline.workspace.work import Run, Work
 
 NAME = SpaceName("things", "text", 1)
 GATES = [

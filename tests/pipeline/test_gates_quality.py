@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.local_store import LocalStore
-from pipeline.run import new_run_id, run_collection
-from pipeline.workspace import Run
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 pytestmark = [
     pytest.mark.quality,

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import UserMistake
-from pipeline.golden_file import read_golden
-from pipeline.local_store import LocalStore
-from pipeline.run import new_run_id, run_collection
-from pipeline.workspace import Run
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.plan.golden_file import read_golden
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "golden": "golden.jsonl"}
 

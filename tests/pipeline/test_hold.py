@@ -10,22 +10,21 @@ from typing import Any
 
 import pytest
 
-from pipeline.by_hand import promote_by_hand, roll_back
-from pipeline.catalogue import catalogue
-from pipeline.contract import SpaceName
-from pipeline.errors import Conflict, ContractBroken, UserMistake
-from pipeline.history import listed
-from pipeline.hold import Hold
-from pipeline.pointer import Current
-from pipeline.promote import announced, serve, settle
-from pipeline.read import Space, open_space
-from pipeline.releases import current, load_release
-from pipeline.retain import retain
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import Store, open_store
-from pipeline.tasks import run_stage
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import Conflict, ContractBroken, UserMistake
+from commonspace.pipeline.maintenance.retain import retain
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
+from commonspace.pipeline.publish.promote import announced, serve, settle
+from commonspace.pipeline.read.catalog import catalogue
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.history import listed
+from commonspace.pipeline.release.manifest import load_release
+from commonspace.pipeline.release.pointer import Current, Hold, current
+from commonspace.pipeline.run.process import run_stage
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.workspace.work import Run
 
 NAME = SpaceName("things", "text", 1)
 
@@ -204,7 +203,7 @@ def hook(event, arguments):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
-from pipeline.__main__ import main
+from commonspace.pipeline.__main__ import main
 main()
 """
 

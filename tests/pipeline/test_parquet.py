@@ -17,8 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ContractBroken
-from pipeline.parquet import (
+from commonspace.pipeline.contract.parquet import (
     ROW_GROUP_ROWS,
     SEAL,
     count_rows,
@@ -26,6 +25,7 @@ from pipeline.parquet import (
     read_table,
     table_bytes,
 )
+from commonspace.pipeline.errors import ContractBroken
 
 DIM = 8
 SCHEMA = pa.schema(

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pytest
 
 import commonspace
-from pipeline.collection_files import load_collection
-from pipeline.config import Collection
-from pipeline.errors import GateRefused, SourceNotFound
-from pipeline.records import Scope
-from pipeline.store import Store, open_store
-from pipeline.tasks import run_stage
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.errors import GateRefused, SourceNotFound
+from commonspace.pipeline.run.process import run_stage
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.storage.store import Store, open_store
 
 DAYS = [f"2026-11-{day:02}" for day in range(10, 14)]
 FILE = """
@@ -121,11 +121,11 @@ def test_any_order_and_twice_gives_what_one_full_run_gives(
 SIDE_BY_SIDE = """
 import sys
 from pathlib import Path
-from pipeline.collection_files import load_collection
-from pipeline.errors import CommonspaceError
-from pipeline.records import Scope
-from pipeline.store import open_store
-from pipeline.tasks import run_stage
+from commonspace.pipeline.collection_files import load_collection
+from commonspace.pipeline.errors import CommonspaceError
+from commonspace.pipeline.records import Scope
+from commonspace.pipeline.store import open_store
+from commonspace.pipeline.tasks import run_stage
 folder, day, run = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 collection, store = load_collection(folder / "events.toml"), open_store(str(folder / "warehouse"))
 tries = 0

@@ -14,23 +14,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders import catalog
-from encoders.hashed import HashedEncoder
-from encoders.reference import EncoderReference
-from pipeline.encode import encode_shard
-from pipeline.errors import ContractBroken, UserMistake
-from pipeline.passages import item_of, passage_id
-from pipeline.plan import make_plan
-from pipeline.progress import Progress
-from pipeline.read import Space, open_space
-from pipeline.records import EVERYTHING, Row, Scope, Unreadable, digest_of
-from pipeline.run import new_run_id, rejected_ids, run_collection
-from pipeline.shards import read_shard
-from pipeline.source import open_source
-from pipeline.stages import encode_stage, plan_stage, pull_stage
-from pipeline.store import LocalStore
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work, offered
+from commonspace.encoders import catalog
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.reference import EncoderReference
+from commonspace.pipeline.encode.shard import encode_shard
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import ContractBroken, UserMistake
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.plan import make_plan
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.pull.items import offered
+from commonspace.pipeline.pull.passages import item_of, passage_id
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.run.run import new_run_id, rejected_ids, run_collection
+from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.records import EVERYTHING, Row, Scope, Unreadable, digest_of
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.progress import Progress
+from commonspace.pipeline.workspace.shards import read_shard
+from commonspace.pipeline.workspace.work import Run, Work
 
 pytest.importorskip("semantic_text_splitter")
 
@@ -417,7 +420,7 @@ def test_columns_of_passages_are_reserved_where_there_are_any(make_collection: A
 def test_a_list_of_items_may_be_longer_than_a_file_of_passages(
     go: Any, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.passages.FILE_ROWS", 3)
+    monkeypatch.setattr("commonspace.pipeline.pull.pull.passages.FILE_ROWS", 3)
     data = [document(f"i{n}", "one two three four five"[: 3 + n * 5]) for n in range(5)]
     go(data)
     assert whole(store, data)

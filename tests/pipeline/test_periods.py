@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.collection_files import load_collection
-from pipeline.config import Collection
-from pipeline.errors import UserMistake
-from pipeline.periods import CADENCES
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.config.periods import CADENCES
+from commonspace.pipeline.errors import UserMistake
 
 FILE = """
 [collection]

@@ -17,15 +17,17 @@ from typing import Any
 import pytest
 
 import commonspace
-from encoders.hashed import HashedEncoder
-from encoders.protocol import Content, Encoded, Purpose
-from pipeline.local_store import LocalStore
-from pipeline.pieces import PIECE_ROWS
-from pipeline.shards import traces_folder
-from pipeline.stages import encode_stage, plan_stage, pull_stage
-from pipeline.traces import Traces
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work, encode_notes
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.protocol import Content, Encoded, Purpose
+from commonspace.pipeline.contract.layout import traces_folder
+from commonspace.pipeline.encode.crash_isolation import PIECE_ROWS
+from commonspace.pipeline.encode.crash_log import Traces
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run, Work, encode_notes
 from tests.killer import MONSTER, SLEEPER, deadly, encoded
 from tests.pipeline.conftest import MakeCollection
 
@@ -41,7 +43,7 @@ def rows(*monsters: int) -> list[dict[str, str]]:
     ]
 
 
-RUN = [sys.executable, "-m", "pipeline", "run", "things", "--json"]
+RUN = [sys.executable, "-m", "commonspace", "run", "things", "--json"]
 
 
 def start(folder: Path, environment: dict[str, str], *options: str) -> Any:

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.plan import make_plan
-from pipeline.records import EVERYTHING, Plan, Scope
-from pipeline.schemas import PLAN_SCHEMA
+from commonspace.pipeline.plan.plan import PLAN_SCHEMA, Plan, make_plan
+from commonspace.pipeline.source.records import EVERYTHING, Scope
 
 Row = tuple[str, str, str | None]
 """content digest, row digest, partition."""

@@ -13,17 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.protocol import Reason
-from pipeline import pull as module
-from pipeline.config import Collection
-from pipeline.errors import SourceNotFound, UserMistake
-from pipeline.parquet import read_table
-from pipeline.progress import Progress
-from pipeline.pull import Pulled, pull
-from pipeline.records import EVERYTHING, Scope, digest_of
-from pipeline.schemas import REJECTS_SCHEMA, items_schema
-from pipeline.source import open_source
-from pipeline.store import LocalStore
+from commonspace.encoders.protocol import Reason
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.contract.parquet import read_table
+from commonspace.pipeline.errors import SourceNotFound, UserMistake
+from commonspace.pipeline.pull import pull as module
+from commonspace.pipeline.pull.items import items_schema
+from commonspace.pipeline.pull.pull import Pulled, pull
+from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
+from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.records import EVERYTHING, Scope, digest_of
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.progress import Progress
 
 Make = Callable[..., Collection]
 SPACES = [

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import commonspace
-from pipeline.errors import NotPublished, UserMistake
-from pipeline.read import Space
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import LocalStore
-from pipeline.workspace import Run
+from commonspace.pipeline.errors import NotPublished, UserMistake
+from commonspace.pipeline.read.space import Space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 WORDS = ["whale", "ship", "love", "war", "garden", "river", "stone", "night"]
 

@@ -26,7 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def runs(collection: Any) -> tuple[list[dict[str, Any]], str]:
         answer = subprocess.run(
-            [sys.executable, "-m", "pipeline", "run", str(collection.path), "--json"],
+            [sys.executable, "-m", "commonspace", "run", str(collection.path), "--json"],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert answer.returncode == 0, answer.stderr[-3000:]
@@ -55,7 +55,7 @@ def test_captions_and_photos_are_two_spaces_of_the_same_items(
     ids = [sorted(space.to_arrow(["id"])["id"].to_pylist()) for space in (captions, photos)]
     assert ids[0] == ids[1]
     shown = subprocess.run(
-        [sys.executable, "-m", "pipeline", "show", "coco", "--json"],
+        [sys.executable, "-m", "commonspace", "show", "coco", "--json"],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert [s["space"] for s in json.loads(shown.stdout)] == ["coco/caption/v1", "coco/photo/v1"]
@@ -88,7 +88,7 @@ def test_every_hostile_image_is_a_row_or_a_reject(
     some = {**source, "uri": str(folder / "pillow")}
     strict = make_collection(source=some, spaces=[{**space, "name": "strict"}])
     refused = subprocess.run(
-        [sys.executable, "-m", "pipeline", "run", str(strict.path)],
+        [sys.executable, "-m", "commonspace", "run", str(strict.path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert refused.returncode == 1

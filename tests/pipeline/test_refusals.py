@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import GateRefused
-from pipeline.local_store import LocalStore
-from pipeline.old_runs import forget_old_runs
-from pipeline.run import new_run_id, run_collection
-from pipeline.tasks import run_stage
-from pipeline.workspace import Run
+from commonspace.pipeline.errors import GateRefused
+from commonspace.pipeline.run.process import run_stage
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.cleanup import forget_old_runs
+from commonspace.pipeline.workspace.work import Run
 
 
 def rows(count: int) -> list[dict[str, Any]]:
@@ -68,13 +68,13 @@ def test_refused_runs_are_forgotten_as_others_are(
     make_collection: Any, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not while they may be tried again, however many have ended since."""
-    monkeypatch.setattr("pipeline.old_runs.RUNS_KEPT", 2)
+    monkeypatch.setattr("commonspace.pipeline.workspace.work.cleanup.RUNS_KEPT", 2)
     go(make_collection(rows(10)), store)
     few = make_collection(rows(2))
     refused = [go(few, store)["run"] for _ in range(3)]
     forget_old_runs(Run("now", few, store))
     assert set(refused) <= set(store.folders(".runs/things"))
-    monkeypatch.setattr("pipeline.old_runs.DAY", -1.0)
-    monkeypatch.setattr("pipeline.old_runs.DAYS_KEPT", -1e6)
+    monkeypatch.setattr("commonspace.pipeline.workspace.work.cleanup.DAY", -1.0)
+    monkeypatch.setattr("commonspace.pipeline.workspace.work.cleanup.DAYS_KEPT", -1e6)
     forget_old_runs(Run("now", few, store))
     assert set(store.folders(".runs/things")) <= {refused[-1], "shards"}

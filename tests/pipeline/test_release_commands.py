@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from pipeline import tables
-from pipeline.__main__ import main
+from commonspace.pipeline.cli import tables
+from commonspace.pipeline.cli.app import main
 
 
 @pytest.fixture

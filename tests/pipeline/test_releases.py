@@ -11,22 +11,23 @@ from typing import Any
 
 import pytest
 
-from pipeline.by_hand import promote_by_hand, roll_back
-from pipeline.collection_files import load_collection
-from pipeline.contract import SpaceName
-from pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
-from pipeline.history import listed, states
-from pipeline.lance import connect
-from pipeline.pins import pin, pins, unpin
-from pipeline.promote import announced
-from pipeline.read import Space, open_space
-from pipeline.releases import current, numbers, spoken
-from pipeline.retire import retire, revive
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import Store, open_store
-from pipeline.tasks import run_stage
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
+from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
+from commonspace.pipeline.publish.promote import announced
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.history import listed, states
+from commonspace.pipeline.release.manifest import numbers, spoken
+from commonspace.pipeline.release.pins import pin, pins, unpin
+from commonspace.pipeline.release.pointer import current
+from commonspace.pipeline.release.retirement import retire, revive
+from commonspace.pipeline.run.process import run_stage
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.workspace.work import Run
 
 NAME = SpaceName("things", "text", 1)
 
@@ -343,7 +344,7 @@ def hook(event, arguments):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
-from pipeline.__main__ import main
+from commonspace.pipeline.__main__ import main
 main()
 """
 

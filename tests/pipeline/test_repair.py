@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.contract import SpaceName, stored_contract
-from pipeline.errors import Conflict, ContractBroken
-from pipeline.index import Unfaithful, _read_back
-from pipeline.lance import connect, open_table
-from pipeline.local_store import LocalStore
-from pipeline.read import open_space
-from pipeline.run import new_run_id, run_collection
-from pipeline.verify import _rebuild, verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.contract.contract import stored_contract
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import Conflict, ContractBroken
+from commonspace.pipeline.index.connection import connect, open_table
+from commonspace.pipeline.index.sync import Unfaithful, _read_back
+from commonspace.pipeline.maintenance.verify import _rebuild, verify_space
+from commonspace.pipeline.read.space import open_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 NAME = SpaceName("things", "text", 1)
 SOURCE = {"metadata": ["text", "tag"]}

@@ -15,30 +15,34 @@ from typing import Any
 
 import pytest
 
-from pipeline import commit, table_upkeep
-from pipeline.__main__ import main
-from pipeline.by_hand import promote_by_hand, roll_back
-from pipeline.condemned import KEY, Condemned, condemned, files_of
-from pipeline.contract import SpaceName
-from pipeline.drop import drop
-from pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
-from pipeline.history import listed, manifests
-from pipeline.lance import connect
-from pipeline.marks import mark_bytes
-from pipeline.pins import pin, unpin
-from pipeline.pointer import Current, Served
-from pipeline.promote import announced
-from pipeline.read import Space, open_space
-from pipeline.releases import current, numbers, release_key
-from pipeline.retain import IN_FLIGHT, keep, orphans, retain, retention
-from pipeline.retain_spaces import retain_spaces
-from pipeline.retire import retire, revive
-from pipeline.run import new_run_id, run_collection
-from pipeline.stages import encode_stage, plan_stage, pull_stage, validate_stage
-from pipeline.store import Store, open_store
-from pipeline.tasks import run_stage
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work
+from commonspace.pipeline.cli.app import main
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
+from commonspace.pipeline.index import compaction as table_upkeep
+from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.maintenance.drop import drop
+from commonspace.pipeline.maintenance.retain import IN_FLIGHT, keep, orphans, retain, retention
+from commonspace.pipeline.maintenance.retain_all import retain_spaces
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
+from commonspace.pipeline.publish.promote import announced
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release import commit
+from commonspace.pipeline.release.history import listed, manifests
+from commonspace.pipeline.release.manifest import numbers, release_key
+from commonspace.pipeline.release.markers import mark_bytes
+from commonspace.pipeline.release.pins import pin, unpin
+from commonspace.pipeline.release.pointer import Current, Served, current
+from commonspace.pipeline.release.removal import KEY, Condemned, condemned, files_of
+from commonspace.pipeline.release.retirement import retire, revive
+from commonspace.pipeline.run.process import run_stage
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.validate.stage import validate_stage
+from commonspace.pipeline.workspace.work import Run, Work
 
 NAME = SpaceName("things", "text", 1)
 GATES: dict[str, Any] = {"gates": {"max_deleted_share": 1.0}}
@@ -334,7 +338,7 @@ def test_every_space_as_its_file_says(make_collection: Any, store: Store) -> Non
     collection = make_collection(rows(3))
     file = Path(collection.path)
     file.write_text(file.read_text().replace("[collection]", "[collection]\nkeep_releases = 2"))
-    from pipeline.collection_files import load_collection
+    from commonspace.pipeline.config.files import load_collection
 
     answers = retain_spaces(store, [load_collection(file), other], dry_run=True)
     assert [(a["space"], a["removed"]) for a in answers] == [
@@ -554,9 +558,9 @@ def hook(event, arguments):
         if left == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 sys.addaudithook(hook)
-from pipeline.store import open_store
-from pipeline.contract import SpaceName
-from pipeline.retain import retain
+from commonspace.pipeline.store import open_store
+from commonspace.pipeline.contract import SpaceName
+from commonspace.pipeline.retain import retain
 retain(open_store(sys.argv[1]), SpaceName("things", "text", 1), 1)
 """
 
@@ -641,10 +645,10 @@ def test_a_life_in_a_bucket(make_collection: Any, bucket: str) -> None:
 
 RETAINING = """
 import sys
-from pipeline.store import open_store
-from pipeline.contract import SpaceName
-from pipeline.errors import Conflict
-from pipeline.retain import retain
+from commonspace.pipeline.store import open_store
+from commonspace.pipeline.contract import SpaceName
+from commonspace.pipeline.errors import Conflict
+from commonspace.pipeline.retain import retain
 rounds = 0
 while True:
     retain(open_store(sys.argv[1]), SpaceName("things", "text", 1), 1)

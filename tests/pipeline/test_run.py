@@ -10,26 +10,30 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoders.hashed import HashedEncoder
-from pipeline.config import Collection
-from pipeline.contract import SpaceName
-from pipeline.errors import Conflict, ContractBroken, GateRefused, NotPublished, UserMistake
-from pipeline.lance import connect, open_table
-from pipeline.promote import promote_stage
-from pipeline.read import Space, open_space
-from pipeline.records import Scope
-from pipeline.releases import load_release, numbers
-from pipeline.run import new_run_id, plan_collection, rejected_ids, run_collection
-from pipeline.stages import (
-    encode_stage,
-    plan_stage,
-    publish_stage,
-    pull_stage,
-    validate_stage,
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import (
+    Conflict,
+    ContractBroken,
+    GateRefused,
+    NotPublished,
+    UserMistake,
 )
-from pipeline.store import LocalStore
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work
+from commonspace.pipeline.index.connection import connect, open_table
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.publish.promote import promote_stage
+from commonspace.pipeline.publish.stage import publish_stage
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.manifest import load_release, numbers
+from commonspace.pipeline.run.run import new_run_id, plan_collection, rejected_ids, run_collection
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.validate.stage import validate_stage
+from commonspace.pipeline.workspace.work import Run, Work
 
 NAME = SpaceName("things", "text", 1)
 
@@ -328,7 +332,7 @@ def test_a_space_without_items_is_a_mistake(make_collection: Any, store: LocalSt
 def test_many_rows_are_cut_into_buckets_that_share_parts(
     make_collection: Any, store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.publish.PART_ROWS", 64)
+    monkeypatch.setattr("commonspace.pipeline.publish.parts.PART_ROWS", 64)
     go(make_collection(rows(300)), store)
     first = opened(store).release
     assert len(first.parts) == 8

@@ -10,19 +10,29 @@ from typing import Any
 
 import pytest
 
-from pipeline.collection_files import load_collection
-from pipeline.contract import SpaceName
-from pipeline.errors import Conflict
-from pipeline.old_runs import forget_old_runs
-from pipeline.read import Space, open_space
-from pipeline.records import Scope
-from pipeline.releases import numbers
-from pipeline.run import new_run_id, planning_again, rejected_ids, run_collection, validated
-from pipeline.stages import encode_stage, plan_stage, publish_stage, pull_stage, validate_stage
-from pipeline.store import LocalStore
-from pipeline.tasks import run_stage
-from pipeline.verify import verify_space
-from pipeline.workspace import Run, Work
+from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import Conflict
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.publish.stage import publish_stage
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.manifest import numbers
+from commonspace.pipeline.run.process import run_stage
+from commonspace.pipeline.run.run import (
+    new_run_id,
+    planning_again,
+    rejected_ids,
+    run_collection,
+    validated,
+)
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.validate.stage import validate_stage
+from commonspace.pipeline.workspace.cleanup import forget_old_runs
+from commonspace.pipeline.workspace.work import Run, Work
 
 NAME = SpaceName("things", "text", 1)
 SPACE = "text/v1"

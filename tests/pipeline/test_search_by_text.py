@@ -19,8 +19,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 import commonspace
-from pipeline.__main__ import main
-from pipeline.errors import UserMistake
+from commonspace.pipeline.cli.app import main
+from commonspace.pipeline.errors import UserMistake
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220),
            "yellow": (240, 220, 40)}  # fmt: skip

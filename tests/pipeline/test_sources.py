@@ -22,11 +22,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.protocol import Reason
-from pipeline.config import Collection
-from pipeline.errors import SourceNotFound, UserMistake
-from pipeline.records import EVERYTHING, Row, Scope, Unreadable
-from pipeline.source import Source, open_source
+from commonspace.encoders.protocol import Reason
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.errors import SourceNotFound, UserMistake
+from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.protocol import Source
+from commonspace.pipeline.source.records import EVERYTHING, Row, Scope, Unreadable
 
 KINDS = ["folder", "csv", "jsonl", "parquet"]
 Item = tuple[str, str]
@@ -651,9 +652,9 @@ def test_parquet_needs_no_pandas_for_nanoseconds(make_collection: Make, tmp_path
         "        if name == 'pandas': raise ModuleNotFoundError(name)\n"
         "sys.meta_path.insert(0, NoPandas())\n"
         "from pathlib import Path\n"
-        "from pipeline.collection_files import load_collection\n"
-        "from pipeline.records import EVERYTHING\n"
-        "from pipeline.source import open_source\n"
+        "from commonspace.pipeline.config.files import load_collection\n"
+        "from commonspace.pipeline.source.records import EVERYTHING\n"
+        "from commonspace.pipeline.source import open_source\n"
         f"source = open_source(load_collection(Path({str(collection.path)!r})))\n"
         "print([row.values['at'].isoformat() for row in source.scan(EVERYTHING)])\n"
     )

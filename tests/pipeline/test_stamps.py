@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.read import Space, open_space
-from pipeline.releases import STAMP
-from pipeline.run import new_run_id, run_collection
-from pipeline.stamps import Difference, difference, repeated
-from pipeline.store import open_store
-from pipeline.workspace import Run
+from commonspace.pipeline.index.difference import Difference, difference, repeated
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.parts import STAMP
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.store import open_store
+from commonspace.pipeline.workspace.work import Run
 
 PARTITIONS, ROWS = 3, 20
 
@@ -20,7 +20,7 @@ PARTITIONS, ROWS = 3, 20
 @pytest.fixture(scope="module")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
     """Three parts of twenty rows each."""
-    from pipeline.collection_files import load_collection
+    from commonspace.pipeline.config.files import load_collection
 
     folder = tmp_path_factory.mktemp("stamps")
     for day in range(PARTITIONS):

@@ -16,9 +16,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import StoreFailed, UserMistake
-from pipeline.local_store import LocalStore
-from pipeline.store import Store, open_store
+from commonspace.pipeline.errors import StoreFailed, UserMistake
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.storage.store import Store, open_store
 
 WRITERS = 8
 REPOSITORY = Path(__file__).parents[2]
@@ -204,7 +204,7 @@ def in_processes(place: str, work: Work) -> list[list[int]]:
     script = (
         "from __future__ import annotations\n"
         "import json, sys\n"
-        "from pipeline.store import Store, open_store\n"
+        "from commonspace.pipeline.storage.store import Store, open_store\n"
         f"{inspect.getsource(work)}\n"
         "print('ready', flush=True), sys.stdin.readline()\n"
         f"print(json.dumps({work.__name__}(open_store(sys.argv[1]), int(sys.argv[2]))))\n"
@@ -292,7 +292,7 @@ def test_a_kill_leaves_no_half_of_a_key(method: str, step: str, local: LocalStor
             "swap": "swap(key, b'before', data)"}[method]  # fmt: skip
     script = (
         "import os, pathlib, sys\n"
-        "from pipeline.local_store import LocalStore\n"
+        "from commonspace.pipeline.storage.local import LocalStore\n"
         "store, key, data = LocalStore(pathlib.Path(sys.argv[1])), sys.argv[2], b'x' * 100_000\n"
         f"{step} = lambda *_: os._exit(9)\n"
         f"store.{call}\n"
@@ -317,8 +317,8 @@ def test_failed_writes_leave_nothing_behind(local: LocalStore) -> None:
     local.replace("old", b"before")
     script = (
         "import pathlib, resource, sys\n"
-        "from pipeline.errors import StoreFailed\n"
-        "from pipeline.local_store import LocalStore\n"
+        "from commonspace.pipeline.errors import StoreFailed\n"
+        "from commonspace.pipeline.storage.local import LocalStore\n"
         "store, data = LocalStore(pathlib.Path(sys.argv[1])), b'x' * 200_000\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         "for write, *given in ((store.create, 'new', data), (store.replace, 'old', data),\n"

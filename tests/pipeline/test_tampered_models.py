@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.__main__ import main
-from pipeline.contract import SpaceName
-from pipeline.read import open_space
+from commonspace.pipeline.cli.app import main
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.read.space import open_space
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.quality
@@ -584,8 +584,8 @@ def _requantised(folder: Path) -> None:
 def served_int8(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Served:
     if importlib.util.find_spec("nncf") is None:
         pytest.skip('nncf is not installed: pip install "commonspace[quantise]"')
-    from encoders import catalog
-    from encoders.reference import EncoderReference
+    from commonspace.encoders import catalog
+    from commonspace.encoders.reference import EncoderReference
 
     folder = tmp_path_factory.mktemp("int8")
     texts = [row["text"] for row in ROWS[:20]]

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from pipeline.__main__ import main
-from pipeline.contract import SpaceName
-from pipeline.errors import ContractBroken, UserMistake
-from pipeline.lance import connect
-from pipeline.local_store import LocalStore
-from pipeline.read import Space, open_space
-from pipeline.run import new_run_id, run_collection
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.cli.app import main
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import ContractBroken, UserMistake
+from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
 
 NAME = SpaceName("things", "text", 1)
 SOURCE = {"metadata": {"title": "string", "odd name'\"": "string", "year": "int64"}}

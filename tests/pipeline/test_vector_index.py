@@ -17,23 +17,23 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline import vector_index
-from pipeline.by_hand import promote_by_hand, roll_back
-from pipeline.catalogue import catalogue
-from pipeline.contract import SpaceName, stored_contract
-from pipeline.errors import ContractBroken, GateRefused
-from pipeline.hold import Hold
-from pipeline.index_choice import VectorIndex
-from pipeline.lance import connect
-from pipeline.local_store import LocalStore
-from pipeline.pointer import Current
-from pipeline.promote import announced, serve
-from pipeline.read import Space, open_space
-from pipeline.releases import current, load_release
-from pipeline.run import new_run_id, run_collection
-from pipeline.store import Store, open_store
-from pipeline.verify import verify_space
-from pipeline.workspace import Run
+from commonspace.pipeline.contract.contract import stored_contract
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import ContractBroken, GateRefused
+from commonspace.pipeline.index import vector_index
+from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
+from commonspace.pipeline.publish.promote import announced, serve
+from commonspace.pipeline.read.catalog import catalogue
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.release.indexes import VectorIndex
+from commonspace.pipeline.release.manifest import load_release
+from commonspace.pipeline.release.pointer import Current, Hold, current
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.workspace.work import Run
 
 NAME = SpaceName("things", "text", 1)
 SPACE = {"name": "text", "encoder": "hashed/32", "fields": ["text"], "vector_index": "ivf_sq"}
@@ -115,7 +115,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
         'vector_index = "ivf_sq"\ntext_index = ["tag"]\n'
         "[gates]\nmax_duplicate_vectors = 1.0\n"
     )
-    from pipeline.collection_files import load_collection
+    from commonspace.pipeline.config.files import load_collection
 
     store = LocalStore(folder / "warehouse")
     go(load_collection(folder / "things.toml"), store)
@@ -495,7 +495,7 @@ def test_killed_while_it_is_built_the_next_run_finishes(
         "COMMONSPACE_COLLECTIONS": str(collection.path.parent),
         "COMMONSPACE_WAREHOUSE": str(store.root),
     }
-    command = [sys.executable, "-m", "pipeline", "run", "things"]
+    command = [sys.executable, "-m", "commonspace", "run", "things"]
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         cwd=Path(__file__).parents[2],

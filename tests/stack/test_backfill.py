@@ -177,9 +177,9 @@ def check_rows(stack: Stack, folder: Path) -> None:
     taken = {run["partition_key"] for run in scheduled(stack)}
     for day in {*SCHEDULED} - taken:
         (stack.collections / f"events/{day}.jsonl").unlink()
-    stack.python("-m", "pipeline", "verify", "events/text")
+    stack.python("-m", "commonspace", "verify", "events/text")
     elsewhere = {"COMMONSPACE_WAREHOUSE": str(folder / "single")}
-    stack.python("-m", "pipeline", "run", "events", **elsewhere)
+    stack.python("-m", "commonspace", "run", "events", **elsewhere)
     found = rows(stack, "events/text")
     assert found == rows(stack, "events/text", **elsewhere)
     assert len(found["ids"]) == 30 * (len(taken) + len(DAYS))

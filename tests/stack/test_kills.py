@@ -74,7 +74,7 @@ def test_a_run_survives_the_death_of_a_part(name: str, stack: Stack) -> None:
     ledger = json.loads(bytes(manifest))["ledger"]
     assert (ledger["offered"], ledger["encoded"]) == (ROWS, ROWS)
     assert [event["extra"]["rows"] for event in stack.events_of(name)] == [ROWS]
-    stack.python("-m", "pipeline", "verify", f"{name}/text")
+    stack.python("-m", "commonspace", "verify", f"{name}/text")
     if name == "worker":
         tries = [t["try_number"] for t in stack.tasks(name, run) if "encode" in t["task_id"]]
         assert max(tries) > 1, "what was killed was tried again"

@@ -34,7 +34,7 @@ def told(what: Callable[[psutil.Process], list[Any]], process: psutil.Process) -
 
 def releases(stack: Stack, space: str) -> dict[int, str]:
     """The state of each release."""
-    told = json.loads(stack.python("-m", "pipeline", "releases", space, "--json"))
+    told = json.loads(stack.python("-m", "commonspace", "releases", space, "--json"))
     return {one["number"]: one["state"] for one in told["releases"]}
 
 

@@ -34,4 +34,4 @@ def test_ctrl_c_ends_all_of_it_and_it_starts_again(stack: Stack, promoted: str) 
             "triggerer",
         ]
         assert again.wait_for("things", run) == "success"
-        again.python("-m", "pipeline", "verify", "things/text")
+        again.python("-m", "commonspace", "verify", "things/text")

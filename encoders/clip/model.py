@@ -1,0 +1,127 @@
+"""Loading a CLIP folder so that no weight is a guess, and its two towers as graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, CLIPModel
+from transformers.utils import logging
+
+from commonspace.encoders.clip.spec import clip_place
+from commonspace.encoders.errors import WeightsRefused
+
+
+class TextTower(torch.nn.Module):
+    """(ids, mask), each (n, width) int64, to (n, dim) float32 of unit norm."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self._model = model
+
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        features = self._model.get_text_features(input_ids=ids, attention_mask=mask)
+        return torch.nn.functional.normalize(features.pooler_output, dim=1)
+
+
+class ImageTower(torch.nn.Module):
+    """Levels (n, 3, side, side) uint8 to (n, dim) float32 of unit norm."""
+
+    mean: torch.Tensor
+    deviation: torch.Tensor
+
+    def __init__(self, model: Any, preset: Mapping[str, Any]) -> None:
+        """preset: the keys of `clip_preset.image_preset`."""
+        super().__init__()
+        self._model = model
+        # Rescaling and normalising in one step, as transformers computes them.
+        for name, values in (("mean", preset["mean"]), ("deviation", preset["std"])):
+            levels = torch.tensor(values) * (1.0 / preset["rescale"])
+            self.register_buffer(name, levels.view(1, 3, 1, 1))
+
+    def forward(self, levels: torch.Tensor) -> torch.Tensor:
+        features = self._model.get_image_features(pixel_values=self.normalised(levels))
+        return torch.nn.functional.normalize(features.pooler_output, dim=1)
+
+    def normalised(self, levels: torch.Tensor) -> torch.Tensor:
+        """The same images as float32, with the model's own mean and deviation."""
+        return (levels.float() - self.mean) / self.deviation
+
+
+@dataclass(frozen=True)
+class LoadedClip:
+    """Both towers in fp32 and evaluation mode, and the tokenizer of transformers."""
+
+    text: TextTower
+    image: ImageTower
+    tokenizer: Any
+
+
+def load_clip(folder: Path, preset: Mapping[str, Any]) -> LoadedClip:
+    """The model of `folder`, every weight from its files, for images prepared by `preset`.
+
+    Raises:
+        WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, or its
+            tokenizer does not end a text as the network expects.
+    """
+    place = str(clip_place(folder))
+    network: Any = CLIPModel
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        model, report = network.from_pretrained(
+            place,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(
+            place, local_files_only=True, trust_remote_code=False
+        )
+        ended = _ends_texts(tokenizer, model.config.text_config)
+    # What the libraries raise for a folder that does not fit together is not a closed list.
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError,
+            RuntimeError, SafetensorError) as error:  # fmt: skip
+        raise WeightsRefused(
+            f"cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
+            item=str(folder),
+            do="Check that the folder is whole and that its files belong together.",
+        ) from error
+    _require_every_weight(report, folder)
+    if not ended:
+        raise WeightsRefused(
+            "its tokenizer does not end a text with the token the network pools",
+            item=str(folder),
+            do="Check that the tokenizer's files belong to this model.",
+        )
+    model = model.eval().requires_grad_(False)
+    return LoadedClip(TextTower(model).eval(), ImageTower(model, preset).eval(), tokenizer)
+
+
+def _require_every_weight(report: Any, folder: Path) -> None:
+    """Transformers fills a missing weight with random values."""
+    missing, misshapen = sorted(report["missing_keys"]), sorted(map(str, report["mismatched_keys"]))
+    if missing or misshapen:
+        named = ", ".join((missing + misshapen)[:3])
+        raise WeightsRefused(
+            f"{len(missing)} weights are missing and {len(misshapen)} misshapen, such as {named}",
+            item=str(folder),
+            do="Copy or download the weights anew; loaded like this they would be random.",
+        )
+
+
+def _ends_texts(tokenizer: Any, config: Any) -> bool:
+    """Whether the vector is taken from a text's last token.
+
+    Elsewhere it would be taken from its first: the same vector for every text.
+    """
+    ids = tokenizer("a probe").input_ids
+    if max(ids) >= config.vocab_size:
+        return False
+    # Configurations of before 2023 say 2 and mean the highest token, as transformers knows.
+    end = max(ids) if config.eos_token_id == 2 else config.eos_token_id
+    return bool(ids) and ids.index(ids[-1]) == len(ids) - 1 and ids[-1] == end

@@ -1,0 +1,4 @@
+"""What runs a network: OpenVINO, torch, torch.compile; on which device, with which memory.
+
+Imports weights, vectors and the protocol.
+"""

@@ -1,0 +1,132 @@
+"""PyTorch as an engine: every CUDA device, and CPUs where OpenVINO is not wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from commonspace.encoders.engines.device import choose_threads
+from commonspace.encoders.engines.device_errors import on_device
+from commonspace.encoders.engines.engine import Arrays
+from commonspace.encoders.engines.host_memory import told_by_memory_error
+from commonspace.encoders.engines.prefetch import ahead
+from commonspace.encoders.errors import DeviceFull, no_memory
+from commonspace.encoders.spec import Precision
+
+_HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+class TorchEngine:
+    """A module on a device.
+
+    On CUDA one batch computes while the next is prepared. On a CPU several compute side by side,
+    each on one thread: of a product that MKL splits over threads, a row's last bits depend on its
+    place (measured on Zen 3: 6 rows of 64 numbers and two threads, rows 0 to 3 against 4 and 5).
+    """
+
+    def __init__(self, module: torch.nn.Module, device: str, precision: Precision = "fp32") -> None:
+        """precision: `fp16` and `bf16` compute so under autocast, weights stay in fp32.
+
+        Raises:
+            EncoderError: the device has failed, or has no memory for the weights.
+        """
+        self._device = torch.device(device)
+        try:
+            placed = on_device(module.to, self._device)
+        except DeviceFull as error:
+            raise no_memory("the weights") from error
+        self._module = placed.eval().requires_grad_(False)
+        self._half = _HALF.get(precision)
+        self.name = f"torch {torch.__version__}"
+
+    def run(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
+        """As `Engine.run`. A row that overflows in half precision comes out as it is: NaN.
+
+        Raises:
+            DeviceFull: as `Engine.run`.
+            EncoderError: CUDA has failed, in this batch or in one before it.
+            MemoryError: the machine has no memory for a batch, on a CPU.
+        """
+        return self._on_cpu(batches) if self._device.type == "cpu" else self._on_cuda(batches)
+
+    def _on_cpu(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
+        threads = choose_threads()
+        with ThreadPoolExecutor(threads, initializer=_compute_alone) as pool:
+            # One more than can run: the next batch is ready when a thread falls idle.
+            yield from ahead(pool, self._vectors, batches, threads + 1)
+
+    def _vectors(self, batch: Arrays) -> NDArray[np.float32]:
+        with told_by_memory_error():
+            vectors: NDArray[np.float32] = on_device(self._output, batch).numpy()
+        return vectors
+
+    def _on_cuda(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
+        running: _Running | None = None
+        for batch in batches:
+            started = on_device(self._start, batch)
+            if running is not None:
+                yield on_device(running.finish)
+            running = started
+        if running is not None:
+            yield on_device(running.finish)
+
+    def _start(self, batch: Arrays) -> _Running:
+        # Pinning and events are the current device's: not cuda:0's where cuda:1 was chosen.
+        with torch.inference_mode(), torch.cuda.device(self._device):
+            return _Running.of(self._output(batch))
+
+    @torch.inference_mode()
+    def _output(self, batch: Arrays) -> torch.Tensor:
+        half: Any = nullcontext()
+        if self._half is not None:
+            half = torch.autocast(self._device.type, dtype=self._half)
+        with half:
+            output: torch.Tensor = self._module(*(self._placed(array) for array in batch))
+        return output.float()
+
+    def _placed(self, array: NDArray[Any]) -> torch.Tensor:
+        tensor = torch.from_numpy(array)
+        if self._device.type == "cpu":
+            return tensor
+        # Its memory is given to another tensor only when the copy is done: torch sees to it.
+        return tensor.pin_memory().to(self._device, non_blocking=True)
+
+
+def _compute_alone() -> None:
+    """This thread computes without help. Torch keeps the number of helpers for each thread.
+
+    Asked first, because a thread's first question fetches what was set last in any other.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A batch's output on its way to the host, and what tells that it is there."""
+
+    host: torch.Tensor
+    done: torch.cuda.Event
+
+    @classmethod
+    def of(cls, output: torch.Tensor) -> _Running:
+        # Copied before the next batch is queued: behind it, the copy would wait for that too.
+        host = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
+        host.copy_(output, non_blocking=True)
+        # Waits asleep: the cores are the decoders'.
+        done: torch.cuda.Event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        done.record()
+        return cls(host, done)
+
+    def finish(self) -> NDArray[np.float32]:
+        self.done.synchronize()
+        # Pinned memory is scarce, and wanted for the next batch.
+        array: NDArray[np.float32] = self.host.numpy().copy()
+        return array

@@ -1,0 +1,198 @@
+"""From the bytes of an image file to an upright RGB image, by rules that are written down.
+
+| the file                                     | outcome                                    |
+|----------------------------------------------|--------------------------------------------|
+| not `bytes`                                  | WRONG_TYPE                                 |
+| no bytes                                     | EMPTY_IMAGE                                |
+| another image format than `FORMATS`          | UNSUPPORTED_FORMAT                         |
+| more than `MAX_PIXELS`                       | IMAGE_TOO_LARGE, before decoding           |
+| a side under `MIN_SIDE`, or a strip          | IMAGE_TOO_SMALL                            |
+| 32-bit integers or floats                    | UNSUPPORTED_MODE: their range is unknown   |
+| cut off, a PNG without its end included      | TRUNCATED_IMAGE                            |
+| anything else Pillow cannot decode           | UNREADABLE_IMAGE                           |
+| EXIF orientation                             | turned upright: `exif-transpose`           |
+| several frames                               | the first: `first-frame`                   |
+| 16-bit grey                                  | divided by 257, not clipped: `grey16-to-8` |
+| 16 bits a channel of colour, or with alpha   | the upper eight of each: `16-to-8`         |
+| transparency of any kind                     | laid on white: `alpha-on-white`            |
+| palette, grey, CMYK, YCbCr, LAB, 1-bit       | converted: `<mode>-to-rgb`                 |
+| a colour profile                             | ignored                                    |
+| a plain JPEG, in a space with `nvjpeg`       | decoded on the GPU: `nvjpeg`               |
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from PIL import (
+    BmpImagePlugin,
+    ExifTags,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from commonspace.encoders.image.signatures import ends_early, other_format
+from commonspace.encoders.image.to_rgb import halves_channels, to_rgb
+from commonspace.encoders.protocol import Fact, Failure, Reason
+
+# What Pillow warns of, the rules decide; a line for every odd tag of every file helps nobody.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+RULES_VERSION = 1
+"""Raise it when a rule above changes the pixels of any file."""
+
+_PLUGINS = (
+    JpegImagePlugin,
+    PngImagePlugin,
+    GifImagePlugin,
+    WebPImagePlugin,
+    BmpImagePlugin,
+    TiffImagePlugin,
+)  # imported by name: asked for a format it has not loaded, Pillow loads all of its forty
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
+MAX_PIXELS = 50_000_000
+"""A 50 MP photo takes 150 MB as RGB, a few times that while it is converted."""
+MIN_SIDE = 8
+"""Smaller images are pixels of tracking and layout: enlarged thirtyfold they are one colour."""
+MAX_ASPECT = 100
+"""A strip thinner than this keeps nothing of itself in a square crop."""
+
+DECODING_ERRORS = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    RuntimeError,
+)
+"""What Pillow raises on hostile files: found on 2,127 of them, and by reading its plugins."""
+_UNKNOWN_RANGE = ("I", "F")
+
+
+@dataclass(frozen=True)
+class UprightImage:
+    """A decoded image, mode RGB, and its facts with the keys of `FACTS["image"]`.
+
+    Width and height are those of the file, before it is turned upright.
+    """
+
+    pixels: Image.Image
+    facts: Mapping[str, Fact]
+
+
+class Refused(Exception):
+    """A rule has refused a file."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        self.failure = Failure(reason, message)
+
+
+def read_image(content: object) -> UprightImage | Failure:
+    """Decode by the rules above; never raises for what the bytes hold."""
+    if not isinstance(content, bytes):
+        return Failure(Reason.WRONG_TYPE, f"expected bytes, got {type(content).__name__}")
+    if not content:
+        return Failure(Reason.EMPTY_IMAGE, "no bytes")
+    # Other code in the process may have asked Pillow to fill what is missing with grey.
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return _decode(image, content)
+    except Refused as refused:
+        return refused.failure
+    except UnidentifiedImageError:
+        return _unidentified(content)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        return Failure(Reason.IMAGE_TOO_LARGE, _short(error))
+    except MemoryError:
+        return Failure(Reason.UNREADABLE_IMAGE, "no memory to decode it", retryable=True)
+    except EOFError as error:
+        return Failure(Reason.TRUNCATED_IMAGE, _short(error))
+    except DECODING_ERRORS as error:
+        cut = "truncated" in str(error).lower()
+        return Failure(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, _short(error))
+
+
+def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
+    width, height = image.size
+    require_size(width, height)
+    stored_mode = image.mode
+    if stored_mode in _UNKNOWN_RANGE:
+        raise Refused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
+    if image.format == "PNG" and ends_early(content):
+        raise Refused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
+    sixteen = halves_channels(image)
+    # Read before `load`, which turns a TIFF upright by itself and drops the tag.
+    orientation = orientation_of(image)
+    if image.format == "TIFF" and orientation >= 5:
+        width, height = height, width  # Pillow gives a TIFF's size as it is upright
+    image.load()
+    rules = ["exif-transpose"] if orientation != 1 else []
+    frames = int(getattr(image, "n_frames", 1))
+    if frames > 1:
+        rules.append("first-frame")
+    if sixteen:
+        rules.append("16-to-8")
+    image.load()  # a TIFF has forgotten its pixels while its frames were counted
+    upright = image if orientation == 1 else ImageOps.exif_transpose(image)
+    pixels = to_rgb(upright, rules)
+    facts: dict[str, Fact] = {
+        "image_format": image.format or "",
+        "image_mode": stored_mode,
+        "image_width": width,
+        "image_height": height,
+        "image_orientation": orientation,
+        "image_frames": frames,
+        "image_rules": ",".join(rules),
+    }
+    return UprightImage(pixels, facts)
+
+
+def require_size(width: int, height: int) -> None:
+    """Raises Refused for sizes that the rules refuse."""
+    if width * height > MAX_PIXELS:
+        raise Refused(
+            Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels; the limit is {MAX_PIXELS:,}"
+        )
+    short, long = sorted((width, height))
+    if short < MIN_SIDE or long > MAX_ASPECT * short:
+        raise Refused(
+            Reason.IMAGE_TOO_SMALL,
+            f"{width} × {height} pixels; sides start at {MIN_SIDE}, strips end at 1:{MAX_ASPECT}",
+        )
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; 1 where there is none that is valid."""
+    tag = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
+
+
+def _unidentified(content: bytes) -> Failure:
+    other = other_format(content)
+    if other:
+        return Failure(Reason.UNSUPPORTED_FORMAT, f"{other} is not one of {', '.join(FORMATS)}")
+    return Failure(
+        Reason.UNREADABLE_IMAGE, f"broken, or not an image in one of {', '.join(FORMATS)}"
+    )
+
+
+def _short(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

@@ -1,0 +1,57 @@
+"""Loading an int8 folder: OpenVINO and a tokenizer, no torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from commonspace.encoders.engines.device import choose_threads
+from commonspace.encoders.engines.engine import Engine
+from commonspace.encoders.errors import INSTALL, EncoderError, WeightsRefused
+from commonspace.encoders.int8.folder import NETWORK, TOKENIZER, read_record
+from commonspace.encoders.protocol import Encoder, Purpose
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.encoders.text.encoder import Computation, TextEncoder
+from commonspace.encoders.text.tokens import TextTokens
+
+BUDGET = 1024
+"""Padded tokens a batch. Measured on 2 cores: 512 to 2,048 alike within the noise."""
+
+
+def load_int8(folder: Path, spec: EncoderSpec) -> Encoder:
+    """The encoder in `folder`, on the CPU whatever else there is.
+
+    Raises:
+        EncoderError: OpenVINO is not installed, or is told not to run.
+        WeightsRefused: its files do not fit together.
+    """
+    try:
+        from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
+    except ModuleNotFoundError as error:
+        raise EncoderError(
+            f"{error.name} is not installed, and nothing else runs int8 models",
+            item=str(folder),
+            do=INSTALL,
+        ) from error
+    if os.environ.get("COMMONSPACE_ENGINE") == "torch":
+        raise EncoderError(
+            "COMMONSPACE_ENGINE is 'torch', which cannot run an int8 model",
+            item=str(folder),
+            do="Unset it.",
+        )
+    record = read_record(folder)
+    try:
+        engine = OpenVinoEngine(folder / NETWORK, choose_threads())
+    except RuntimeError as error:
+        raise WeightsRefused("OpenVINO cannot load its network", item=str(folder)) from error
+    if record.inputs is None:
+        from commonspace.encoders.image.encoder import ImageEncoder
+
+        return ImageEncoder(spec, engine, "cpu")
+    assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokens = TextTokens(tokenizer, spec.max_tokens, record.side, spec.overflow)
+    engines: dict[Purpose, Engine] = {"document": engine, "query": engine}
+    return TextEncoder(spec, tokens, record.inputs, Computation(engines, BUDGET, fill=False), "cpu")

@@ -1,0 +1,119 @@
+"""Where a torchvision network's weights come from; torch only for torchvision's own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from pathlib import Path
+from typing import Any
+
+from commonspace.encoders.errors import INSTALL, EncoderError, EncoderNotFound, WeightsRefused
+from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.weights.digests import sha256_of
+from commonspace.encoders.weights.safetensors import require_whole
+
+UNTRAINED = "untrained"
+SEED = 0
+
+_NAME = re.compile(r"[A-Z][A-Z0-9_]+")
+_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
+
+
+def is_named(weights: str | None) -> bool:
+    """Whether `weights` is written as torchvision names its own, such as `IMAGENET1K_V2`."""
+    return weights is not None and _NAME.fullmatch(weights) is not None
+
+
+def weights_file(reference: EncoderReference) -> Path | None:
+    """The weights on disk, fetched first if they are torchvision's own; None for `untrained`.
+
+    Raises:
+        EncoderNotFound: no weights are named, or they are not there or out of reach.
+        WeightsRefused: the file is cut off or not what its name promises.
+        EncoderError: torch is not installed and the weights need it.
+    """
+    weights = reference.weights
+    if weights == UNTRAINED:
+        return None
+    if weights is not None and is_named(weights):
+        return _fetched(reference.name, weights)
+    path = Path(weights or "")
+    if not weights or not path.is_absolute() or path.suffix not in (".safetensors", ".pth"):
+        raise EncoderNotFound(
+            f"weights are {weights!r}" if weights else "no weights are named",
+            item=reference.name,
+            do="Set `weights` to a name of torchvision's such as IMAGENET1K_V1, the absolute "
+            f"path of a .safetensors or .pth file, or {UNTRAINED!r} for a dry run.",
+        )
+    if not path.is_file():
+        raise EncoderNotFound("no such weights file", item=weights)
+    if path.suffix == ".safetensors":
+        require_whole(path)
+    return path
+
+
+def named_weights(architecture: str, weights: str | None) -> Any:
+    """torchvision's own weights of this name, or its first ones for None; imports torchvision.
+
+    Raises:
+        EncoderNotFound: the network has no weights of this name.
+        EncoderError: torch and torchvision are missing or do not fit together.
+    """
+    from commonspace.encoders.engines.device import require_torch
+
+    require_torch()
+    from torchvision.models import get_model_weights
+
+    known = get_model_weights(architecture)
+    if weights is None:
+        return next(iter(known))
+    if weights not in known.__members__:
+        raise EncoderNotFound(
+            f"has no weights {weights}",
+            item=f"torchvision/{architecture}",
+            do=f"Its weights are: {', '.join(known.__members__)}.",
+        )
+    return known[weights]
+
+
+def untrained_label() -> str:
+    """What stands for a digest in the spec of a network with random weights.
+
+    Raises:
+        EncoderError: torch, whose version decides what they are, is not installed.
+    """
+    try:
+        version = importlib.metadata.version("torch").partition("+")[0]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise EncoderError("torch is not installed", do=INSTALL) from error
+    return f"untrained:seed={SEED},torch={version}"
+
+
+def _fetched(name: str, weights: str) -> Path:
+    url: str = named_weights(name.partition("/")[2], weights).url
+    import torch
+
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    found = _HASH_IN_NAME.search(path.name)
+    prefix = found.group(1) if found else ""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
+        except OSError as error:
+            raise EncoderNotFound(
+                f"torchvision's weights cannot be downloaded ({error})",
+                item=f"{name} {weights}",
+                retry=True,
+                do="Try again, set `weights` to the absolute path of a local file, or to "
+                f"{UNTRAINED!r} for a dry run.",
+            ) from error
+        except RuntimeError as error:
+            raise WeightsRefused(str(error), item=path.name, retry=True) from error
+    if not sha256_of(path).startswith(prefix):
+        raise WeightsRefused(
+            "its sha256 is not the one in its name",
+            item=str(path),
+            do="Delete the file; it is downloaded anew.",
+        )
+    return path

@@ -1,0 +1,197 @@
+"""Answers as tables for people; the same values that `--json` prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from commonspace.encoders.protocol import FACTS
+from commonspace.pipeline.release.pointer import Hold
+
+console = Console(width=None if sys.stdout.isatty() else 160)
+
+Answer = Mapping[str, Any]
+HIDDEN = {"vector", "content_digest", "row_digest", "encoded_at", "run", "source_uri", "partition"}
+WIDE = 120
+CELL = 100
+
+
+def catalogue(values: Sequence[Answer]) -> None:
+    """What exists: a line a space version."""
+    cells: Mapping[str, Callable[[Answer], str | Text]] = {
+        "space": _marked,
+        "rows": _published,
+        "release": lambda s: str(s["release"] or ""),
+        "rejects": lambda s: str(s["rejects"] or 0),
+        "promoted": lambda s: str(s["promoted_at"] or "")[:16].replace("T", " "),
+        "owner": lambda s: cell(s["owner"]),
+        "dim": lambda s: str(s["dim"] or ""),
+        "encoder": _encoder,
+        "fingerprint": lambda s: (s["fingerprint"] or "")[:12],
+    }
+    names = list(cells) if console.width >= WIDE else list(cells)[:5]
+    if values:
+        table = new_table(*names)
+        for space in values:
+            table.add_row(*(cells[name](space) for name in names))
+        console.print(table)
+
+
+def hits(value: Answer) -> None:
+    """Search results, nearest first."""
+    _heading(value)
+    truths = {name for facts in FACTS.values() for name in facts}
+    shown = [{n: v for n, v in hit.items() if n not in truths} for hit in value["hits"]]
+    _rows(shown, first=["similarity", "bm25", "id"])
+
+
+def rows(value: Answer) -> None:
+    """Rows by id, a column a line; the vector as its first numbers."""
+    _heading(value)
+    for row in value["rows"]:
+        console.print(Text(cell(row["id"]).plain, style="bold"))
+        if not row["found"]:
+            console.print("  not in this release")
+            continue
+        shown = {**row, "vector": _vector(row["vector"])}
+        for name in (n for n in shown if n not in {"id", "found"}):
+            console.print(Text(f"  {name:<16} {cell(shown[name]).plain}"))
+
+
+def files(value: Answer) -> None:
+    """One path a line, and nothing else: made for pipes."""
+    for path in value["files"]:
+        console.out(path, highlight=False)
+
+
+def rejects(value: Answer) -> None:
+    """What could not be embedded, and why."""
+    _heading(value)
+    table = new_table("id", "reason", "message", "retrying helps", "source")
+    for row in value["rejects"]:
+        cells = [row["id"], row["reason"], row["message"]]
+        cells += ["yes" if row["retryable"] else "no", row["source_uri"]]
+        table.add_row(*(cell(value) for value in cells))
+    console.print(table)
+
+
+def verification(value: Answer) -> None:
+    """What was checked, and what is wrong."""
+    console.print(
+        f"{value['space']} release {value['release']}: {value['rows']:,} rows in "
+        f"{value['parts']} parts, LanceDB version {value['table_version']}"
+    )
+    console.print(_canary(value["canary"]))
+    for line in _indices(value["indices"]):
+        console.print(line)
+    if value["orphans"]:
+        console.print(f"  {value['orphans']:,} files that no release names; `retain` removes them")
+    for problem in value["problems"]:
+        console.print(Text(f"  WRONG  {problem}", style="bold red"))
+    for key in value["restored"]:
+        console.print(f"  restored out of LanceDB: {key}")
+    if value["rebuilt"]:
+        console.print("  the LanceDB table was written anew from Parquet")
+    if value["ok"]:
+        console.print("  whole: manifest, checksums, contract, vectors, and LanceDB agree")
+
+
+def _indices(value: Answer | None) -> list[str]:
+    if value is None:
+        return []
+    words = f"  searched for words: {', '.join(value['text'])}" if value["text"] else None
+    index = value["vector"]
+    vector = (
+        f"  vector index: {index['recall']:.1%} of the nearest rows are found, probing "
+        f"{index['nprobes']} of {index['partitions']} partitions"
+        if index
+        else None
+    )
+    return [line for line in (vector, words) if line]
+
+
+def _canary(value: Answer | None) -> str:
+    if value is None:
+        return "  no canary: nothing says whether its encoder still makes the same vectors"
+    if value["largest_angle"] is None:
+        return f"  canary of run {value['run']}: there; --canary tries the encoder"
+    angle, limit = value["largest_angle"], value["tolerance"]
+    return f"  canary: largest angle {angle:.3g} rad (tolerance {limit:g}) on {value['device']}"
+
+
+def _vector(values: Sequence[float] | None) -> str | None:
+    """A vector's first numbers and its width."""
+    if values is None:
+        return None
+    return f"{', '.join(f'{x:.4f}' for x in values[:3])}, … ({len(values)})"
+
+
+def new_table(*columns: str) -> Table:
+    """Columns by name; the first one is never broken."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number == 0)
+    return table
+
+
+def _rows(values: Sequence[Answer], first: list[str]) -> None:
+    if not values:
+        console.print("no rows")
+        return
+    names = first + [n for n in values[0] if n not in first and n not in HIDDEN]
+    names = [n for n in names if n in values[0]]
+    table = new_table(*names)
+    for value in values:
+        table.add_row(*(cell(value[name]) for name in names))
+    console.print(table)
+
+
+def cell(value: Any) -> Text:
+    """A value as plain text: what stands in the data is never taken as markup."""
+    text = f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
+    text = " ".join(text.split())
+    printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    printable = printable.encode("utf-8", "replace").decode()
+    return Text(printable if len(printable) <= CELL else f"{printable[: CELL - 1]}…")
+
+
+def _heading(value: Answer) -> None:
+    console.print(f"{value['space']}, release {value['release']}, {value['encoder']}")
+    warn_untrained(value)
+
+
+def warn_untrained(value: Answer) -> None:
+    """Said wherever something of an untrained encoder is shown."""
+    if not value["trained"]:
+        console.print(
+            Text("UNTRAINED encoder: near means alike on the surface, nothing more.",
+                 style="bold yellow")
+        )  # fmt: skip
+
+
+def warn_held(space: str, held: Answer | None) -> None:
+    """Said wherever it is shown what a held space serves, or what a run did to it."""
+    if held:
+        hold = cell(Hold(held["since"], held["reason"])).plain
+        said = f"{space} is HELD at release {held['release']} ({hold}): no run promotes"
+        console.print(Text(said, style="bold yellow"))
+
+
+def _published(space: Answer) -> str:
+    if space["problem"]:
+        return "damaged"
+    return f"{space['rows']:,}" if space["rows"] is not None else "not published"
+
+
+def _marked(space: Answer) -> str:
+    marks = [mark for mark in ("retired", "held") if space[mark]]
+    return f"{space['space']} ({', '.join(marks)})" if marks else str(space["space"])
+
+
+def _encoder(space: Answer) -> Text:
+    return Text(space["encoder"], style="bold yellow" if space["trained"] is False else "")

@@ -1,0 +1,226 @@
+"""pipeline/config/sections.py"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from commonspace.encoders.spec import Modality
+from commonspace.pipeline.config.periods import Duration, Period, schedule_fault
+from commonspace.pipeline.release.indexes import MIN_RECALL, VectorChoice
+
+NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(NAME, value) or len(value) > 64:
+        raise ValueError("must be lower-case letters and digits, joined by single '-' or '_'")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
+RESERVED = frozenset(
+    {
+        *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
+        *("encoded_at", "run", "digest", "locator", "similarity", "bm25", "found"),
+        *("tokens_used", "tokens_total", "truncated", "text_rules"),
+        *("image_format", "image_mode", "image_width", "image_height"),
+        *("image_orientation", "image_frames", "image_rules"),
+    }
+)
+"""Columns of our own, in a release or in a run's files."""
+
+
+PASSAGE_COLUMNS = frozenset({"item", "passage", "passage_start", "passage_end"})
+"""Columns of our own where a space has `overflow = "rows"`."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+KEEP_RELEASES = 10
+"""How many releases of a space `retain` keeps where its owner has not said."""
+
+
+class CollectionSection(_Section):
+    """Who owns the collection, when it runs, and what becomes of its releases."""
+
+    name: Name
+    owner: str
+    schedule: str | None = None
+    description: str = ""
+    promote: Literal["auto", "manual"] = "auto"
+    keep_releases: int = Field(default=KEEP_RELEASES, ge=1)
+    partitions: Period | None = None
+    late_by: Duration | None = None
+    schedule_on: tuple[str, ...] = ()
+    fresh_within: Duration | None = None
+    deadline: Duration | None = Field(default=None, gt=timedelta(0))
+    approve_within: Duration | None = Field(default=None, gt=timedelta(0))
+
+    @field_validator("schedule_on", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _scheduled(self) -> CollectionSection:
+        if self.schedule_on and self.schedule:
+            raise ValueError("`schedule` and `schedule_on` exclude each other")
+        if self.partitions is None and self.late_by:
+            raise ValueError("`late_by` waits for a partition: it needs `partitions`")
+        if self.deadline and self.late_by and self.deadline <= self.late_by:
+            raise ValueError("`deadline` must be longer than `late_by`, which a run may wait")
+        if self.partitions and not self.schedule_on:
+            fault = schedule_fault(self.partitions, self.schedule)
+            if fault:
+                raise ValueError(fault)
+        return self
+
+
+class SourceSection(_Section):
+    """Where items come from. `uri` is a path or glob; `{partition}` in it makes partitions."""
+
+    kind: Literal["folder", "csv", "jsonl", "parquet"]
+    uri: str = Field(min_length=1)
+    id: str = ""
+    metadata: dict[str, ColumnType] = {}
+    encoding: str = "utf-8"
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    columns: tuple[str, ...] | None = None
+    image_root: str | None = None
+    text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
+    image_suffixes: tuple[str, ...] = (
+        ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+    )  # fmt: skip
+
+    @field_validator("columns", "text_suffixes", "image_suffixes", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("metadata", mode="before")
+    @classmethod
+    def _typed(cls, value: Any) -> Any:
+        names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        return dict.fromkeys(value, "string") if names else value
+
+    @field_validator("metadata")
+    @classmethod
+    def _columns(cls, value: dict[str, ColumnType]) -> dict[str, ColumnType]:
+        if clash := sorted(RESERVED & value.keys()):
+            raise ValueError(f"these names are reserved: {', '.join(clash)}")
+        if odd := [
+            n for n in value if not n.isprintable() or n[:1] in {"", "_"} or set(n) & {*".`"}
+        ]:
+            raise ValueError(
+                f"a table cannot have these columns (empty, `_…`, `.` or ` in it): {odd}"
+            )
+        return value
+
+    @field_validator("uri", "image_root")
+    @classmethod
+    def _local(cls, value: str | None) -> str | None:
+        if value and "://" in value:
+            raise ValueError("addresses are not served yet: name a path")
+        return value
+
+    @field_validator("delimiter")
+    @classmethod
+    def _delimiting(cls, value: str) -> str:
+        if value in {'"', "\r", "\n"}:
+            raise ValueError("cannot be a quote or a line's end")
+        return value
+
+    @field_validator("columns")
+    @classmethod
+    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and len(set(value)) < max(len(value), 1):
+            raise ValueError("must be distinct names, at least one")
+        return value
+
+    @field_validator("text_suffixes", "image_suffixes")
+    @classmethod
+    def _suffixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if odd := [s for s in value if not re.fullmatch(r"\*|\.[^./]+", s)]:
+            raise ValueError(f'a suffix is written ".txt" (one dot), or "*" for any: {odd}')
+        return value
+
+    @model_validator(mode="after")
+    def _coherent(self) -> SourceSection:
+        if self.kind == "folder":
+            if self.id not in {"", "stem", "path"}:
+                raise ValueError('a folder\'s `id` is "stem" (pairs a text and an image) or "path"')
+            if self.metadata:
+                raise ValueError("a folder has no columns: `metadata` belongs to tables")
+        elif not self.id:
+            raise ValueError(f"a {self.kind} source needs `id`: the column with a stable id")
+        return self
+
+
+class SpaceSection(_Section):
+    """One space: which content, seen through which encoder, at which version."""
+
+    name: Name
+    version: int = Field(default=1, ge=1)
+    encoder: str
+    revision: str | None = None
+    weights: str | None = None
+    layer: str | None = None
+    pooling: Literal["average", "max"] | None = None
+    overflow: Literal["truncate", "mean", "rows"] | None = None
+    dimensions: int | None = Field(default=None, ge=1)
+    precision: Literal["fp32", "fp16", "bf16"] | None = None
+    decoder: Literal["pillow", "nvjpeg"] | None = None
+    fields: tuple[str, ...] = ()
+    image: str | None = None
+    promote: Literal["auto", "manual"] | None = None
+    golden: str | None = Field(default=None, min_length=1)
+    vector_index: VectorChoice = "auto"
+    text_index: tuple[str, ...] = ()
+
+    @field_validator("fields", "text_index", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _one_content(self) -> SpaceSection:
+        if bool(self.fields) == bool(self.image):
+            raise ValueError("a space needs exactly one of `fields` (text) and `image`")
+        return self
+
+    @property
+    def modality(self) -> Modality:
+        return "image" if self.image else "text"
+
+
+class GatesSection(_Section):
+    """Limits that a run must keep, or nothing of it is published."""
+
+    max_reject_share: float = Field(default=0.01, ge=0, le=1)
+    max_deleted_share: float = Field(default=0.2, ge=0, le=1)
+    max_duplicate_vectors: float = Field(default=0.05, ge=0, le=1)
+    max_drift: float = Field(default=0.25, ge=0, le=1)
+    min_golden_recall: float = Field(default=1.0, ge=0, le=1)
+    spot_rows: int = Field(default=16, ge=0, le=10_000)
+    min_index_recall: float = Field(default=MIN_RECALL, ge=0, le=1)
+
+
+class RunSection(_Section):
+    """How the work is cut; never what it means."""
+
+    shard_rows: int = Field(default=4096, ge=1)
+    pool: str = Field(default="default_pool", min_length=1)
+    queue: str | None = Field(default=None, min_length=1)
+    parallel_runs: int | None = Field(default=None, ge=1)
+
+
+def space_key(space: SpaceSection) -> str:
+    """`blurb/v2`: how a space of a collection is called in keys and columns."""
+    return f"{space.name}/v{space.version}"

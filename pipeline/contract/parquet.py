@@ -1,0 +1,135 @@
+"""Parquet bytes as the warehouse keeps them: deterministic, checksummed, read in any engine."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from commonspace.pipeline.errors import ContractBroken
+
+SEAL = b"commonspace seal"
+"""Stands with the footer's sha256 between the pages and the footer, where no reader of
+Parquet looks: pages have checksums of their own, the footer that explains them has none."""
+ROW_GROUP_ROWS = 4096
+"""Small enough that a look-up by id reads little, large enough to compress
+(measured: 4 to 8 thousand is the middle)."""
+
+
+def table_bytes(table: pa.Table) -> pa.Buffer:
+    """One table as one Parquet file; equal tables give equal bytes.
+
+    Vectors are byte-stream-split (dense floats compress 17 % better so), pages carry
+    checksums and the footer a seal, dictionaries are kept off the vectors.
+    """
+    starts = range(0, max(table.num_rows, 1), ROW_GROUP_ROWS)
+    return grouped_bytes(table.schema, (table.slice(at, ROW_GROUP_ROWS) for at in starts))
+
+
+def grouped_bytes(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa.Buffer:
+    """As `table_bytes`, of a table that comes in pieces; each becomes a row group."""
+    vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
+    others = [f.name for f in schema if f.name not in vectors]
+    sink = io.BytesIO()
+    with pq.ParquetWriter(
+        sink,
+        schema,
+        compression="zstd",
+        use_dictionary=others,
+        column_encoding={f"{name}.list.element": "BYTE_STREAM_SPLIT" for name in vectors} or None,
+        write_page_checksum=True,
+        store_schema=True,
+    ) as writer:
+        for group in groups:
+            writer.write_table(group.combine_chunks())
+    _seal(sink)
+    return pa.py_buffer(sink.getbuffer())
+
+
+def read_table(data: pa.Buffer, key: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table back, checksums verified. Raises ContractBroken for damaged bytes."""
+    with _damage_told(key):
+        # `pq.read_table` plans a dataset first, which takes twice as long as a small file.
+        table = _opened(data).read(None if columns is None else list(columns))
+        return table if columns is None else table.select(columns)
+
+
+def read_groups(
+    data: pa.Buffer,
+    key: str,
+    columns: Sequence[str] | None = None,
+    ids: pa.Array | None = None,
+) -> Iterator[pa.Table]:
+    """As `read_table`, but a row group at a time, on one thread; no empty one.
+
+    ids: only these rows; of a row group that has none of them only the ids are read.
+    Measured: threads that read along keep 35 MB among them.
+    """
+    with _damage_told(key):
+        file = _opened(data)
+        names = file.schema_arrow.names if columns is None else list(columns)
+    for number in range(file.num_row_groups):
+        with _damage_told(key):
+            rows = _group(file, number, names, ids)
+        if rows.num_rows:
+            yield rows
+
+
+def count_rows(data: pa.Buffer, key: str) -> int:
+    """How many rows the file says it holds. Raises ContractBroken for a damaged footer."""
+    with _damage_told(key):
+        return int(_opened(data).metadata.num_rows)
+
+
+def _opened(data: pa.Buffer) -> pq.ParquetFile:
+    _check_seal(data)
+    return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+
+
+def _group(file: pq.ParquetFile, number: int, names: list[str], ids: pa.Array | None) -> pa.Table:
+    def read(columns: list[str]) -> pa.Table:
+        return file.read_row_group(number, columns, use_threads=False).select(columns)
+
+    if ids is None:
+        return read(names)
+    wanted = pc.is_in(read(["id"])["id"], value_set=ids)
+    if not pc.any(wanted).as_py():
+        return file.schema_arrow.empty_table()
+    return read(names).filter(wanted)
+
+
+@contextmanager
+def _damage_told(key: str) -> Iterator[None]:
+    """Turns what Arrow says of damaged bytes into ContractBroken."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise ContractBroken(
+            f"is damaged: {error}", item=key, do="Run `commonspace verify` on the space."
+        ) from error
+
+
+def _footer(data: pa.Buffer) -> int:
+    """Where the footer starts: its length stands before the last four bytes."""
+    return len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+
+
+def _seal(file: io.BytesIO) -> None:
+    """Put the seal before the footer, in place."""
+    with file.getbuffer() as written:
+        start = _footer(pa.py_buffer(written))
+        footer = bytes(written[start:])
+    file.seek(start)
+    file.write(SEAL + hashlib.sha256(footer).digest() + footer)
+
+
+def _check_seal(data: pa.Buffer) -> None:
+    start = _footer(data)
+    seal = data[max(start - len(SEAL) - 32, 0) : max(start, 0)].to_pybytes()
+    if start < 0 or seal != SEAL + hashlib.sha256(data[start:]).digest():
+        raise ValueError("its footer does not bear its seal")

@@ -1,0 +1,56 @@
+"""Upkeep of a table's indices: built, extended, trained again or dropped, before it is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from commonspace.pipeline.index import text_index, vector_index
+from commonspace.pipeline.index.compaction import EVER
+from commonspace.pipeline.index.policy import step
+from commonspace.pipeline.release.indexes import Wanted
+
+
+@dataclass(frozen=True)
+class Brought:
+    """A table that equals a release, at one of its versions."""
+
+    version: int
+    trained_rows: int | None
+    """Over how many rows its vector index was trained; None where it has none."""
+    trained: bool = False
+    """Whether that was now."""
+
+
+def arrange(
+    table: Any,
+    wanted: Wanted,
+    dim: int,
+    trained_rows: int | None,
+    *,
+    retrain: bool = False,
+    anew: bool = False,
+) -> Brought:
+    """Bring the indices in order, in commits of their own; rows stay as they are.
+
+    trained_rows: over how many rows the vector index was trained, where that is known.
+    retrain: train it, whatever there is. anew: do so, and build the full-text indices again.
+    """
+    rows, listed = table.count_rows(), table.list_indices()
+    for name in vector_index.foreign(table, listed):
+        table.drop_index(name)
+    found = vector_index.in_table(table, listed, trained_rows)
+    todo = step(wanted.vector, rows, dim, found)
+    if (retrain or anew) and todo in ("extend", "leave"):
+        todo = "build"
+    if todo == "drop":
+        table.drop_index(vector_index.NAME)
+    elif todo == "build":
+        vector_index.build(table, rows)
+    if text_index.arrange(table, listed, wanted.text, rows, anew=anew) or todo == "extend":
+        # LanceDB extends indices only together with compaction. Old versions stay.
+        table.optimize(cleanup_older_than=EVER)
+    if todo in ("none", "drop"):
+        return Brought(int(table.version), None)
+    trained = rows if todo == "build" or found is None else found.trained_rows
+    return Brought(int(table.version), trained, todo == "build")

@@ -1,0 +1,39 @@
+"""Removing a retired version of a space, all but the mark that it was retired."""
+
+from __future__ import annotations
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.index.connection import connect, readable
+from commonspace.pipeline.release.manifest import spoken
+from commonspace.pipeline.release.pins import pins
+from commonspace.pipeline.release.retirement import KEY, retirement
+from commonspace.pipeline.storage.store import Store
+
+
+def drop(store: Store, name: SpaceName) -> list[str]:
+    """Remove every file and the LanceDB table; the keys that were removed.
+
+    Can be interrupted anywhere and called again: readers lose CURRENT first, then the retirement
+    cannot be taken back; the mark stays. Raises UserMistake where the version is not retired, or
+    one of its releases is pinned, and ContractBroken where LanceDB fails.
+    """
+    if retirement(store, name) is None:
+        raise UserMistake("is not retired", item=str(name), do=f"`commonspace retire {name}`")
+    if pinned := pins(store, name):
+        raise UserMistake(
+            f"pinned releases are kept: {spoken(pinned)}",
+            item=str(name),
+            do="`commonspace unpin` lets them go.",
+        )
+    with store.hold(name.key(".promotion")):
+        gone = [key for key in store.list(str(name)) if key != name.key(KEY)]
+        first = [name.key("CURRENT"), name.key("spec.json")]
+        for key in first:
+            store.delete(key)
+        with readable(str(name)):
+            connect(store.address).drop_table(name.table, ignore_missing=True)
+        for key in gone:
+            if key not in first:
+                store.delete(key)
+    return gone

@@ -1,0 +1,114 @@
+"""The file of a space's golden queries: what its owner asks, and what must be found.
+
+{"query": "a whale hunt", "ids": ["moby-dick"]}
+{"image": "covers/whale.jpg", "ids": ["moby-dick", "leviathan"], "k": 5}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection as Some
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from commonspace.encoders.protocol import Content
+from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.source.content import MAX_FILE_BYTES
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    query: str | None = Field(default=None, min_length=1)
+    image: str | None = Field(default=None, min_length=1)
+    ids: list[str] = Field(min_length=1)
+    k: int = Field(default=10, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _coherent(self) -> _Line:
+        if (self.query is None) == (self.image is None):
+            raise ValueError("a line needs exactly one of `query` (text) and `image` (a path)")
+        try:
+            "".join([self.query or "", self.image or "", *self.ids]).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("a lone surrogate is not valid Unicode") from error
+        if self.query is not None and not self.query.strip():
+            raise ValueError("the query is blank")
+        if len(set(self.ids)) < len(self.ids):
+            raise ValueError("an id stands twice in `ids`")
+        if len(self.ids) > self.k:
+            raise ValueError(f"{len(self.ids)} ids cannot be among the first {self.k}: raise `k`")
+        return self
+
+
+@dataclass(frozen=True)
+class GoldenQuery:
+    """One line: what is asked, and the ids that must be among the first `k` rows."""
+
+    shown: str
+    content: Content
+    ids: Sequence[str]
+    k: int
+
+
+def read_golden(path: Path, modalities: Some[str]) -> list[GoldenQuery]:
+    """The golden queries of a file; image paths are relative to its folder.
+
+    modalities: what a query of the space may be, `text` or `image`.
+    Raises UserMistake, naming the first wrong line.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is not valid UTF-8"
+        raise UserMistake(f"the golden queries cannot be read: {why}", item=str(path)) from error
+    found = [
+        _query(line, path.parent, modalities, f"{path}, line {number}")
+        for number, line in enumerate(lines, 1)
+        if line.strip()
+    ]
+    if not found:
+        raise UserMistake("holds no golden query", item=str(path), do="Leave `golden` out.")
+    return found
+
+
+def _query(line: str, folder: Path, modalities: Some[str], where: str) -> GoldenQuery:
+    try:
+        given = _Line.model_validate(json.loads(line))
+    except ValidationError as error:
+        raise UserMistake(_explained(error.errors()[0]), item=where) from error
+    except (ValueError, RecursionError) as error:
+        raise UserMistake(f"is not valid JSON: {error}", item=where) from error
+    kind = "image" if given.query is None else "text"
+    if kind not in modalities:
+        raise UserMistake(f"the space cannot be searched by {kind}", item=where)
+    if given.query is not None:
+        return GoldenQuery(repr(given.query[:60]), given.query, given.ids, given.k)
+    return GoldenQuery(
+        repr(given.image), _bytes(folder, str(given.image), where), given.ids, given.k
+    )
+
+
+def _bytes(folder: Path, image: str, where: str) -> bytes:
+    path = folder / image
+    try:
+        if not path.is_file():
+            raise UserMistake(f"there is no image {image!r}", item=where)
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise UserMistake(f"{image!r} is larger than {MAX_FILE_BYTES:,} bytes", item=where)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise UserMistake(f"the image {image!r} cannot be read: {why}", item=where) from error
+
+
+def _explained(fault: Any) -> str:
+    key = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return f"unknown key {key!r}" + near(key, _Line.model_fields)
+    said = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{key}: {said}" if key else said

@@ -1,0 +1,49 @@
+"""pipeline/publish/rejects.py"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.parquet import table_bytes
+from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
+from commonspace.pipeline.release.removal import condemned, spared_key
+from commonspace.pipeline.storage.store import Store
+
+
+def write_rejects(
+    store: Store, name: SpaceName, rows: Sequence[dict[str, Any]], old: pa.Table
+) -> dict[str, Any] | None:
+    """The release's rejects as one file; a reject that was there before keeps its old row."""
+    if not rows:
+        return None
+    known = {_reject_key(row): row for row in old.to_pylist()}
+    stable = [known.get(_reject_key(row), row) for row in rows]
+    stable.sort(key=lambda row: tuple(str(value) for value in _reject_key(row)))
+    table = pa.Table.from_pylist(stable, REJECTS_SCHEMA)
+    data = table_bytes(table)
+    digest = hashlib.sha256(data).hexdigest()
+    key = spared_key(name.key(f"rejects/{digest[:32]}.parquet"), condemned(store, name))
+    store.create(key, data)
+    by_reason = pc.value_counts(table["reason"]).to_pylist()
+    return {
+        "key": key,
+        "sha256": digest,
+        "rows": table.num_rows,
+        "by_reason": {entry["values"]: entry["counts"] for entry in by_reason},
+    }
+
+
+def _reject_key(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(
+        row[column]
+        for column in (
+            "id", "source_uri", "stage", "reason", "content_digest", "partition", "message",
+            "retryable", "space",
+        )
+    )  # fmt: skip

@@ -1,0 +1,81 @@
+"""The rows of any release that is kept, out of its Parquet parts.
+
+LanceDB holds the served release only. An older one, or a candidate, is read here: every part
+for a search, so it is exact, and slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.release.manifest import Part
+
+ReadPart = Callable[[Part, Sequence[str] | None], pa.Table]
+
+
+class ParquetRows:
+    """The parts of one release; `read` reads the given columns of one of them."""
+
+    def __init__(self, contract: Contract, parts: Sequence[Part], read: ReadPart) -> None:
+        self._contract, self._parts, self._read = contract, parts, read
+
+    def of(self, ids: Sequence[str]) -> pa.Table:
+        """The rows of some ids, in no order."""
+        wanted, found = pa.array(ids, pa.string()), [self._contract.schema.empty_table()]
+        for part in self._parts:
+            if pc.any(pc.is_in(self._read(part, ["id"])["id"], value_set=wanted)).as_py():
+                rows = self._read(part, None)
+                found.append(rows.filter(pc.is_in(rows["id"], value_set=wanted)))
+        return pa.concat_tables([table.cast(self._contract.schema) for table in found])
+
+    def nearest(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        where: str | Mapping[str, Any] | None,
+        columns: Sequence[str],
+        *,
+        exact: bool = True,  # noqa: ARG002 - it has no index
+    ) -> pa.Table:
+        """The k rows of the highest cosine, highest first, with `similarity`; always exact."""
+        if isinstance(where, str) and where:
+            raise UserMistake(
+                "a SQL condition needs LanceDB, which holds the served release only",
+                item=self._contract.space,
+                do='At another release, write it as values: where={"genre": "novel"}.',
+            )
+        best: list[pa.Table] = []
+        for rows in self._candidates(vector, dict(where or {}), columns):
+            best = [_top(pa.concat_tables([*best, rows]), k)]
+        return best[0] if best else self._none(columns)
+
+    def _candidates(
+        self, vector: NDArray[np.float32], where: dict[str, Any], columns: Sequence[str]
+    ) -> Iterator[pa.Table]:
+        """Each part's rows that `where` keeps, with how near they are."""
+        schema = self._contract.schema
+        for part in self._parts:
+            rows = self._read(part, None).cast(schema)
+            for name, value in where.items():
+                is_it = pc.equal(rows[name], pa.scalar(value).cast(schema.field(name).type))
+                rows = rows.filter(pc.fill_null(is_it, False))
+            flat = np.asarray(rows["vector"].combine_chunks().flatten(), np.float32)
+            near = flat.reshape(-1, self._contract.spec.dim) @ vector
+            yield rows.select(columns).append_column("similarity", pa.array(near, pa.float32()))
+
+    def _none(self, columns: Sequence[str]) -> pa.Table:
+        fields = [self._contract.schema.field(name) for name in columns]
+        return pa.schema([*fields, pa.field("similarity", pa.float32())]).empty_table()
+
+
+def _top(rows: pa.Table, k: int) -> pa.Table:
+    order = pc.sort_indices(rows, [("similarity", "descending"), ("id", "ascending")])
+    return rows.take(order.slice(0, k))

@@ -1,0 +1,57 @@
+"""Commit: a manifest under the next number, put if absent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished
+from commonspace.pipeline.release.manifest import Release, create_release, load_release, numbers
+from commonspace.pipeline.release.removal import check_spared, condemned, files_of
+from commonspace.pipeline.storage.store import Store
+
+
+def commit(store: Store, name: SpaceName, draft: Release) -> Release:
+    """Commit the draft as the next number, or adopt an equal candidate of the same parent.
+
+    Raises Conflict where other runs keep taking the numbers, or files are being removed.
+    """
+    for _ in range(20):
+        taken = numbers(store, name)
+        equal = _equal(store, name, draft, [n for n in reversed(taken) if n > draft.parent])
+        if equal is not None:
+            return _whole(store, name, equal)
+        numbered = Release.from_json({**draft.to_json(), "number": max(taken, default=0) + 1})
+        if create_release(store, name, numbered):
+            return _whole(store, name, numbered)
+    raise Conflict("other runs keep publishing", item=str(name))
+
+
+def _equal(store: Store, name: SpaceName, draft: Release, numbers: Iterable[int]) -> Release | None:
+    """A release that holds and follows the same, and is not about to be removed."""
+    doomed = condemned(store, name)
+    for number in numbers:
+        try:
+            found = load_release(store, name, number)
+        except (NotPublished, ContractBroken):  # removed since it was listed, or damaged
+            continue
+        stays = number not in doomed.releases and not files_of(found) & doomed.files
+        if stays and found.parent == draft.parent and found.state == draft.state:
+            return found
+    return None
+
+
+def _whole(store: Store, name: SpaceName, release: Release) -> Release:
+    """The release, now that its manifest has been seen by whoever removes files.
+
+    Raises Conflict where one was removed before: a new part may equal one of an old release.
+    """
+    try:
+        check_spared(store, name, release)
+    except NotPublished as error:  # an equal candidate, superseded
+        raise Conflict(f"release {release.number} has just been removed", item=str(name)) from error
+    there = {*store.list(name.key("parts")), *store.list(name.key("rejects"))}
+    gone = files_of(release) - there
+    if gone:
+        raise Conflict(f"{min(gone)} has just been removed as a file of an old release")
+    return release

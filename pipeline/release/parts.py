@@ -1,0 +1,104 @@
+"""pipeline/release/parts.py"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from commonspace.pipeline.contract.contract import Contract, check_schema
+from commonspace.pipeline.contract.parquet import count_rows, read_groups, read_table
+from commonspace.pipeline.errors import ContractBroken
+from commonspace.pipeline.release.manifest import _DAMAGED, Part, Release
+from commonspace.pipeline.storage.store import Store
+
+
+def bucket_of(item: str, bits: int) -> str:
+    """The bucket of an id: the first `bits` bits of its sha256, written in binary."""
+    head = int.from_bytes(hashlib.sha256(item.encode()).digest()[:4], "big")
+    return f"{head:032b}"[:bits]
+
+
+STAMP = ["id", "content_digest", "row_digest", "run", "encoded_at"]
+"""The columns that differ whenever a row differs."""
+
+
+def read_part(
+    store: Store,
+    part: Part,
+    contract: Contract,
+    columns: Sequence[str] | None = None,
+    *,
+    deep: bool = False,
+) -> pa.Table:
+    """A part's rows, its contract and page checksums checked; `deep`: its sha256 too.
+
+    Raises ContractBroken.
+    """
+    data = _part_bytes(store, part)
+    if deep and hashlib.sha256(data).hexdigest() != part.sha256:
+        raise ContractBroken("is not the file that was published", item=part.key, do=_DAMAGED)
+    table = _promised(read_table(data, part.key, columns), part, contract, columns)
+    _check_rows(table.num_rows, part)
+    return table
+
+
+def part_groups(
+    store: Store,
+    part: Part,
+    contract: Contract,
+    columns: Sequence[str] | None = None,
+    ids: pa.Array | None = None,
+) -> Iterator[pa.Table]:
+    """As `read_part`, but some thousand rows at a time, of the given ids where there are any."""
+    data = _part_bytes(store, part)
+    _check_rows(count_rows(data, part.key), part)
+    for group in read_groups(data, part.key, columns, ids):
+        yield _promised(group, part, contract, columns)
+
+
+def _part_bytes(store: Store, part: Part) -> pa.Buffer:
+    data = store.read(part.key)
+    if data is None:
+        raise ContractBroken("is missing", item=part.key, do=_DAMAGED)
+    if len(data) != part.bytes:
+        raise ContractBroken("is not the file that was published", item=part.key, do=_DAMAGED)
+    return data
+
+
+def _promised(
+    table: pa.Table, part: Part, contract: Contract, columns: Sequence[str] | None
+) -> pa.Table:
+    """Whole rows as the contract has them; parts of 0.1.0 stand in the file's order."""
+    if columns is not None:
+        return table
+    check_schema(table.schema, contract, part.key)
+    return table.select(contract.schema.names)
+
+
+def _check_rows(rows: int, part: Part) -> None:
+    if rows != part.rows:
+        raise ContractBroken(f"holds {rows} rows, the manifest says {part.rows}", item=part.key)
+
+
+def release_rows(
+    store: Store, release: Release, contract: Contract, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """The rows of a release, part by part."""
+    for part in release.parts:
+        yield read_part(store, part, contract, columns)
+
+
+def whole(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
+    """All the tables as one; of the given schema where there is none."""
+    found = list(tables)
+    return pa.concat_tables(found) if found else schema.empty_table()
+
+
+def _published(store: Store, base: Release | None, contract: Contract) -> pa.Table:
+    columns = ["id", "content_digest", "row_digest", "partition"]
+    columns += [contract.item_column] if contract.item_column != "id" else []
+    schema = pa.schema([contract.schema.field(name) for name in columns])
+    rows = release_rows(store, base, contract, columns) if base else iter(())
+    return whole((table.select(columns).cast(schema) for table in rows), schema)

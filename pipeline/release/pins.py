@@ -1,0 +1,66 @@
+"""Pins: releases that are kept whatever `retain` is told, each with a reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import Conflict, UserMistake
+from commonspace.pipeline.release.manifest import load_release, spoken
+from commonspace.pipeline.release.markers import mark_bytes, read_mark
+from commonspace.pipeline.release.removal import check_spared
+from commonspace.pipeline.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Pin:
+    """Why a release is kept, and since when."""
+
+    release: int
+    reason: str
+    pinned_at: str
+
+
+def pin(store: Store, name: SpaceName, number: int, reason: str = "") -> Pin:
+    """Keep a release; the pin that stands already, where there is one.
+
+    Raises NotPublished where there is no such release, Conflict where it is being removed.
+    """
+    release = load_release(store, name, number)
+    made = Pin(number, reason, datetime.now(UTC).isoformat(timespec="seconds"))
+    key = _key(name, number)
+    if not store.create(key, mark_bytes(made)):
+        return pins(store, name).get(number, made)
+    try:
+        check_spared(store, name, release)
+    except (Conflict, UserMistake):
+        store.delete(key)
+        raise
+    return made
+
+
+def unpin(store: Store, name: SpaceName, number: int) -> None:
+    """Let `retain` remove the release again. Raises UserMistake where it is not pinned."""
+    there = pins(store, name)
+    if number not in there:
+        raise UserMistake(
+            f"release {number} is not pinned (pinned: {spoken(there)})", item=str(name)
+        )
+    store.delete(_key(name, number))
+
+
+def pins(store: Store, name: SpaceName) -> Mapping[int, Pin]:
+    """Every pin of the space, by release."""
+    found = {}
+    for key in store.list(name.key("pins")):
+        one = read_mark(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
+        if one is not None:
+            found[one.release] = one
+    return found
+
+
+def _key(name: SpaceName, number: int) -> str:
+    return name.key(f"pins/{number:06}.json")

@@ -1,0 +1,152 @@
+"""CURRENT: which release readers see, and which version of the LanceDB table holds it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import ContractBroken, NotPublished
+from commonspace.pipeline.release.indexes import Indices
+from commonspace.pipeline.release.manifest import canonical_digest, load_release, numbers, spoken
+from commonspace.pipeline.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Hold:
+    """Since when a space is held at what it serves, and why."""
+
+    since: str
+    """When it was rolled back: ISO 8601, UTC."""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        moment = self.since[:16].replace("T", " ")
+        why = f": {self.reason}" if self.reason else ""
+        return f"held since {moment} UTC by a rollback{why}"
+
+    def sentence(self, space: str, served: int, waiting: int) -> str:
+        """What is served, what waits, and how to go on.
+
+        waiting: the release that a run would have promoted; `served` itself where nothing differs.
+        """
+        waits = f", release {waiting} waits" if waiting != served else ""
+        serves = "serves it and " if waiting != served else ""
+        return (
+            f"{space} is HELD at release {served}{waits} ({self}). "
+            f"`commonspace promote {space} {waiting}` {serves}lifts the hold"
+        )
+
+
+@dataclass(frozen=True)
+class Served:
+    """A release that readers were served before the current one."""
+
+    release: int
+    table_version: int
+    promoted_at: str
+
+
+@dataclass(frozen=True)
+class Current:
+    """The pointer that readers follow: the promoted release and its state in LanceDB."""
+
+    release: int
+    table: str
+    table_version: int
+    promoted_at: str
+    run: str
+    """What moved the pointer: a run's id, `promote` or `rollback`."""
+    served: tuple[Served, ...] = ()
+    """What was served before, the latest last, a release once; what retention removed is not
+    among them."""
+    indices: Indices | None = None
+    """Those of the table's version; None where a search compares every row."""
+    hold: Hold | None = None
+    """Runs promote nothing while it stands; a rollback makes it, a promotion by hand lifts it."""
+
+    @property
+    def held(self) -> dict[str, Any] | None:
+        """The hold as answers tell it: at which release, since when, why."""
+        return {"release": self.release, **asdict(self.hold)} if self.hold else None
+
+    def followed_by(self, release: int, version: int, moment: str, run: str) -> Current:
+        """The pointer after the next promotion, this one in its history; it holds nothing."""
+        earlier = (*self.served, Served(self.release, self.table_version, self.promoted_at))
+        served = tuple(one for one in earlier if one.release != release)
+        return Current(release, self.table, version, moment, run, served)
+
+    def to_bytes(self) -> bytes:
+        document = json.loads(json.dumps(asdict(self)))
+        document = {key: value for key, value in document.items() if value is not None}
+        document["sha256"] = canonical_digest(document)
+        return (json.dumps(document, indent=1) + "\n").encode()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Current:
+        """Raises ContractBroken for what `to_bytes` has not written."""
+        try:
+            document = json.loads(data)
+            # Before there was a checksum, pointers had none.
+            if document.pop("sha256", None) not in (None, canonical_digest(document)):
+                raise ValueError("its checksum does not match")
+            served = tuple(Served(**one) for one in document.pop("served", ()))
+            hold, indices = document.pop("hold", None), document.pop("indices", None)
+            return cls(
+                **document,
+                served=served,
+                indices=Indices.from_json(indices) if indices else None,
+                hold=Hold(**hold) if hold else None,
+            )
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ContractBroken(
+                f"the pointer to the served release is damaged: {error}",
+                item="CURRENT",
+                do="Restore the file from a copy: it names the release that readers see.",
+            ) from error
+
+
+def current(store: Store, name: SpaceName) -> Current | None:
+    """The promoted release, or None where nothing was promoted yet."""
+    data = store.read(name.key("CURRENT"))
+    if data is None:
+        return None
+    try:
+        return Current.from_bytes(data.to_pybytes())
+    except ContractBroken as error:
+        key, do = name.key("CURRENT"), serve_again(store, name)
+        raise ContractBroken(error.what, item=key, do=do) from error
+
+
+def refuse_lost(store: Store, name: SpaceName) -> None:
+    """Stop where CURRENT is gone, though releases were served. Raises ContractBroken.
+
+    A release that others were made from was served: a run plans from CURRENT.
+    """
+    if store.read(name.key("CURRENT")) is None and was_served(store, name):
+        raise ContractBroken(
+            "the pointer to the served release is lost",
+            item=name.key("CURRENT"),
+            do=serve_again(store, name),
+        )
+
+
+def was_served(store: Store, name: SpaceName) -> bool:
+    """Whether any release that is kept was made from another one."""
+    for number in numbers(store, name):
+        try:
+            if load_release(store, name, number).parent:
+                return True
+        except (NotPublished, ContractBroken):
+            continue
+    return False
+
+
+def serve_again(store: Store, name: SpaceName) -> str:
+    """What its owner can do where CURRENT does not say which release is served."""
+    return (
+        "Restore the file from a copy, or say which release readers are to see: "
+        f"`commonspace rollback {name} RELEASE` serves it and holds the space there (kept: "
+        f"{spoken(numbers(store, name))})."
+    )

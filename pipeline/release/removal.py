@@ -1,0 +1,72 @@
+"""What `retain` is about to remove, announced so that nobody builds on it meanwhile.
+
+Removal beside runs needs no lock, because both sides first say what they do and then look at
+what the other has said (Dekker's mutual exclusion, 1965):
+
+    retain    announces what it condemns, then looks which releases are promoted, about to
+              be, pinned or new, spares what they need, and deletes the rest;
+    promote   announces the release it turns to, then looks whether that is condemned;
+    pin       writes the pin, then looks whether its release is condemned;
+    publish   gives no new file the name of a condemned one.
+
+Whichever of two looks later sees the other. An announcement that a killed `retain` has left
+behind refuses the promotion and the pinning of what it names until `retain` is run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import Conflict
+from commonspace.pipeline.release.manifest import Release, load_release
+from commonspace.pipeline.release.markers import read_mark
+from commonspace.pipeline.storage.store import Store
+
+KEY = "CONDEMNED"
+
+
+@dataclass(frozen=True)
+class Condemned:
+    """Releases and files, by number and key, that are being removed."""
+
+    releases: frozenset[int] = frozenset()
+    files: frozenset[str] = frozenset()
+
+
+def condemned(store: Store, name: SpaceName) -> Condemned:
+    """What is being removed from the space; nothing, most of the time."""
+    found = read_mark(store, name.key(KEY), Condemned) or Condemned()
+    return Condemned(frozenset(found.releases), frozenset(found.files))
+
+
+def files_of(release: Release) -> set[str]:
+    """The keys of every file that the manifest names and `retain` may remove."""
+    rejects = {str(release.rejects["key"])} if release.rejects else set()
+    return {part.key for part in release.parts} | rejects
+
+
+def check_spared(store: Store, name: SpaceName, release: Release) -> None:
+    """Refuse a release that is being removed, or is gone. Raises Conflict or NotPublished.
+
+    Asked after whatever makes `retain` spare the release has been stored.
+    """
+    doomed = condemned(store, name)
+    if release.number in doomed.releases or files_of(release) & doomed.files:
+        raise Conflict(
+            f"release {release.number} is being removed",
+            item=str(name),
+            do="Choose another release. Where `commonspace retain` was interrupted, run it "
+            "again first: it ends what it began.",
+        )
+    load_release(store, name, release.number)
+
+
+def spared_key(key: str, doomed: Condemned) -> str:
+    """The key for a new file: another name where the first one is being removed."""
+    stem, dot, suffix = key.rpartition(".")
+    number = 1
+    while key in doomed.files:
+        number += 1
+        key = f"{stem}-{number}{dot}{suffix}"
+    return key

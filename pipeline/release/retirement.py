@@ -1,0 +1,66 @@
+"""Retiring a version of a space: its owner says that it will not be filled again.
+
+Readers keep what they have and are warned. A run of a retired version is refused. `retain
+--retired` removes its rows; the mark stays for ever, so that no later run fills the name with
+vectors of another meaning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.release.markers import mark_bytes, read_mark
+from commonspace.pipeline.storage.store import Store
+
+KEY = "RETIRED"
+
+
+@dataclass(frozen=True)
+class Retirement:
+    """Why a version of a space was retired, and when."""
+
+    reason: str
+    retired_at: str
+
+    def __str__(self) -> str:
+        return f"retired {self.retired_at[:10]}" + (f": {self.reason}" if self.reason else "")
+
+
+def retirement(store: Store, name: SpaceName) -> Retirement | None:
+    """The retirement of a space version, or None where it is alive."""
+    return read_mark(store, name.key(KEY), Retirement)
+
+
+def retire(store: Store, name: SpaceName, reason: str = "") -> Retirement:
+    """Retire a space version; the retirement that stands already, where there is one."""
+    made = Retirement(reason, datetime.now(UTC).isoformat(timespec="seconds"))
+    store.create(name.key(KEY), mark_bytes(made))
+    return retirement(store, name) or made
+
+
+def revive(store: Store, name: SpaceName) -> None:
+    """Take a retirement back. Raises UserMistake where there is none, or the rows were removed."""
+    if retirement(store, name) is None:
+        raise UserMistake("is not retired", item=str(name))
+    if store.read(name.key("spec.json")) is None:  # there with the first candidate
+        raise UserMistake(
+            "its rows were removed: the name is used up",
+            item=str(name),
+            do=f"Set version = {name.version + 1} for the space.",
+        )
+    store.delete(name.key(KEY))
+
+
+def refuse_retired(store: Store, name: SpaceName) -> None:
+    """Stop a run of a retired space version. Raises UserMistake."""
+    found = retirement(store, name)
+    if found is not None:
+        raise UserMistake(
+            f"this version of the space was {found}",
+            item=str(name),
+            do="Take it out of the collection file, or set a higher `version`. "
+            f"`commonspace retire {name} --undo` takes the retirement back.",
+        )

@@ -1,0 +1,83 @@
+"""A warehouse in an S3-compatible bucket."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pyarrow as pa
+
+from commonspace.pipeline.storage.lease import lease
+from commonspace.pipeline.storage.s3_client import Bucket
+from commonspace.pipeline.storage.s3_preflight import check_conditional_writes
+
+_proven: set[tuple[str, str]] = set()
+"""The stores that this process has found to keep to conditional writes."""
+
+
+class BucketStore:
+    """Objects below `s3://bucket/prefix`. Before the first write, the store itself is tried."""
+
+    def __init__(self, address: str) -> None:
+        self._bucket = Bucket(address)
+        self.address = self._bucket.address
+
+    @property
+    def scratch(self) -> Path:
+        return Path(tempfile.gettempdir())
+
+    def locate(self, key: str) -> str:
+        return f"{self.address}/{key}"
+
+    def read(self, key: str) -> pa.Buffer | None:
+        found = self._bucket.get(key)
+        return None if found is None else found[0]
+
+    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
+        return self._writable.put_if(key, data, None)
+
+    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
+        self._writable.put(key, data)
+
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        if expected is None:
+            return self.create(key, data)
+        found = self._bucket.get(key)
+        if found is None or found[0].to_pybytes() != expected:
+            return False
+        return self._writable.put_if(key, data, found[1])
+
+    def folders(self, prefix: str) -> list[str]:
+        return self._bucket.folders(prefix)
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(self.written(prefix))
+
+    def written(self, prefix: str) -> dict[str, float]:
+        found = self._bucket.list(prefix).items()
+        return {key: at for key, at in found if not key.rpartition("/")[2].startswith(".")}
+
+    def leftovers(self, prefix: str) -> dict[str, float]:  # noqa: ARG002
+        """None: an object is there whole or not at all."""
+        return {}
+
+    def delete(self, key: str) -> None:
+        self._bucket.delete([key])
+
+    def forget(self, prefix: str) -> None:
+        self._bucket.delete(self._bucket.list(prefix))
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        return lease(self, key)
+
+    def flush(self, prefix: str) -> None:
+        """Nothing to do: a bucket keeps what it has acknowledged."""
+
+    @property
+    def _writable(self) -> Bucket:
+        place = (self._bucket.endpoint, self.address)
+        if place not in _proven:
+            check_conditional_writes(self._bucket)
+            _proven.add(place)
+        return self._bucket

@@ -1,0 +1,160 @@
+"""An S3-compatible bucket: requests that are tried again, errors that say what to do.
+
+Credentials, region and endpoint come from the environment, as LanceDB reads them too.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from obstore import PutMode
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.storage.s3_errors import failure_of
+
+TIMEOUT = "180s"
+"""For one request, its body included."""
+CONNECT_TIMEOUT = "5s"
+RETRIES: Any = {
+    "max_retries": 6,
+    "retry_timeout": timedelta(seconds=60),
+    "backoff": {"max_backoff": timedelta(seconds=5)},
+}
+"""For 5xx, connections that fail and, where repeating is harmless, those that break."""
+TRIES = 3
+"""Of the whole call, for what `obstore` does not repeat by itself: a conditional put."""
+ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+
+Answer = TypeVar("Answer")
+
+
+class Bucket:
+    """The objects below `s3://bucket/prefix`. Every method raises StoreFailed on trouble."""
+
+    def __init__(self, address: str) -> None:
+        from obstore.store import S3Store
+
+        name, _, prefix = address.removeprefix("s3://").rstrip("/").partition("/")
+        if not name:
+            do = "Set COMMONSPACE_WAREHOUSE to s3://BUCKET/PREFIX."
+            raise UserMistake("no bucket is named", item=address, do=do)
+        self.endpoint = _endpoint()
+        self.address = f"s3://{name}/{prefix}".rstrip("/")
+        self._objects = S3Store(
+            name, prefix=prefix or None, timeout=TIMEOUT, connect_timeout=CONNECT_TIMEOUT,
+            retry_config=RETRIES,
+        )  # fmt: skip
+
+    def get(self, key: str) -> tuple[pa.Buffer, str] | None:
+        """The object's bytes and its etag; None where there is none."""
+
+        def act() -> tuple[pa.Buffer, str] | None:
+            try:
+                found = self._objects.get(key)
+                return pa.py_buffer(found.bytes()), found.meta["e_tag"] or ""
+            except FileNotFoundError as error:
+                _check_bucket(error)
+                return None
+
+        return self._tried(key, act)
+
+    def put(self, key: str, data: bytes | pa.Buffer) -> None:
+        """Put whatever was there before."""
+        self._tried(
+            key, lambda: self._objects.put(key, memoryview(data).cast("B"), use_multipart=False)
+        )
+
+    def put_if(self, key: str, data: bytes | pa.Buffer, etag: str | None) -> bool:
+        """Put where the object still has this etag (None: is absent); else False.
+
+        A put that succeeded, but whose answer was lost, is refused when it is tried again.
+        Therefore each carries a mark of its own, by which it is known again.
+        """
+        from obstore.exceptions import AlreadyExistsError, PreconditionError
+
+        mark = secrets.token_hex(8)
+        mode: PutMode = "create" if etag is None else {"e_tag": etag}
+
+        def act() -> bool:
+            try:
+                self._objects.put(
+                    key, memoryview(data).cast("B"), mode=mode, attributes={"writer": mark},
+                    use_multipart=False,
+                )  # fmt: skip
+            except (AlreadyExistsError, PreconditionError):
+                return self._writer(key) == mark
+            return True
+
+        return self._tried(key, act)
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders right below the folder."""
+        found = self._tried(prefix, lambda: self._objects.list_with_delimiter(prefix or None))
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
+
+    def list(self, prefix: str) -> dict[str, float]:
+        """Every key below the folder, with when it was last written, in seconds since 1970."""
+
+        def act() -> dict[str, float]:
+            pages = self._objects.list(prefix or None, chunk_size=1000)
+            found = (meta for page in pages for meta in page)
+            written = {meta["path"]: meta["last_modified"].timestamp() for meta in found}
+            written.pop("", None)  # the prefix itself: consoles make such "folders"
+            return written
+
+        return self._tried(prefix, act)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Remove the objects; those that are gone already are no error."""
+        some = list(keys)
+        if some:
+            self._tried(some[0], lambda: self._objects.delete(some))
+
+    def _writer(self, key: str) -> str | None:
+        try:
+            return str(self._objects.get(key, options={"head": True}).attributes.get("writer"))
+        except FileNotFoundError as error:
+            _check_bucket(error)
+            return None
+
+    def _tried(self, key: str, act: Callable[[], Answer]) -> Answer:
+        from obstore.exceptions import BaseError
+
+        for left in reversed(range(TRIES)):
+            try:
+                return act()
+            except (BaseError, OSError, ValueError) as error:
+                failure = failure_of(error, f"{self.address}/{key}")
+                if not failure.retry or not left:
+                    raise failure from error
+                time.sleep(random.uniform(0.05, 0.5))  # noqa: S311
+        raise AssertionError
+
+
+def _check_bucket(error: FileNotFoundError) -> None:
+    """An object may be absent. Raises the error where the bucket is."""
+    if "NoSuchBucket" in str(error):
+        raise error
+
+
+def _endpoint() -> str:
+    """Where requests go; "" is AWS. `obstore` panics over what is no URL: raises UserMistake."""
+    given = {name: os.environ[name] for name in ENDPOINTS if name in os.environ}
+    for name, value in given.items():
+        if not re.fullmatch(r"https?://[^\s/?#@]+/?[^\s?#@]*", value):
+            raise UserMistake("is no plain http or https address", item=name)
+        if value.startswith("http:") and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in (
+            "true", "1", "yes", "on", "y",
+        ):  # fmt: skip
+            do = "Use https, or set AWS_ALLOW_HTTP=true if data may travel in the clear."
+            raise UserMistake("is an address without encryption", item=name, do=do)
+    return next(iter(given.values()), "")

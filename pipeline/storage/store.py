@@ -1,0 +1,103 @@
+"""Where the warehouse keeps its bytes: keys to immutable objects, and one pointer that moves.
+
+Everything that must be decided once is decided by `create` (put if absent) or `swap`
+(compare and swap). All else may be written twice with the same outcome.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.storage.s3 import BucketStore
+
+
+class Store(Protocol):
+    """Keys are relative paths with `/`; every method raises StoreFailed on trouble."""
+
+    @property
+    def address(self) -> str:
+        """Where the warehouse is, as `open_store` and LanceDB take it: a folder or a URL."""
+        ...
+
+    @property
+    def scratch(self) -> Path:
+        """A folder of this machine for temporary files as large as a release."""
+        ...
+
+    def locate(self, key: str) -> str:
+        """The address of one object, for other engines."""
+        ...
+
+    def read(self, key: str) -> pa.Buffer | None:
+        """The object's bytes, or None where there is none."""
+        ...
+
+    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
+        """Put if absent: True where this call wrote it, False where it was there already."""
+        ...
+
+    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
+        """Put, whole or not at all, whatever was there before."""
+        ...
+
+    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+        """Put where the object still equals `expected` (None: is absent); else False."""
+        ...
+
+    def folders(self, prefix: str) -> list[str]:
+        """The names of the folders right below the folder `prefix`, sorted."""
+        ...
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key below the folder `prefix`, sorted; unfinished writes are not among them."""
+        ...
+
+    def written(self, prefix: str) -> dict[str, float]:
+        """The keys of `list`, each with when it was last written, in seconds since 1970."""
+        ...
+
+    def leftovers(self, prefix: str) -> dict[str, float]:
+        """The keys of unfinished writes, each with when it was last written, as `written` does.
+
+        They are of killed processes, or of one that is writing now.
+        """
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object; one that is gone already is no error."""
+        ...
+
+    def forget(self, prefix: str) -> None:
+        """Remove the folder with all that is in it."""
+        ...
+
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        """Keep every other holder of the key waiting.
+
+        It saves work and decides nothing: what must be decided once goes through `swap`.
+        """
+        ...
+
+    def flush(self, prefix: str) -> None:
+        """Make what other writers left below the folder survive a power cut."""
+        ...
+
+
+def open_store(address: str) -> Store:
+    """The store behind a warehouse address. Raises UserMistake for kinds we do not serve."""
+    scheme, colons, _ = address.partition("://")
+    if not colons:
+        return LocalStore(Path(address).expanduser().resolve())
+    if scheme == "s3":
+        return BucketStore(address)
+    raise UserMistake(
+        f"there are no warehouses on {scheme}://",
+        item=address,
+        do="Set COMMONSPACE_WAREHOUSE to a folder or to s3://BUCKET/PREFIX.",
+    )

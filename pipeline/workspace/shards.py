@@ -1,0 +1,83 @@
+"""Finished shards: vectors by content, kept until a release holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.pipeline.contract.columns import fact_fields, vector_type
+from commonspace.pipeline.contract.parquet import read_groups
+from commonspace.pipeline.errors import Conflict, ContractBroken
+from commonspace.pipeline.storage.store import Store
+
+
+def shard_schema(spec: EncoderSpec) -> pa.Schema:
+    """What `encode` writes: a vector, or a reason why there is none, for each content.
+
+    A row with a `reason` is a failure; its vector is zeros and is never published.
+    """
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("content_digest", pa.string(), nullable=False),
+            pa.field("vector", vector_type(spec), nullable=False),
+            *fact_fields(spec),
+            pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
+            pa.field("run", pa.string(), nullable=False),
+            pa.field("reason", pa.string()),
+            pa.field("message", pa.string()),
+            pa.field("retryable", pa.bool_()),
+        ]
+    )
+
+
+def read_shard(
+    store: Store,
+    key: str,
+    spec: EncoderSpec,
+    columns: Sequence[str] | None = None,
+    ids: pa.Array | None = None,
+) -> pa.Table:
+    """A finished shard, or some ids of it, as `shard_groups` gives it, in one table."""
+    wanted = _columns(spec, columns)
+    return pa.concat_tables([wanted.empty_table(), *shard_groups(store, key, spec, columns, ids)])
+
+
+def shard_groups(
+    store: Store,
+    key: str,
+    spec: EncoderSpec,
+    columns: Sequence[str] | None = None,
+    ids: pa.Array | None = None,
+) -> Iterator[pa.Table]:
+    """A finished shard, or some ids of it, some thousand rows at a time, its columns checked.
+
+    Raises Conflict where a twin has used it up, ContractBroken where it is damaged.
+    """
+    data = store.read(key)
+    if data is None:
+        raise Conflict(f"the finished shard {key} is gone: another run has published it")
+    wanted = _columns(spec, columns)
+    return (group.cast(wanted) for group in read_groups(data, key, wanted.names, ids))
+
+
+def _columns(spec: EncoderSpec, columns: Sequence[str] | None) -> pa.Schema:
+    schema = shard_schema(spec)
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+
+
+def is_whole(store: Store, key: str, spec: EncoderSpec) -> bool:
+    """Whether the shard is there and can be read; a damaged one is worth nothing."""
+    try:
+        rows = sum(group.num_rows for group in shard_groups(store, key, spec))
+    except (Conflict, ContractBroken, pa.ArrowException, ValueError):
+        return False
+    return bool(rows)
+
+
+def has_passing_failures(shard: pa.Table) -> bool:
+    """Whether it holds failures that trying again may help."""
+    return bool(pc.any(pc.fill_null(shard["retryable"], False)).as_py())
