@@ -29,7 +29,7 @@ import peak  # noqa: E402
 import table  # noqa: E402
 from contender import Contender, Stopped  # noqa: E402
 
-from commonspace.encoders.int8.fidelity import fidelity
+from commonspace.encoders.int8.fidelity import fidelity  # noqa: E402
 
 INT8 = HERE / ".cache"
 CALIBRATION_SEED, CORPUS_SEED = 1, 0

@@ -15,7 +15,7 @@ from commonspace_airflow.alerts import on_failure
 from commonspace_airflow.environment import whole_collections
 from commonspace_airflow.freshness import stale_spaces
 from commonspace_airflow.process import log, run_verb
-from commonspace_airflow.retries import TRIES_AGAIN
+from commonspace_airflow.retries import RETRIES
 
 PAGE = """
 ### Maintenance of the warehouse
@@ -42,7 +42,7 @@ with DAG(
     max_active_runs=1,
     doc_md=PAGE,
     tags=["commonspace"],
-    default_args={"owner": "commonspace", "on_failure_callback": on_failure, **TRIES_AGAIN},
+    default_args={"owner": "commonspace", "on_failure_callback": on_failure, **RETRIES},
 ):
 
     @task

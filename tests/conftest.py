@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.checkout import REPOSITORY
+
 BUCKET = "warehouses"
 
 if "COMMONSPACE_CACHE" not in os.environ:  # the user's own is left alone; workers share this one
@@ -22,7 +24,7 @@ if "COMMONSPACE_CACHE" not in os.environ:  # the user's own is left alone; worke
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and models; tests that need it skip where it is absent."""
-    repository = Path(__file__).parents[1]
+    repository = REPOSITORY
     path = repository / os.environ.get("COMMONSPACE_SHARED", "../shared")
     if not (path / "data").is_dir():
         pytest.skip(f"no real data at {path}; set COMMONSPACE_SHARED")
@@ -33,8 +35,8 @@ def shared() -> Path:
 def s3_server() -> Iterator[str]:
     """The address of an S3-compatible store that lives as long as the session."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.s3_server", BUCKET], text=True,
-        cwd=Path(__file__).parents[1], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "tests.support.s3_server", BUCKET], text=True,
+        cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     ) as server:  # fmt: skip
         assert server.stdout is not None
         yield server.stdout.readline().strip()

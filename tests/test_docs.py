@@ -27,8 +27,8 @@ from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Row
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.workspace.work import Run
+from tests.support.checkout import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 SECTIONS: dict[str, type[BaseModel]] = {
     "collection": CollectionSection, "source": SourceSection, "space": SpaceSection,
@@ -57,7 +57,7 @@ def books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert [space.name for space in collection.space] == ["blurb", "cover"]
     monkeypatch.chdir(tmp_path)
     run = Run(new_run_id(), collection, LocalStore(tmp_path / "warehouse"), quiet=True)
-    run_collection(run, [collection.find_space("blurb")], tell=lambda _: None)
+    run_collection(run, [collection.find_space("blurb")], log=lambda _: None)
     return tmp_path
 
 

@@ -33,12 +33,12 @@ async def late(context: Mapping[str, Any]) -> None:
     context: what the scheduler gives to a callback of a deadline: the run, as the REST interface
     shows it, and the deadline.
     """
-    told = late_of(context)
+    told = lateness_message(context)
     if told is not None:
         await asyncio.to_thread(post, told)
 
 
-def late_of(context: Mapping[str, Any]) -> dict[str, Any] | None:
+def lateness_message(context: Mapping[str, Any]) -> dict[str, Any] | None:
     """What is posted: `text` for people, the rest for programs; None where nobody needs to hear.
 
     A run that has ended in time is not late. The failure of a run was told when it failed. A
@@ -74,7 +74,7 @@ CONNECTION = "commonspace_webhook"
 SECONDS = 10
 
 
-def told_of(context: Mapping[str, Any]) -> dict[str, Any]:
+def failure_message(context: Mapping[str, Any]) -> dict[str, Any]:
     """What is posted: `text` for people, the rest for programs. Both begin with the reason."""
     task, run = context["ti"], context["dag_run"]
     lines = str(context.get("exception") or "the task was stopped").splitlines()
@@ -101,7 +101,7 @@ class Webhook(BaseNotifier):
     """
 
     def notify(self, context: Any) -> None:
-        post(told_of(context))
+        post(failure_message(context))
 
 
 on_failure = Webhook()

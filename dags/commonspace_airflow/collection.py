@@ -21,9 +21,9 @@ from commonspace.pipeline.config.periods import CADENCES
 from commonspace_airflow.alerts import deadline_of, on_failure
 from commonspace_airflow.form import page_of, params_of
 from commonspace_airflow.process import Answer, refusing, run_id_of, run_stage
-from commonspace_airflow.retries import TRIES_AGAIN
+from commonspace_airflow.retries import RETRIES
 from commonspace_airflow.schedule import parallel_runs, schedule_of
-from commonspace_airflow.scope import Asked, asked_of_run
+from commonspace_airflow.scope import RunRequest, request_of_run
 from commonspace_airflow.space import space_group
 from commonspace_airflow.stages import skip_if_empty
 
@@ -45,7 +45,7 @@ def collection_dag(collection: Collection) -> DAG:
         default_args={
             "owner": described.owner,
             "on_failure_callback": on_failure,
-            **TRIES_AGAIN,
+            **RETRIES,
         },
     ) as dag:
 
@@ -58,8 +58,8 @@ def collection_dag(collection: Collection) -> DAG:
             """
             context = get_current_context()
             with refusing():
-                asked = asked_of_run(collection, context)
-            return skip_if_empty(_pull(collection, run_id_of(context), asked))
+                request = request_of_run(collection, context)
+            return skip_if_empty(_pull(collection, run_id_of(context), request))
 
         pulled = pull()
         if described.partitions and described.late_by:
@@ -71,15 +71,15 @@ def collection_dag(collection: Collection) -> DAG:
     return dag
 
 
-def _pull(collection: Collection, run_id: str, asked: Asked) -> Answer:
-    options = [option for name in asked.spaces for option in ("--space", name)]
-    options += ["--partition", asked.partition] if asked.partition else []
-    options += ["--only-rejects"] if asked.only_rejects else []
-    options += ["--force"] if asked.force else []
+def _pull(collection: Collection, run_id: str, request: RunRequest) -> Answer:
+    options = [option for name in request.spaces for option in ("--space", name)]
+    options += ["--partition", request.partition] if request.partition else []
+    options += ["--only-rejects"] if request.only_rejects else []
+    options += ["--force"] if request.force else []
     with tempfile.TemporaryDirectory() as folder:
-        if asked.ids:
+        if request.ids:
             file = Path(folder) / "ids"
-            file.write_text("\n".join(asked.ids), encoding="utf-8")
+            file.write_text("\n".join(request.ids), encoding="utf-8")
             options += ["--ids", str(file)]
         return run_stage("pull", str(collection.path), run_id, *options)
 
@@ -99,12 +99,12 @@ def _wait_for_files(collection: Collection) -> Any:
         """Waits, without a worker, until the run's partition has files or is late no more."""
         context = get_current_context()
         with refusing():
-            asked = asked_of_run(collection, context)
-        if asked.partition is None:
+            request = request_of_run(collection, context)
+        if request.partition is None:
             return True
-        if datetime.now(UTC) >= cadence.ends(asked.partition) + late_by:
+        if datetime.now(UTC) >= cadence.ends(request.partition) + late_by:
             return True
-        options = ["--partition", asked.partition]
+        options = ["--partition", request.partition]
         told = run_stage("look", str(collection.path), run_id_of(context), *options)
         return bool(told["there"])
 

@@ -35,7 +35,7 @@ class ApartFromOthers(RetryPolicy):
         return RetryDecision.retry(delay_of(try_number, luck))
 
 
-TRIES_AGAIN: dict[str, Any] = {
+RETRIES: dict[str, Any] = {
     "retries": 4,
     "retry_policy": ApartFromOthers(),
     # Of a worker that was killed, which leaves nobody to ask the policy.

@@ -19,7 +19,7 @@ MOST_ENCODE_TASKS = 500
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """What one run takes of its collection. No partition, no ids: everything."""
 
     partition: str | None = None
@@ -34,12 +34,12 @@ class Asked:
         return not self.spaces or space in self.spaces
 
 
-def asked(
+def request(
     collection: Collection,
     params: Mapping[str, Any],
     run_key: str | None,
     interval_start: datetime | None,
-) -> Asked:
+) -> RunRequest:
     """What the params and the run itself ask for.
 
     run_key: the run's own partition key, from a schedule, a backfill or an asset's event.
@@ -52,7 +52,7 @@ def asked(
     if not (ids or only_rejects):
         partition = partition_of(collection, partition, run_key, interval_start)
     force = params.get("force")
-    return Asked(
+    return RunRequest(
         partition,
         ids,
         only_rejects,
@@ -64,7 +64,7 @@ def asked(
 
 def partition_of(
     collection: Collection,
-    asked: str | None,
+    request: str | None,
     run_key: str | None,
     interval_start: datetime | None,
 ) -> str | None:
@@ -74,16 +74,16 @@ def partition_of(
     where the first two contradict each other, where a key names no partition, and where a
     partitioned collection's run has none of them.
     """
-    if asked and run_key and asked != run_key:
+    if request and run_key and request != run_key:
         raise UserMistake(
-            f"the run's own partition is {run_key!r}, yet its params ask for {asked!r}",
+            f"the run's own partition is {run_key!r}, yet its params ask for {request!r}",
             do="Leave the param out: a backfill makes a run for each partition by itself.",
         )
     period = collection.collection.partitions
     if period is None:
-        return asked or run_key
+        return request or run_key
     cadence = CADENCES[period]
-    key = asked or run_key or (cadence.key(interval_start) if interval_start else None)
+    key = request or run_key or (cadence.key(interval_start) if interval_start else None)
     if key is None:
         raise UserMistake(
             f"a run of {collection.name} takes one {period}, and nothing says which",
@@ -99,13 +99,13 @@ def partition_of(
     return key
 
 
-def asked_of_run(collection: Collection, context: Mapping[str, Any]) -> Asked:
-    """`asked` from a task's context, in which a run without a logical date lacks keys."""
+def request_of_run(collection: Collection, context: Mapping[str, Any]) -> RunRequest:
+    """`request` from a task's context, in which a run without a logical date lacks keys."""
     key, start = context["dag_run"].partition_key, context.get("data_interval_start")
-    return asked(collection, context["params"], key, start)
+    return request(collection, context["params"], key, start)
 
 
-def dealt(shards: int, seconds: float | None) -> list[list[int]]:
+def shards_per_task(shards: int, seconds: float | None) -> list[list[int]]:
     """Which shards each encode task takes: from the first number to before the second.
 
     seconds: what the plan expects encoding to take, None where no release says how fast it goes;

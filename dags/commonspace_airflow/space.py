@@ -14,10 +14,10 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace_airflow.approval import approval, awaits_approval
 from commonspace_airflow.process import Answer
-from commonspace_airflow.retries import TRIES_AGAIN
+from commonspace_airflow.retries import RETRIES
 from commonspace_airflow.schedule import space_asset
 from commonspace_airflow.stages import Stages, skip_unless_moved
-from commonspace_airflow.telemetry import count, tell_lineage
+from commonspace_airflow.telemetry import count, emit_lineage
 
 WHERE_THERE_IS_WORK = "none_failed_min_one_success"
 """Runs a task although one before it was skipped for want of work, but not where all were."""
@@ -44,7 +44,7 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
 
         @task(
             multiple_outputs=False,
-            retries=TRIES_AGAIN["retries"] + 1,  # what kills one machine after the other, ends
+            retries=RETRIES["retries"] + 1,  # what kills one machine after the other, ends
             map_index_template="from shard {{ task.op_kwargs['shards'] | join(' to before ') }}",
             doc_md="Turn shards of items into vectors; a finished shard is never made twice.",
             **where,
@@ -71,7 +71,7 @@ def space_group(collection: Collection, space: SpaceSection) -> Any:
             """
             told = stages.run("approved" if by_hand else "promote")
             skip_unless_moved(told)
-            tell_lineage(collection, told)
+            emit_lineage(collection, told)
             yield _announced(asset, told, get_current_context())
 
         @task(multiple_outputs=False, trigger_rule=WHERE_THERE_IS_WORK)

@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace_airflow.process import Answer, log, run_id_of, run_stage
-from commonspace_airflow.scope import asked_of_run, dealt
+from commonspace_airflow.scope import request_of_run, shards_per_task
 
 Context = Mapping[str, Any]
 
@@ -38,21 +38,21 @@ class Stages:
 
         Raises AirflowSkipException where the run is not of the space, or has nothing for it.
         """
-        asked = asked_of_run(self.collection, context)
-        if not asked.takes(self.name):
-            raise AirflowSkipException(f"the run is of {', '.join(asked.spaces)} only")
+        request = request_of_run(self.collection, context)
+        if not request.takes(self.name):
+            raise AirflowSkipException(f"the run is of {', '.join(request.spaces)} only")
         told = skip_if_empty(self.run("plan"))
         text = told.pop("text")
         _show(text)
         context["ti"].xcom_push("plan", told)
         context["ti"].xcom_push("text", text)
-        return [] if asked.dry_run else dealt(told["shards"], told["estimated_seconds"])
+        return [] if request.dry_run else shards_per_task(told["shards"], told["estimated_seconds"])
 
     def end_a_dry_run(self, context: Context) -> None:
         """Raises AirflowSkipException in a dry run."""
-        asked = asked_of_run(self.collection, context)
-        if asked.dry_run:
-            how = "; with the param `force` at encode, it does" if asked.force else ""
+        request = request_of_run(self.collection, context)
+        if request.dry_run:
+            how = "; with the param `force` at encode, it does" if request.force else ""
             raise AirflowSkipException(
                 f"a dry run: the log of `plan` and its XComs say what it would do{how}"
             )

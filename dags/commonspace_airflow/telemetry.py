@@ -15,7 +15,7 @@ TOLD = ("fingerprint", "encoder", "release", "rows", "partition", "ledger", "man
 """What the facet `commonspace_space` has of a promotion's answer."""
 
 
-def tell_lineage(collection: Collection, told: Mapping[str, Any]) -> None:
+def emit_lineage(collection: Collection, told: Mapping[str, Any]) -> None:
     """Tells that the running task made a space's release (told) of the collection's source.
 
     The source is its path or glob in the namespace `file`, the space is its Asset's name in

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from commonspace.encoders.engines.device import choose_threads
 from commonspace.encoders.engines.device_errors import on_device
 from commonspace.encoders.engines.engine import Arrays
-from commonspace.encoders.engines.host_memory import told_by_memory_error
-from commonspace.encoders.engines.prefetch import ahead
+from commonspace.encoders.engines.host_memory import raising_memory_error
+from commonspace.encoders.engines.prefetch import prefetch
 from commonspace.encoders.errors import DeviceFull, no_memory
 from commonspace.encoders.spec import Precision
 
@@ -60,10 +60,10 @@ class TorchEngine:
         threads = choose_threads()
         with ThreadPoolExecutor(threads, initializer=_compute_alone) as pool:
             # One more than can run: the next batch is ready when a thread falls idle.
-            yield from ahead(pool, self._vectors, batches, threads + 1)
+            yield from prefetch(pool, self._vectors, batches, threads + 1)
 
     def _vectors(self, batch: Arrays) -> NDArray[np.float32]:
-        with told_by_memory_error():
+        with raising_memory_error():
             vectors: NDArray[np.float32] = on_device(self._output, batch).numpy()
         return vectors
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from PIL import Image
 
 from commonspace.encoders.engines.device import choose_threads
-from commonspace.encoders.engines.prefetch import ahead
+from commonspace.encoders.engines.prefetch import prefetch
 from commonspace.encoders.image.batches import Pixels
 from commonspace.encoders.image.rules import read_image
 from commonspace.encoders.protocol import Content, Fact, Failure
@@ -51,7 +51,7 @@ class PillowDecoder:
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
         """As `Decoder.decode`."""
         with ThreadPoolExecutor(self.threads, "decode") as executor:
-            yield from ahead(executor, self.read, contents, limit)
+            yield from prefetch(executor, self.read, contents, limit)
 
     def read(self, content: Content) -> Prepared | Failure:
         """The outcome of one content."""

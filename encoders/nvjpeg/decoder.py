@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from commonspace.encoders.engines.prefetch import ahead
+from commonspace.encoders.engines.prefetch import prefetch
 from commonspace.encoders.image.crops import crop_of
 from commonspace.encoders.image.decoder import Outcomes, PillowDecoder, Prepared, note_rule
 from commonspace.encoders.nvjpeg.nvjpeg import JpegCrops
@@ -39,8 +39,8 @@ class NvjpegDecoder:
         with (
             ThreadPoolExecutor(self.threads, "decode") as readers,
             ThreadPoolExecutor(1, "nvjpeg") as device,
-            closing(ahead(readers, self._read, contents, limit)) as items,
-            closing(ahead(device, self._finished, self._groups(items), 2)) as groups,
+            closing(prefetch(readers, self._read, contents, limit)) as items,
+            closing(prefetch(device, self._finished, self._groups(items), 2)) as groups,
         ):
             for group in groups:
                 yield from group

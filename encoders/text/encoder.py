@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonspace.encoders.engines.engine import Engine
-from commonspace.encoders.engines.prefetch import ahead
+from commonspace.encoders.engines.prefetch import prefetch
 from commonspace.encoders.errors import DeviceFull
 from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose, Reason
 from commonspace.encoders.spec import EncoderSpec
@@ -81,7 +81,7 @@ class TextEncoder:
         blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
         bad: dict[int, Failure] = {}
         with ThreadPoolExecutor(1, "tokenise") as executor:
-            for tokens in ahead(executor, lambda block: self._tokens(block, prompt), blocks, 2):
+            for tokens in prefetch(executor, lambda block: self._tokens(block, prompt), blocks, 2):
                 at = len(facts)
                 made, failed, rules = self._block(tokens, purpose)
                 vectors[at : at + len(tokens)] = made

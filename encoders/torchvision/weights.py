@@ -10,7 +10,7 @@ from typing import Any
 from commonspace.encoders.errors import INSTALL, EncoderError, EncoderNotFound, WeightsRefused
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.weights.digests import sha256_of
-from commonspace.encoders.weights.safetensors import require_whole
+from commonspace.encoders.weights.safetensors import require_complete
 
 UNTRAINED = "untrained"
 SEED = 0
@@ -48,7 +48,7 @@ def weights_file(reference: EncoderReference) -> Path | None:
     if not path.is_file():
         raise EncoderNotFound("no such weights file", item=weights)
     if path.suffix == ".safetensors":
-        require_whole(path)
+        require_complete(path)
     return path
 
 

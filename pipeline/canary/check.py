@@ -20,7 +20,7 @@ from commonspace.pipeline.gates.gate import Gate
 
 
 @dataclass(frozen=True)
-class Flight:
+class CanaryCheck:
     """How far an encoder's vectors of the probes stand from the reference ones.
 
     angle: the largest, in radians, of probe `probe` (its row in canary.parquet).
@@ -84,7 +84,7 @@ class Flight:
         }
 
 
-def fly(canary: Canary, encoder: Encoder) -> Flight:
+def check_canary(canary: Canary, encoder: Encoder) -> CanaryCheck:
     """Encode the probes and compare. Raises ContractBroken where the encoder breaks its protocol.
 
     A probe that fails where the reference has a vector is a breach, and the other way round.
@@ -100,7 +100,7 @@ def fly(canary: Canary, encoder: Encoder) -> Flight:
         failure = failures.get(probe)
         fault = f"gets no vector ({failure.message})" if failure else "has a vector and had none"
         retry = failure is not None and failure.retryable
-    return Flight(angle, spec.tolerance, probe, encoder.device, canary, fault, retry)
+    return CanaryCheck(angle, spec.tolerance, probe, encoder.device, canary, fault, retry)
 
 
 def canary_gate(flights: Sequence[Mapping[str, Any]], encoded: int, spec: EncoderSpec) -> Gate:

@@ -7,21 +7,21 @@ import numpy as np
 from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
 from commonspace.encoders.vectors import angles
-from commonspace.pipeline.canary.check import Flight, _encode, fly
+from commonspace.pipeline.canary.check import CanaryCheck, _encode, check_canary
 from commonspace.pipeline.canary.reference import (
     Canary,
     candidate_canary,
-    candidate_key,
     published_canary,
 )
 from commonspace.pipeline.canary.versions import installed_versions
 from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.layout import candidate_canary_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.storage.store import Store
 
 
-def prove(
+def check_before_encoding(
     store: Store,
     name: SpaceName,
     contract: Contract,
@@ -29,7 +29,7 @@ def prove(
     *,
     run: str,
     pinned: str | None,
-) -> Flight:
+) -> CanaryCheck:
     """The flight before a run encodes anything; a space without a canary gets one.
 
     Whatever was encoded under a canary and is in no release yet lies beside it, so workers and
@@ -46,10 +46,12 @@ def prove(
     canary = known()
     if canary is None:
         made = _first_canary(encoder, run, str(name))
-        if store.create(candidate_key(name, contract), made.to_bytes(contract.spec)):
-            return Flight(0.0, contract.spec.tolerance, 0, encoder.device, made, first=True)
+        if store.put_if_absent(
+            candidate_canary_key(name, contract.fingerprint), made.to_bytes(contract.spec)
+        ):
+            return CanaryCheck(0.0, contract.spec.tolerance, 0, encoder.device, made, first=True)
         canary = known() or made  # a twin was quicker
-    return fly(canary, encoder)
+    return check_canary(canary, encoder)
 
 
 def _first_canary(encoder: Encoder, run: str, space: str) -> Canary:

@@ -23,7 +23,7 @@ from commonspace.encoders.protocol import Content
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.contract.columns import vector_type
 from commonspace.pipeline.contract.contract import Contract, bad_vectors
-from commonspace.pipeline.contract.layout import shard_path
+from commonspace.pipeline.contract.layout import canary_key, candidate_canary_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import read_table, table_bytes
 from commonspace.pipeline.errors import ContractBroken
@@ -67,7 +67,7 @@ def published_canary(
     pinned: the file's sha256 as the release names it. Raises ContractBroken for a file that is
     missing, another than the release's, or damaged.
     """
-    key = _published_key(name)
+    key = canary_key(name)
     data = store.read(key)
     lost = (
         "Restore the file from a copy. Without it nothing proves that the encoder still makes "
@@ -88,7 +88,7 @@ def published_canary(
 
 def candidate_canary(store: Store, name: SpaceName, contract: Contract) -> Canary | None:
     """What the space's finished shards, of no release yet, were encoded under."""
-    key = candidate_key(name, contract)
+    key = candidate_canary_key(name, contract.fingerprint)
     data = store.read(key)
     if data is None:
         return None
@@ -104,21 +104,12 @@ def publish_canary(store: Store, name: SpaceName, contract: Contract) -> str | N
 
     None where nothing was ever encoded under one.
     """
-    key = _published_key(name)
-    candidate = store.read(candidate_key(name, contract))
+    key = canary_key(name)
+    candidate = store.read(candidate_canary_key(name, contract.fingerprint))
     if candidate is not None:
-        store.create(key, candidate)
+        store.put_if_absent(key, candidate)
     data = store.read(key)
     return None if data is None else hashlib.sha256(data).hexdigest()
-
-
-def candidate_key(name: SpaceName, contract: Contract) -> str:
-    """Where the canary lies until a release holds what was encoded under it."""
-    return shard_path(name, contract.fingerprint, "canary")
-
-
-def _published_key(name: SpaceName) -> str:
-    return name.key("canary.parquet")
 
 
 def _schema(spec: EncoderSpec) -> pa.Schema:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,13 +19,16 @@ from commonspace.pipeline.config.files import (
 )
 from commonspace.pipeline.errors import UserMistake
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+"""The repository, where this is not installed from a wheel: links to it are followed."""
+
 CollectionArgument = Annotated[str, typer.Argument(help="A collection's name, or its TOML file.")]
 SpaceArgument = Annotated[str, typer.Argument(help="collection/space or collection/space/vN.")]
 PartitionOption = Annotated[str | None, typer.Option(help="Only this partition of the source.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 
 
-def answer(value: Any, as_json: bool, render: Callable[[Any], None]) -> None:
+def print_result(value: Any, as_json: bool, render: Callable[[Any], None]) -> None:
     """The value on standard output: as a table, or as one JSON document."""
     if as_json:
         sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
@@ -32,7 +36,7 @@ def answer(value: Any, as_json: bool, render: Callable[[Any], None]) -> None:
         render(value)
 
 
-def tell(message: str) -> None:
+def log(message: str) -> None:
     """A line on standard error."""
     sys.stderr.write(f"commonspace | {message}\n")
 
@@ -51,5 +55,5 @@ def whole_files() -> list[Collection]:
         try:
             found.append(load_collection(path))
         except UserMistake as error:
-            tell(str(error))
+            log(str(error))
     return found

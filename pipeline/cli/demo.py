@@ -17,13 +17,15 @@ from commonspace.encoders import catalog
 from commonspace.encoders.errors import CommonspaceError, EncoderNotFound
 from commonspace.encoders.reference import EncoderReference
 from commonspace.pipeline.cli import run_tables, tables
+from commonspace.pipeline.cli.common import CHECKOUT
 from commonspace.pipeline.cli.demo_samples import write_photos, write_texts
 from commonspace.pipeline.config.files import warehouse_address
+from commonspace.pipeline.contract.layout import runs_folder
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.read.space import Space, open_space
 from commonspace.pipeline.storage.store import open_store
 
-DAGS = Path(__file__).resolve().parents[2] / "dags"
+DAGS = CHECKOUT / "dags"
 
 TEXT_COLLECTION = """\
 # Written by `commonspace demo`: documentation of the scientific Python libraries.
@@ -103,9 +105,9 @@ def _prepare(folder: Path, photos: Path | None, name: str) -> str:
         raise UserMistake("there is no such folder of photos", item=str(photos))
     texts, crops = folder / "samples/docs.jsonl", folder / "samples/photos"
     if not texts.exists():
-        _tell(f"{write_texts(texts):,} texts from installed packages -> {texts}")
+        _log(f"{write_texts(texts):,} texts from installed packages -> {texts}")
     if photos is None and not crops.exists():
-        _tell(f"{write_photos(crops):,} photos from installed packages -> {crops}")
+        _log(f"{write_photos(crops):,} photos from installed packages -> {crops}")
     source = crops if photos is None else photos.resolve()
     space, weights = _photo_weights()
     files = folder / "collections"
@@ -114,7 +116,7 @@ def _prepare(folder: Path, photos: Path | None, name: str) -> str:
     uri = json.dumps(str(source))
     document = PHOTO_COLLECTION.format(name=name, uri=uri, space=space, weights=weights)
     (files / f"{name}.toml").write_text(document, encoding="utf-8")
-    _tell(f"collection files -> {files}")
+    _log(f"collection files -> {files}")
     return space
 
 
@@ -178,7 +180,7 @@ def _airflow(folder: Path, environment: dict[str, str], *command: str) -> str:
             said.append(line)
             found = re.search(r"commonspace \| (.*?)\s*(?:\[commonspace\].*)?$", line)
             if found:
-                _tell(found[1])
+                _log(found[1])
         code = child.wait()
     if code:
         sys.stderr.write("".join(said[-15:]))
@@ -192,7 +194,7 @@ def _airflow(folder: Path, environment: dict[str, str], *command: str) -> str:
 def _reports(collection: str) -> dict[str, dict[str, Any]]:
     """The reports of runs that ended, by key; the latest last."""
     store = open_store(warehouse_address())
-    keys = [k for k in store.list(f".runs/{collection}") if k.endswith("/report.json")]
+    keys = [k for k in store.list(runs_folder(collection)) if k.endswith("/report.json")]
     found = {key: store.read(key) for key in keys}
     return {key: json.loads(data.to_pybytes()) for key, data in found.items() if data}
 
@@ -242,5 +244,5 @@ def _say(title: str) -> None:
     tables.console.print(f"\n[bold]{title}[/]")
 
 
-def _tell(message: str) -> None:
+def _log(message: str) -> None:
     tables.console.print(f"   {message}", highlight=False, markup=False, soft_wrap=True)

@@ -11,8 +11,8 @@ from commonspace.pipeline.cli import tables
 from commonspace.pipeline.cli.common import (
     JsonOption,
     SpaceArgument,
-    answer,
-    tell,
+    log,
+    print_result,
     warehouse,
     whole_files,
 )
@@ -32,18 +32,18 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Collections, spaces and releases: what exists, whose it is, how fresh and how whole."""
-    from commonspace.pipeline.read.catalog import catalogue
+    from commonspace.pipeline.read.catalog import catalog
 
-    found = catalogue(warehouse(), whole_files(), name)
-    answer(found, as_json, tables.catalogue)
+    found = catalog(warehouse(), whole_files(), name)
+    print_result(found, as_json, tables.catalog)
     problems = [one["problem"] for one in found if one["problem"]]
     for problem in problems:
-        tell(f"{problem}; `commonspace verify` says what helps")
+        log(f"{problem}; `commonspace verify` says what helps")
     if problems:
         raise typer.Exit(1)
     if not found:
-        tell(f"no collection files in {collections_folder()}, no releases in {warehouse().address}")
-        tell("COMMONSPACE_COLLECTIONS and COMMONSPACE_WAREHOUSE say where to look")
+        log(f"no collection files in {collections_folder()}, no releases in {warehouse().address}")
+        log("COMMONSPACE_COLLECTIONS and COMMONSPACE_WAREHOUSE say where to look")
 
 
 @app.command()
@@ -71,9 +71,9 @@ def search(
         found = space.search_words(words, k=k, where=where)
     else:
         if item is None and (text is None) != (image is None):  # else it is refused
-            tell(f"loading {space.spec.label} to encode what is searched for")
+            log(f"loading {space.spec.label} to encode what is searched for")
         found = space.search(text, image=image, id=item, k=k, where=where, exact=exact)
-    answer({**_head(space), "hits": found.to_pylist()}, as_json, tables.hits)
+    print_result({**_head(space), "hits": found.to_pylist()}, as_json, tables.hits)
 
 
 @app.command()
@@ -82,14 +82,14 @@ def get(
 ) -> None:
     """The rows of some ids, in their order."""
     space = _opened(name, release)
-    answer({**_head(space), "rows": space.get(ids).to_pylist()}, as_json, tables.rows)
+    print_result({**_head(space), "rows": space.get(ids).to_pylist()}, as_json, tables.rows)
 
 
 @app.command()
 def files(name: SpaceArgument, release: ReleaseOption = None, as_json: JsonOption = False) -> None:
     """The plain Parquet files of the current release."""
     space = _opened(name, release)
-    answer({**_head(space), "files": space.files()}, as_json, tables.files)
+    print_result({**_head(space), "files": space.files()}, as_json, tables.files)
 
 
 @app.command()
@@ -98,7 +98,7 @@ def rejects(
 ) -> None:
     """What could not be embedded, why, and whether trying again can help."""
     space = _opened(name, release)
-    answer({**_head(space), "rejects": space.rejects.to_pylist()}, as_json, tables.rejects)
+    print_result({**_head(space), "rejects": space.rejects.to_pylist()}, as_json, tables.rejects)
 
 
 @app.command()
@@ -114,7 +114,7 @@ def verify(
     from commonspace.pipeline.maintenance.verify import verify_space
 
     checked = verify_space(warehouse(), name, repair=repair, canary=canary)
-    answer(checked, as_json, tables.verification)
+    print_result(checked, as_json, tables.verification)
     if not checked["ok"]:
         raise typer.Exit(1)
 

@@ -11,11 +11,12 @@ from commonspace.pipeline.cli import release_tables as tables
 from commonspace.pipeline.cli.common import (
     JsonOption,
     SpaceArgument,
-    answer,
-    tell,
+    log,
+    print_result,
     warehouse,
     whole_files,
 )
+from commonspace.pipeline.contract.layout import retirement_key, spec_key
 from commonspace.pipeline.errors import UserMistake
 
 app = typer.Typer()
@@ -28,17 +29,17 @@ ReasonOption = Annotated[str, typer.Option(help="Why; shown wherever it matters.
 @app.command()
 def releases(name: SpaceArgument, as_json: JsonOption = False) -> None:
     """Every release of a space: candidate, current, retired, superseded or damaged."""
-    from commonspace.pipeline.release.history import listed
+    from commonspace.pipeline.release.history import list_releases
     from commonspace.pipeline.release.pointer import current
 
     full, store = _full(name), warehouse()
-    found = [one.to_json() for one in listed(store, full)]
+    found = [one.to_json() for one in list_releases(store, full)]
     pointer = current(store, full)
     held = pointer.held if pointer else None
-    answer({"space": str(full), "held": held, "releases": found}, as_json, tables.releases)
+    print_result({"space": str(full), "held": held, "releases": found}, as_json, tables.releases)
     problems = [one["problem"] for one in found if one["problem"]]
     for problem in problems:
-        tell(problem)
+        log(problem)
     if problems:
         raise typer.Exit(1)
 
@@ -49,7 +50,7 @@ def promote(name: SpaceArgument, number: MaybeNumber = None, as_json: JsonOption
     from commonspace.pipeline.publish.manual import promote_by_hand
 
     full = _full(name)
-    _turned(full, promote_by_hand(warehouse(), full, number), as_json)
+    _print_result(full, promote_by_hand(warehouse(), full, number), as_json)
 
 
 @app.command()
@@ -63,8 +64,8 @@ def rollback(
     from commonspace.pipeline.publish.manual import roll_back
 
     full = _full(name)
-    _turned(full, roll_back(warehouse(), full, number, reason), as_json)
-    tell(f"runs leave candidates until `commonspace promote {full} [RELEASE]` lifts the hold")
+    _print_result(full, roll_back(warehouse(), full, number, reason), as_json)
+    log(f"runs leave candidates until `commonspace promote {full} [RELEASE]` lifts the hold")
     _tell_if_exact(full)
 
 
@@ -81,7 +82,7 @@ def pin(
     full = _full(name)
     made = keep(warehouse(), full, number, reason)
     value = {"space": str(full), "release": number, "reason": made.reason, "at": made.pinned_at}
-    answer(value, as_json, tables.pinned)
+    print_result(value, as_json, tables.pinned)
 
 
 @app.command()
@@ -91,7 +92,7 @@ def unpin(name: SpaceArgument, number: NumberArgument, as_json: JsonOption = Fal
 
     full = _full(name)
     let_go(warehouse(), full, number)
-    answer({"space": str(full), "release": number}, as_json, tables.unpinned)
+    print_result({"space": str(full), "release": number}, as_json, tables.unpinned)
 
 
 @app.command()
@@ -107,18 +108,18 @@ def retain(
     as_json: JsonOption = False,
 ) -> None:
     """Remove old releases, but for the last ones, pinned ones and the current one."""
-    from commonspace.pipeline.maintenance.retain_all import retain_spaces
+    from commonspace.pipeline.maintenance.retain_all import retain_all
 
-    found = retain_spaces(
+    found = retain_all(
         warehouse(), whole_files(), name, keep=keep, retired=retired, dry_run=dry_run
     )
-    answer(found, as_json, tables.retained)
+    print_result(found, as_json, tables.retained)
     for one in found:
         if "error" in one:
             item = one["item"] or one["space"]
-            tell(f"{one['space']} failed: {item}: {one['what']}\n  {one['do']}")
+            log(f"{one['space']} failed: {item}: {one['what']}\n  {one['do']}")
         elif one["left_out"]:
-            tell(f"{one['space']} is left out: {one['left_out']}")
+            log(f"{one['space']} is left out: {one['left_out']}")
     if any("error" in one for one in found):
         raise typer.Exit(1)
 
@@ -137,13 +138,15 @@ def retire(
     full, store = _full(name), warehouse()
     if name != str(full):
         raise UserMistake("name the version that is retired", item=name, do=f"For example {full}.")
-    if store.read(full.key("spec.json")) is None and store.read(full.key("RETIRED")) is None:
+    if store.read(spec_key(full)) is None and store.read(retirement_key(full)) is None:
         raise UserMistake("was never published", item=name)
     if undo:
         revive(store, full)
-        answer({"space": name, "retired": None}, as_json, tables.retired)
+        print_result({"space": name, "retired": None}, as_json, tables.retired)
     else:
-        answer({"space": name, "retired": str(end(store, full, reason))}, as_json, tables.retired)
+        print_result(
+            {"space": name, "retired": str(end(store, full, reason))}, as_json, tables.retired
+        )
 
 
 @app.command()
@@ -164,14 +167,14 @@ def changes(
     kinds = {"added": found.added, "changed": found.changed, "removed": found.removed}
     ids = {kind: rows["id"].to_pylist() for kind, rows in kinds.items()}
     value = {"space": space.name, "since": since, "until": found.until, **ids}
-    answer(value, as_json, tables.changes)
+    print_result(value, as_json, tables.changes)
 
 
-def _turned(full: Any, done: Any, as_json: bool) -> None:
+def _print_result(full: Any, done: Any, as_json: bool) -> None:
     value = {"space": str(full), "release": done.release, "before": done.before}
     holds = {"held": done.hold, "lifted": done.lifted}
     told = {key: asdict(hold) if hold else None for key, hold in holds.items()}
-    answer({**value, "moved": done.moved, **told}, as_json, tables.turned)
+    print_result({**value, "moved": done.moved, **told}, as_json, tables.promotion)
 
 
 def _tell_if_exact(full: Any) -> None:
@@ -180,7 +183,7 @@ def _tell_if_exact(full: Any) -> None:
     pointer = current(warehouse(), full)
     vector = pointer.indices.vector if pointer and pointer.indices else None
     if vector is not None and vector.is_weak:
-        tell(
+        log(
             f"the vector index finds {vector.recall:.1%} of what is nearest, {vector.limit:.1%} is "
             "wanted: searches compare every row"
         )

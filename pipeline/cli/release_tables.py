@@ -30,7 +30,7 @@ def releases(value: Answer) -> None:
     tables.console.print(table)
 
 
-def turned(value: Answer) -> None:
+def promotion(value: Answer) -> None:
     """Which release readers see now."""
     before = f"release {value['before']} before" if value["before"] else "nothing before"
     said = before if value["moved"] else "as before"

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from commonspace.pipeline.cli import run_tables, tables
 from commonspace.pipeline.cli.common import (
+    CHECKOUT,
     CollectionArgument,
     JsonOption,
     PartitionOption,
-    answer,
-    tell,
+    log,
+    print_result,
     warehouse,
 )
 from commonspace.pipeline.config.collection import Collection
@@ -49,7 +50,7 @@ def plan(
     found = _only(find_collection(collection), space)
     run = _run(found, Scope(partition=partition), force=force)
     plans = plan_collection(run, list(found.space))
-    answer(plans, as_json, run_tables.plans)
+    print_result(plans, as_json, run_tables.plans)
     _fail_for(plans)
 
 
@@ -85,19 +86,19 @@ def run(
     if only_rejects:
         scope = rejected_ids(warehouse(), found, spaces)
         if not scope.ids:
-            tell("there are no rejects with an id: nothing to try again")
-            answer([], as_json, run_tables.reports)
+            log("there are no rejects with an id: nothing to try again")
+            print_result([], as_json, run_tables.reports)
             return
     work = _run(found, scope, retry_rejects=only_rejects, force=force)
     if force if dry_run is None else dry_run:
         plans = plan_collection(work, spaces)
-        answer(plans, as_json, run_tables.plans)
+        print_result(plans, as_json, run_tables.plans)
         if force:
-            tell("nothing was encoded yet: --force is a dry run unless --no-dry-run is given")
+            log("nothing was encoded yet: --force is a dry run unless --no-dry-run is given")
         _fail_for(plans)
         return
-    reports = run_collection(work, spaces, promote=promote, tell=tell)
-    answer(reports, as_json, run_tables.reports)
+    reports = run_collection(work, spaces, promote=promote, log=log)
+    print_result(reports, as_json, run_tables.reports)
     _fail_for(reports)
 
 
@@ -112,9 +113,9 @@ def quantise(
     from commonspace.pipeline.encode.quantise import quantise_space
 
     found = find_collection(collection)
-    made = quantise_space(found, found.find_space(*_versioned(space)), to)
-    answer(made, as_json, run_tables.quantised)
-    tell(f"use it in a version of its own: encoder = {made['folder']!r}")
+    made = quantise_space(found, found.find_space_named(space), to)
+    print_result(made, as_json, run_tables.quantised)
+    log(f"use it in a version of its own: encoder = {made['folder']!r}")
 
 
 @app.command()
@@ -130,7 +131,7 @@ def demo(
         tables.console = Console(stderr=True)
     reports = run_demo(folder, photos)
     if as_json:
-        answer(reports, as_json, run_tables.reports)
+        print_result(reports, as_json, run_tables.reports)
 
 
 @app.command(  # what follows its name is the benchmark's own, --help too
@@ -145,7 +146,7 @@ def bench(
     what: Annotated[str, typer.Argument(help="encode, changes or index; its own options follow.")],
 ) -> None:
     """Measure against what people would use instead: `bench encode text`, `… image`."""
-    script = Path(__file__).parents[2] / "benchmarks" / f"{what}.py"
+    script = CHECKOUT / "benchmarks" / f"{what}.py"
     if what not in BENCHMARKS or not script.is_file():
         raise UserMistake(
             f"there is no benchmark {what!r}" + near(what, BENCHMARKS),
@@ -178,7 +179,7 @@ def stage(
     one = space[0] if space and len(space) == 1 else None
     asked = {"only_rejects": only_rejects, "force": force}
     done = run_stage(name, found, warehouse(), run_id, one, scope, shard or [], **asked)
-    answer(done, as_json, print)
+    print_result(done, as_json, print)
 
 
 def _scope(partition: str | None, ids: Path | None, *, only_rejects: bool) -> Scope:
@@ -207,13 +208,8 @@ def _only(collection: Collection, names: list[str] | None) -> Collection:
     """The collection with only the named spaces: the others are not even read for."""
     if not names:
         return collection
-    chosen = tuple(collection.find_space(*_versioned(name)) for name in names)
+    chosen = tuple(collection.find_space_named(name) for name in names)
     return collection.model_copy(update={"space": chosen})
-
-
-def _versioned(name: str) -> tuple[str, int | None]:
-    space, _, version = name.partition("/v")
-    return space, int(version) if version.isdigit() else None
 
 
 def _read_ids(path: Path) -> frozenset[str]:

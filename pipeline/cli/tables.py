@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from commonspace.encoders.protocol import FACTS
-from commonspace.pipeline.release.pointer import Hold
+from commonspace.pipeline.release.pointer import RollbackHold
 
 console = Console(width=None if sys.stdout.isatty() else 160)
 
@@ -21,7 +21,7 @@ WIDE = 120
 CELL = 100
 
 
-def catalogue(values: Sequence[Answer]) -> None:
+def catalog(values: Sequence[Answer]) -> None:
     """What exists: a line a space version."""
     cells: Mapping[str, Callable[[Answer], str | Text]] = {
         "space": _marked,
@@ -87,7 +87,7 @@ def verification(value: Answer) -> None:
         f"{value['parts']} parts, LanceDB version {value['table_version']}"
     )
     console.print(_canary(value["canary"]))
-    for line in _indices(value["indices"]):
+    for line in _indexes(value["indices"]):
         console.print(line)
     if value["orphans"]:
         console.print(f"  {value['orphans']:,} files that no release names; `retain` removes them")
@@ -101,7 +101,7 @@ def verification(value: Answer) -> None:
         console.print("  whole: manifest, checksums, contract, vectors, and LanceDB agree")
 
 
-def _indices(value: Answer | None) -> list[str]:
+def _indexes(value: Answer | None) -> list[str]:
     if value is None:
         return []
     words = f"  searched for words: {', '.join(value['text'])}" if value["text"] else None
@@ -177,7 +177,7 @@ def warn_untrained(value: Answer) -> None:
 def warn_held(space: str, held: Answer | None) -> None:
     """Said wherever it is shown what a held space serves, or what a run did to it."""
     if held:
-        hold = cell(Hold(held["since"], held["reason"])).plain
+        hold = cell(RollbackHold(held["since"], held["reason"])).plain
         said = f"{space} is HELD at release {held['release']} ({hold}): no run promotes"
         console.print(Text(said, style="bold yellow"))
 

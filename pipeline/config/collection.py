@@ -24,8 +24,9 @@ from commonspace.pipeline.config.sections import (
     SpaceSection,
     _Section,
 )
+from commonspace.pipeline.contract.name import SpaceReference
 from commonspace.pipeline.errors import UserMistake, near
-from commonspace.pipeline.release.indexes import Wanted
+from commonspace.pipeline.release.indexes import IndexSettings
 
 LONGEST_APPROVAL = timedelta(days=6)
 """A run's folder, which its promotion needs, is kept for a week."""
@@ -113,6 +114,11 @@ class Collection(_Section):
             )
         return max(found, key=lambda space: space.version)
 
+    def find_space_named(self, text: str) -> SpaceSection:
+        """The space that `space` or `space/vN` names. Raises UserMistake."""
+        named = SpaceReference.parse_within(self.name, text)
+        return self.find_space(named.space, named.version)
+
     def promotes(self, space: SpaceSection) -> bool:
         """Whether a run promotes the space's release, or leaves it to a person."""
         return (space.promote or self.collection.promote) == "auto"
@@ -121,10 +127,10 @@ class Collection(_Section):
         """The file of a space's golden queries, a relative one resolved against this file's."""
         return None if space.golden is None else Path(_resolve(space.golden, self.path.parent))
 
-    def wanted_index(self, space: SpaceSection) -> Wanted:
+    def index_settings(self, space: SpaceSection) -> IndexSettings:
         """The indices that the space's table gets."""
         text = tuple(sorted(set(space.text_index)))
-        return Wanted(space.vector_index, text, self.gates.min_index_recall)
+        return IndexSettings(space.vector_index, text, self.gates.min_index_recall)
 
     def reference(self, space: SpaceSection) -> EncoderReference:
         """The encoder of a space as its owner named it, with paths made absolute."""

@@ -20,6 +20,7 @@ from commonspace.pipeline.contract.columns import (
     passage_fields,
     vector_type,
 )
+from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
@@ -98,7 +99,7 @@ class Contract:
 
 def stored_contract(store: Store, name: SpaceName) -> Contract | None:
     """The contract a space was first published under, or None where it never was."""
-    data = store.read(name.key("spec.json"))
+    data = store.read(spec_key(name))
     if data is None:
         return None
     try:
@@ -108,7 +109,7 @@ def stored_contract(store: Store, name: SpaceName) -> Contract | None:
     except _UNREADABLE as error:
         raise ContractBroken(
             f"is damaged: {error}",
-            item=name.key("spec.json"),
+            item=spec_key(name),
             do="Restore the file from a copy.",
         ) from error
     return contract

@@ -1,24 +1,155 @@
-"""pipeline/contract/layout.py"""
+"""Every key of a warehouse, and its databases: what the picture in ARCHITECTURE.md shows.
+
+A key is a path relative to the warehouse, with `/`.
+"""
 
 from __future__ import annotations
 
 from commonspace.pipeline.contract.name import SpaceName
 
+RUNS = ".runs"
+LANCEDB = "lancedb"
+
+
+def space_folder(name: SpaceName) -> str:
+    """All that is kept of a space, apart from its LanceDB table."""
+    return str(name)
+
+
+def spec_key(name: SpaceName) -> str:
+    """The contract, as first published."""
+    return f"{name}/spec.json"
+
+
+def canary_key(name: SpaceName) -> str:
+    """The probes and their vectors, from the first release on."""
+    return f"{name}/canary.parquet"
+
+
+def current_key(name: SpaceName) -> str:
+    """The pointer that readers follow."""
+    return f"{name}/CURRENT"
+
+
+def promotion_lock_key(name: SpaceName) -> str:
+    """What lets one promotion of a space wait for another; never listed."""
+    return f"{name}/.promotion"
+
+
+def retention_lock_key(name: SpaceName) -> str:
+    """What lets one `retain` of a space wait for another; never listed."""
+    return f"{name}/.retention"
+
+
+def promotion_key(name: SpaceName) -> str:
+    """The promotion that is under way, or was interrupted."""
+    return f"{name}/PROMOTING"
+
+
+def removal_key(name: SpaceName) -> str:
+    """What `retain` is about to remove."""
+    return f"{name}/CONDEMNED"
+
+
+def retirement_key(name: SpaceName) -> str:
+    """The version is not filled again, and why."""
+    return f"{name}/RETIRED"
+
+
+def releases_folder(name: SpaceName) -> str:
+    """The manifests."""
+    return f"{name}/releases"
+
+
+def release_key(name: SpaceName, number: int) -> str:
+    """The manifest of a release."""
+    return f"{releases_folder(name)}/{number:06}.json"
+
+
+def pins_folder(name: SpaceName) -> str:
+    """The pins."""
+    return f"{name}/pins"
+
+
+def pin_key(name: SpaceName, number: int) -> str:
+    """Why a release is kept."""
+    return f"{pins_folder(name)}/{number:06}.json"
+
+
+def parts_folder(name: SpaceName) -> str:
+    """The Parquet parts of all releases."""
+    return f"{name}/parts"
+
+
+def part_key(name: SpaceName, folder: str, bucket: str, sha256: str) -> str:
+    """A part, named by the checksum of its bytes; `folder` stands for its partition."""
+    return f"{parts_folder(name)}/{folder}/{bucket or 'all'}-{sha256[:32]}.parquet"
+
+
+def rejects_folder(name: SpaceName) -> str:
+    """The rejects of all releases."""
+    return f"{name}/rejects"
+
+
+def rejects_key(name: SpaceName, sha256: str) -> str:
+    """A file of rejects, named by the checksum of its bytes."""
+    return f"{rejects_folder(name)}/{sha256[:32]}.parquet"
+
+
+def lancedb_address(warehouse: str) -> str:
+    """The LanceDB database of the warehouse at that address."""
+    return f"{warehouse}/{LANCEDB}"
+
+
+def table_address(warehouse: str, name: SpaceName) -> str:
+    """The LanceDB table of a space."""
+    return f"{lancedb_address(warehouse)}/{name.table}.lance"
+
+
+def runs_folder(collection: str) -> str:
+    """The runs of a collection, and its shards that no release holds yet."""
+    return f"{RUNS}/{collection}"
+
+
+def run_folder(collection: str, run: str) -> str:
+    """What the stages of one run leave for each other."""
+    return f"{runs_folder(collection)}/{run}"
+
+
+def run_file(collection: str, run: str, name: SpaceName, file: str) -> str:
+    """What the stages of one run leave for each other about one space."""
+    return f"{run_folder(collection, run)}/{name.folder}/{file}"
+
+
+def report_suffix(name: SpaceName) -> str:
+    """How the key of each run's report of a space ends."""
+    return f"/{name.folder}/report.json"
+
+
+def shards_folder(collection: str) -> str:
+    """Finished shards of a collection that no release holds yet."""
+    return f"{runs_folder(collection)}/shards"
+
+
+def encoder_shards_folder(name: SpaceName, fingerprint: str) -> str:
+    """Those of one space, made by one encoder; a canary lies beside them until a release does."""
+    return f"{shards_folder(name.collection)}/{name.folder}-{fingerprint[:16]}"
+
 
 def shard_path(name: SpaceName, fingerprint: str, shard: str) -> str:
-    """Where a shard of a space lies; every run of the same fingerprint looks there.
+    """A shard of a space; every run of the same fingerprint looks there.
 
     Only what would come out the same again lies there. A shard with failures that may pass
     lies in the folder of the run that met them, and the next run tries them again.
     """
-    return f"{_folder(name, fingerprint)}/{shard}.parquet"
+    return f"{encoder_shards_folder(name, fingerprint)}/{shard}.parquet"
 
 
-def traces_folder(name: SpaceName, fingerprint: str) -> str:
-    """Where the traces of those lie that died while they encoded a shard of the space."""
-    return f"{_folder(name, fingerprint)}/traces"
+def crash_log_folder(name: SpaceName, fingerprint: str) -> str:
+    """What tells of processes that died while they encoded a shard of the space."""
+    return f"{encoder_shards_folder(name, fingerprint)}/traces"
 
 
-def _folder(name: SpaceName, fingerprint: str) -> str:
-    space = f"{name.space}-v{name.version}-{fingerprint[:16]}"
-    return f".runs/{name.collection}/shards/{space}"
+def candidate_canary_key(name: SpaceName, fingerprint: str) -> str:
+    """The canary, until a release holds what was encoded under it."""
+    return f"{encoder_shards_folder(name, fingerprint)}/canary.parquet"

@@ -1,11 +1,14 @@
-"""pipeline/contract/name.py"""
+"""The names of spaces: parsed here and nowhere else."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from commonspace.pipeline.errors import NotPublished
+from commonspace.pipeline.errors import NotPublished, UserMistake
+
+_NAMES = re.compile(r"([a-z0-9_-]+)/([a-z0-9_-]+)(?:/v([0-9]+))?")
+_WITHIN_A_COLLECTION = re.compile(r"([a-z0-9_-]+)(?:/v([0-9]+))?")
 
 
 @dataclass(frozen=True)
@@ -19,21 +22,66 @@ class SpaceName:
     def __str__(self) -> str:
         return f"{self.collection}/{self.space}/v{self.version}"
 
+    @classmethod
+    def parse(cls, text: str) -> SpaceName:
+        """The name that `str` gives.
+
+        Raises:
+            NotPublished: it is no name of a space, or lacks the version.
+        """
+        named = SpaceReference.parse(text)
+        if named.version is None:
+            raise NotPublished(
+                f"{text!r} names no version of a space: write {text}/v1",
+                do="`commonspace show` lists what there is.",
+            )
+        return cls(named.collection, named.space, named.version)
+
     @property
     def table(self) -> str:
         """The name of the LanceDB table."""
         return f"{self.collection}__{self.space}__v{self.version}"
 
-    def key(self, rest: str) -> str:
-        return f"{self}/{rest}"
+    @property
+    def folder(self) -> str:
+        """`space-vN`: the space's folder within one of its collection's runs."""
+        return f"{self.space}-v{self.version}"
 
 
-def parse_name(text: str) -> tuple[str, str, int | None]:
-    """`collection/space` or `collection/space/vN`. Raises NotPublished for anything else."""
-    match = re.fullmatch(r"([a-z0-9_-]+)/([a-z0-9_-]+)(?:/v([0-9]+))?", text)
-    if not match:
-        raise NotPublished(
-            f"{text!r} names no space: write collection/space or collection/space/v1",
-            do="`commonspace show` lists what there is.",
-        )
-    return match[1], match[2], int(match[3]) if match[3] else None
+@dataclass(frozen=True)
+class SpaceReference:
+    """A space as a person names it; without a version, the newest one is meant."""
+
+    collection: str
+    space: str
+    version: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> SpaceReference:
+        """`collection/space` or `collection/space/vN`.
+
+        Raises:
+            NotPublished: it is neither.
+        """
+        match = _NAMES.fullmatch(text)
+        if not match:
+            raise NotPublished(
+                f"{text!r} names no space: write collection/space or collection/space/v1",
+                do="`commonspace show` lists what there is.",
+            )
+        return cls(match[1], match[2], int(match[3]) if match[3] else None)
+
+    @classmethod
+    def parse_within(cls, collection: str, text: str) -> SpaceReference:
+        """`space` or `space/vN` of a collection that is known.
+
+        Raises:
+            UserMistake: it is neither.
+        """
+        match = _WITHIN_A_COLLECTION.fullmatch(text)
+        if not match:
+            raise UserMistake(
+                f"{text!r} names no space of {collection}: write space or space/v1",
+                do=f"`commonspace show {collection}` lists its spaces.",
+            )
+        return cls(collection, match[1], int(match[2]) if match[2] else None)

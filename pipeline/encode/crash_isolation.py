@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from commonspace.encoders.protocol import Encoder, Failure, Reason
 from commonspace.pipeline.contract.parquet import grouped_bytes
-from commonspace.pipeline.encode.crash_log import Traces
+from commonspace.pipeline.encode.crash_log import CrashLog
 from commonspace.pipeline.encode.shard import encode_shard, failed_rows
 from commonspace.pipeline.plan.plan import shard_key
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.workspace.progress import Progress
-from commonspace.pipeline.workspace.shards import has_passing_failures, read_shard, shard_schema
+from commonspace.pipeline.workspace.shards import has_retryable_failures, read_shard, shard_schema
 from commonspace.pipeline.workspace.work import Work
 
 PIECE_ROWS = 64
@@ -32,7 +32,7 @@ machine of its own; the sixth ends."""
 
 
 @dataclass(frozen=True)
-class Pieces:
+class ShardMaker:
     """Makes the shards of a work, in pieces where they have killed before."""
 
     work: Work
@@ -41,9 +41,9 @@ class Pieces:
     progress: Progress
 
     @cached_property
-    def traces(self) -> Traces:
+    def traces(self) -> CrashLog:
         """What earlier processes have died of."""
-        return Traces(self.work)
+        return CrashLog(self.work)
 
     def make(self, key: str, rows: pa.Table) -> str:
         """Encode planned rows, unless that is done; returns where their outcome lies.
@@ -53,11 +53,11 @@ class Pieces:
         if (place := self.work.finished_shard(key)) is not None:
             return place
         trace = _trace(rows)
-        if rows.num_rows == 1 and self.traces.is_fatal(trace):
+        if rows.num_rows == 1 and self.traces.has_exceeded(trace):
             return self._keep(key, [self._killed(rows, "rejected")])
         pieces = self._cut(rows, trace)
         if len(pieces) == 1:
-            with self.traces.left_by_a_death(trace):
+            with self.traces.record_attempt(trace):
                 return self._keep(key, self._encode(rows, self.progress))
         return self._join(key, trace, pieces)
 
@@ -67,14 +67,14 @@ class Pieces:
         rows, raises: as `make`. An item that kills is a failure (`killed_encoder`).
         """
         trace = _trace(rows)
-        if rows.num_rows == 1 and self.traces.is_fatal(trace):
+        if rows.num_rows == 1 and self.traces.has_exceeded(trace):
             return self._killed(rows, "not compared")
         pieces = self._cut(rows, trace)
         if len(pieces) == 1:
-            with self.traces.left_by_a_death(trace):
+            with self.traces.record_attempt(trace):
                 return pa.concat_tables(self._encode(rows, Progress("encode again", quiet=True)))
         made = pa.concat_tables([self.again(piece) for piece in pieces])
-        self.traces.forget(trace)
+        self.traces.clear(trace)
         return made
 
     def _cut(self, rows: pa.Table, trace: str) -> list[pa.Table]:
@@ -82,14 +82,14 @@ class Pieces:
         every = range(rows.num_rows)
         if self.traces.deaths(trace) and len(every) > 1:
             size = PIECE_ROWS if rows.num_rows > PIECE_ROWS else 1
-            self._tell(f"{rows.num_rows:,} items have killed their process; now {size} at once")
+            self._log(f"{rows.num_rows:,} items have killed their process; now {size} at once")
             return [rows.slice(at, size) for at in every[::size]]
-        alone = (_trace(rows.slice(at, 1)) for at in every) if self.traces.any_fatal else ()
-        fatal = [at for at, one in enumerate(alone) if self.traces.is_fatal(one)]
-        if not fatal:
+        alone = (_trace(rows.slice(at, 1)) for at in every) if self.traces.any_exceeded else ()
+        exceeded = [at for at, one in enumerate(alone) if self.traces.has_exceeded(one)]
+        if not exceeded:
             return [rows]
-        others = rows.take(pa.array(sorted({*every} - {*fatal}), pa.int64()))
-        apart = [rows.slice(at, 1) for at in fatal]
+        others = rows.take(pa.array(sorted({*every} - {*exceeded}), pa.int64()))
+        apart = [rows.slice(at, 1) for at in exceeded]
         return [others, *apart] if others.num_rows else apart
 
     def _join(self, key: str, trace: str, pieces: list[pa.Table]) -> str:
@@ -99,9 +99,9 @@ class Pieces:
         whole = self._keep(key, [pa.concat_tables(read_shard(store, at, spec) for at in places)])
         for rows, place in zip(pieces, places, strict=True):
             store.delete(place)
-            if not self.traces.is_fatal(piece := _trace(rows)):
-                self.traces.forget(piece)
-        self.traces.forget(trace)
+            if not self.traces.has_exceeded(piece := _trace(rows)):
+                self.traces.clear(piece)
+        self.traces.clear(trace)
         return whole
 
     def _encode(self, rows: pa.Table, progress: Progress) -> Iterator[pa.Table]:
@@ -117,28 +117,28 @@ class Pieces:
         def seen() -> Iterator[pa.Table]:
             nonlocal passing
             for rows in made:
-                passing = passing or has_passing_failures(rows)
+                passing = passing or has_retryable_failures(rows)
                 yield rows
 
         data = grouped_bytes(shard_schema(work.spec), seen())
         if passing:
-            store.replace(work.own_shard(key), data)
+            store.put(work.own_shard(key), data)
             return work.own_shard(key)
-        if not store.create(work.shard(key), data) and work.finished_shard(key) is None:
-            store.replace(work.shard(key), data)  # what stands there is damaged
+        if not store.put_if_absent(work.shard(key), data) and work.finished_shard(key) is None:
+            store.put(work.shard(key), data)  # what stands there is damaged
         return work.shard(key)
 
     def _killed(self, rows: pa.Table, fate: str) -> pa.Table:
         item, deaths = rows["id"][0].as_py(), self.traces.deaths(_trace(rows))
         said = f"{deaths} processes have died while they encoded it alone"
-        self._tell(f"{item!r} is {fate}: {said}")
+        self._log(f"{item!r} is {fate}: {said}")
         failure = Failure(Reason.KILLED_ENCODER, said, retryable=True)
         return failed_rows(rows, failure, self.work.spec, self.work.run.id)
 
     def _key(self, rows: pa.Table) -> str:
         return shard_key(rows["id"].to_pylist(), rows["digest"].to_pylist(), self.work.run.apart)
 
-    def _tell(self, message: str) -> None:
+    def _log(self, message: str) -> None:
         sys.stderr.write(f"commonspace | {self.work.name}: {message}\n")
 
 

@@ -17,13 +17,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from commonspace.pipeline.contract.layout import traces_folder
+from commonspace.pipeline.contract.layout import crash_log_folder
 from commonspace.pipeline.errors import StoreFailed
 from commonspace.pipeline.workspace.work import Work
 
 
 @dataclass(frozen=True)
-class Deaths:
+class CrashCount:
     """Processes that have died of some rows, so far as they have left traces."""
 
     all: int = 0
@@ -31,17 +31,17 @@ class Deaths:
     """Those of them that are certain; the others ran where nobody can tell from here."""
 
     @property
-    def fatal(self) -> bool:
+    def exceeded(self) -> bool:
         """Whether more than one has died, even if one of the uncertain is a twin that lives."""
         return self.known > 1 or self.all > 2
 
 
-class Traces:
+class CrashLog:
     """How many processes have died while they encoded the rows of a key."""
 
     def __init__(self, work: Work) -> None:
         self._store, self._run = work.run.store, work.run
-        self._folder = traces_folder(work.name, work.spec.fingerprint)
+        self._folder = crash_log_folder(work.name, work.spec.fingerprint)
         self._deaths = {
             path.rpartition("/")[2]: deaths
             for path in self._store.list(self._folder)
@@ -53,20 +53,20 @@ class Traces:
         return self._of(key).all
 
     @property
-    def any_fatal(self) -> bool:
-        """Whether `is_fatal` is true of any key."""
-        return any(map(self.is_fatal, self._deaths))
+    def any_exceeded(self) -> bool:
+        """Whether `has_exceeded` is true of any key."""
+        return any(map(self.has_exceeded, self._deaths))
 
-    def is_fatal(self, key: str) -> bool:
+    def has_exceeded(self, key: str) -> bool:
         """Whether more than one process has died of it."""
-        return self._of(key).fatal
+        return self._of(key).exceeded
 
     @contextmanager
-    def left_by_a_death(self, key: str) -> Iterator[None]:
+    def record_attempt(self, key: str) -> Iterator[None]:
         """A trace while the block runs, that stays if the process dies or lacks memory."""
         deaths, process = self._of(key), _process(os.getpid())
         trace = {"all": deaths.all, "known": deaths.known, "run": self._run.id, "process": process}
-        self._store.replace(self._path(key), json.dumps(trace).encode())
+        self._store.put(self._path(key), json.dumps(trace).encode())
         try:
             yield
         except MemoryError:  # the next process does less, as if this one had been killed
@@ -75,41 +75,41 @@ class Traces:
             with suppress(StoreFailed):  # then this counts as a death, and the cause is told
                 self._restore(key, deaths)
             raise
-        self.forget(key)
+        self.clear(key)
 
-    def forget(self, key: str) -> None:
+    def clear(self, key: str) -> None:
         """The rows of the key are through."""
         self._deaths.pop(key, None)
         self._store.delete(self._path(key))
 
-    def _restore(self, key: str, deaths: Deaths) -> None:
+    def _restore(self, key: str, deaths: CrashCount) -> None:
         if not deaths.all:
-            self.forget(key)
+            self.clear(key)
             return
         trace = {"all": deaths.all, "known": deaths.known, "run": self._run.id, "process": None}
-        self._store.replace(self._path(key), json.dumps(trace).encode())
+        self._store.put(self._path(key), json.dumps(trace).encode())
 
-    def _of(self, key: str) -> Deaths:
-        return self._deaths.get(key, Deaths())
+    def _of(self, key: str) -> CrashCount:
+        return self._deaths.get(key, CrashCount())
 
     def _path(self, key: str) -> str:
         return f"{self._folder}/{key}"
 
-    def _read(self, path: str) -> Deaths:
+    def _read(self, path: str) -> CrashCount:
         """The deaths that a trace tells of. Whoever asks for rejects again starts from none."""
         data = self._store.read(path)
         if data is None:
-            return Deaths()
+            return CrashCount()
         try:
             trace = json.loads(data.to_pybytes())
-            before, process = Deaths(int(trace["all"]), int(trace["known"])), trace["process"]
+            before, process = CrashCount(int(trace["all"]), int(trace["known"])), trace["process"]
             if self._run.retry_rejects and trace["run"] != self._run.id:
-                return Deaths()
+                return CrashCount()
             if process is None or _is_alive(process):
                 return before
-            return Deaths(before.all + 1, before.known + _is_from_here(process))
+            return CrashCount(before.all + 1, before.known + _is_from_here(process))
         except (ValueError, KeyError, TypeError):  # damaged: that some process began, it tells
-            return Deaths(1)
+            return CrashCount(1)
 
 
 def _process(number: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from commonspace.pipeline.plan.golden import _declared
 from commonspace.pipeline.plan.golden_file import GoldenQuery
 from commonspace.pipeline.workspace.work import Work
 
-NOTED = "golden.parquet"
+GOLDEN_VECTORS = "golden.parquet"
 
 
 def keep_golden(work: Work, encoder: Encoder) -> None:
@@ -26,7 +26,7 @@ def keep_golden(work: Work, encoder: Encoder) -> None:
     Raises UserMistake for a query that cannot be encoded.
     """
     golden = _declared(work)
-    if not golden or work.has(NOTED):
+    if not golden or work.has(GOLDEN_VECTORS):
         return
     vectors = np.zeros((len(golden), work.spec.dim), np.float32)
     for kind in (str, bytes):
@@ -40,7 +40,7 @@ def keep_golden(work: Work, encoder: Encoder) -> None:
         "k": [one.k for one in golden],
         "vector": pa.FixedSizeListArray.from_arrays(flat, type=vector_type(work.spec)),
     }
-    work.run.store.replace(work.path(NOTED), table_bytes(pa.table(table)))
+    work.run.store.put(work.path(GOLDEN_VECTORS), table_bytes(pa.table(table)))
 
 
 def _encoded(golden: list[GoldenQuery], work: Work, encoder: Encoder) -> NDArray[np.float32]:

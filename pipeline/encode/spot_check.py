@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Reason
 from commonspace.encoders.vectors import angles
-from commonspace.pipeline.encode.crash_isolation import Pieces
+from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.release.manifest import Part
@@ -29,7 +29,7 @@ _LONGEST_BUCKET = 32
 
 
 @dataclass(frozen=True)
-class Spots:
+class SpotCheckResult:
     """What became of the sampled rows that were encoded again.
 
     angle: the largest to a stored vector, in radians, of row `item`.
@@ -88,7 +88,7 @@ def sample(ids: pa.Array, count: int, seed: str) -> pa.Array:
     return ids.take(pa.array(np.sort(chosen)))
 
 
-def check_published(pieces: Pieces, rows: pa.Table) -> Spots:
+def check_published(pieces: ShardMaker, rows: pa.Table) -> SpotCheckResult:
     """Sampled rows of the base release that the plan keeps, against their stored vectors.
 
     rows: what `located` tells of them.
@@ -96,7 +96,7 @@ def check_published(pieces: Pieces, rows: pa.Table) -> Spots:
     """
     work = pieces.work
     if work.base is None or not rows.num_rows:
-        return Spots(work.spec.tolerance)
+        return SpotCheckResult(work.spec.tolerance)
     spots = _compare(pieces, rows, _published_vectors(work, rows))
     if not spots.ok:
         raise GateRefused(
@@ -112,7 +112,9 @@ def check_published(pieces: Pieces, rows: pa.Table) -> Spots:
     return spots
 
 
-def check_made(pieces: Pieces, place: str, rows: pa.Table, made: Sequence[str]) -> Spots:
+def check_made(
+    pieces: ShardMaker, place: str, rows: pa.Table, made: Sequence[str]
+) -> SpotCheckResult:
     """Sampled rows of a shard as it lies in the store now, against the same rows encoded again.
 
     place: where it lies; rows: what is sampled of its planned items; made: the keys of all shards
@@ -121,7 +123,7 @@ def check_made(pieces: Pieces, place: str, rows: pa.Table, made: Sequence[str]) 
     """
     work, encoder = pieces.work, pieces.encoder
     if not rows.num_rows:
-        return Spots(work.spec.tolerance)
+        return SpotCheckResult(work.spec.tolerance)
     columns, ids = ["id", "vector", "reason"], rows["id"].combine_chunks()
     stored = read_shard(work.run.store, place, work.spec, columns, ids)
     spots = _compare(pieces, rows, stored.filter(pc.is_null(stored["reason"])))
@@ -141,23 +143,23 @@ def check_made(pieces: Pieces, place: str, rows: pa.Table, made: Sequence[str]) 
     return spots
 
 
-def _compare(pieces: Pieces, rows: pa.Table, stored: pa.Table) -> Spots:
+def _compare(pieces: ShardMaker, rows: pa.Table, stored: pa.Table) -> SpotCheckResult:
     """rows: `id`, `digest`, `locator` of what to encode again; stored: `id`, `vector`."""
     spec = pieces.work.spec
     limit = spec.tolerance
     rows = rows.filter(pc.is_in(rows["id"], value_set=stored["id"].combine_chunks()))
     if not rows.num_rows:
-        return Spots(limit)
+        return SpotCheckResult(limit)
     again = pieces.again(rows)
     failed = again.filter(pc.is_valid(again["reason"]))
     for row in failed.filter(pc.invert(failed["retryable"])).to_pylist():
         fault = f"is one that its content gives no more ({row['message']})"
-        return Spots(limit, 0.0, row["id"], len(rows), fault=fault)
+        return SpotCheckResult(limit, 0.0, row["id"], len(rows), fault=fault)
     killed = pc.sum(pc.equal(failed["reason"], Reason.KILLED_ENCODER)).as_py() or 0
     skipped = len(failed) - killed
     again = again.filter(pc.is_null(again["reason"]))
     if not again.num_rows:
-        return Spots(limit, skipped=skipped, killed=killed)
+        return SpotCheckResult(limit, skipped=skipped, killed=killed)
     at = pc.index_in(again["id"], value_set=stored["id"].combine_chunks())
     apart = angles(
         *(
@@ -167,7 +169,7 @@ def _compare(pieces: Pieces, rows: pa.Table, stored: pa.Table) -> Spots:
     )
     worst = int(apart.argmax())
     item = again["id"][worst].as_py()
-    return Spots(limit, float(apart[worst]), item, len(again), skipped, killed)
+    return SpotCheckResult(limit, float(apart[worst]), item, len(again), skipped, killed)
 
 
 def _published_vectors(work: Work, rows: pa.Table) -> pa.Table:

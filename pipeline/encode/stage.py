@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
-from commonspace.pipeline.canary.first import prove
-from commonspace.pipeline.encode.crash_isolation import Pieces
+from commonspace.pipeline.canary.first import check_before_encoding
+from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.encode.golden import keep_golden
 from commonspace.pipeline.encode.spot_check import check_made, check_published, sample
 from commonspace.pipeline.errors import GateRefused
@@ -33,20 +33,20 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     if not todo:
         return []
     encoder = encoder or catalog.load(run.collection.reference(work.space))
-    _prove(work, encoder)
+    note_canary_check(work, encoder)
     seed, spot_rows = f"{run.id} {todo[0]}", run.collection.gates.spot_rows
     planned, kept = _planned(work, todo, spot_rows, seed)
     give_back()
     progress = run.progress(f"{work.name}: encode", planned.num_rows)
-    pieces = Pieces(work, open_source(run.collection), encoder, progress)
+    pieces = ShardMaker(work, open_source(run.collection), encoder, progress)
     spots = check_published(pieces, kept)
-    work.note(f"spot-{secrets.token_hex(4)}.json", spots.to_json())
+    work.write_note(f"spot-{secrets.token_hex(4)}.json", spots.to_json())
     keep_golden(work, encoder)
     spotted = sample(planned["id"].combine_chunks(), spot_rows, seed)
     with progress:
         for number, key in enumerate(todo):
             rows, before = planned.filter(pc.equal(planned["shard"], key)), progress.done
-            work.note(_unchecked(key), {})  # a process may die between making and checking
+            work.write_note(_unchecked(key), {})  # a process may die between making and checking
             with timer() as seconds:
                 place = pieces.make(key, rows)
             items = progress.done - before  # less than the rows where pieces were there already
@@ -55,7 +55,7 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
             note = {**took, "device": encoder.device, "engine": encoder.engine}
             rows = rows.filter(pc.is_in(rows["id"], value_set=spotted))
             spots = check_made(pieces, place, rows, todo[: number + 1])
-            work.note(f"encode-{key}.json", {**note, "spots": spots.to_json()})
+            work.write_note(f"encode-{key}.json", {**note, "spots": spots.to_json()})
             run.store.delete(work.path(_unchecked(key)))
     return todo
 
@@ -81,11 +81,12 @@ def _planned(
     return planned.append_column("shard", shard), located(work, kept)
 
 
-def _prove(work: Work, encoder: Encoder) -> None:
+def note_canary_check(work: Work, encoder: Encoder) -> None:
+    """Check the canary, and leave a note of it for `validate`. Raises ContractBroken."""
     pinned = work.base.canary if work.base else None
     store, run = work.run.store, work.run.id
-    flight = prove(store, work.name, work.contract, encoder, run=run, pinned=pinned)
-    work.note(f"canary-{secrets.token_hex(4)}.json", flight.to_json())
+    flight = check_before_encoding(store, work.name, work.contract, encoder, run=run, pinned=pinned)
+    work.write_note(f"canary-{secrets.token_hex(4)}.json", flight.to_json())
     if not flight.ok:
         raise GateRefused(
             f"gate canary refused: {flight.what} (device {flight.device})",

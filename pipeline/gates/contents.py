@@ -29,13 +29,13 @@ class Contents:
     fresh: bool
 
 
-class Watcher(Protocol):
+class VectorGate(Protocol):
     """A gate that has to see every vector. What it keeps is bounded, or small for each row."""
 
-    def see(self, contents: Contents) -> None:
+    def update(self, contents: Contents) -> None:
         """Take some contents into account; the order of the calls changes nothing."""
         ...
 
-    def gate(self) -> Gate:
+    def result(self) -> Gate:
         """The verdict over all that was seen."""
         ...

@@ -33,11 +33,11 @@ class Drift:
         self._limit = limit
         self._old, self._new = Sample(SAMPLE), Sample(SAMPLE)
 
-    def see(self, contents: Contents) -> None:
+    def update(self, contents: Contents) -> None:
         sample = self._new if contents.fresh else self._old
         sample.add(contents.digests, contents.vectors)
 
-    def gate(self) -> Gate:
+    def result(self) -> Gate:
         old, new = self._old.vectors, self._new.vectors
         if min(len(old), len(new)) < FEWEST:
             said = (

@@ -29,7 +29,7 @@ class DuplicateVectors:
         self._limit = limit
         self._seen: list[pa.Table] = []
 
-    def see(self, contents: Contents) -> None:
+    def update(self, contents: Contents) -> None:
         there = np.flatnonzero(contents.rows)
         vectors = np.ascontiguousarray(contents.vectors)
         hashes = [blake2b(vectors[n], digest_size=_DIGEST_BYTES).digest() for n in there]
@@ -41,7 +41,7 @@ class DuplicateVectors:
         }
         self._seen.append(pa.table(columns))
 
-    def gate(self) -> Gate:
+    def result(self) -> Gate:
         if not self._seen:
             return Gate("duplicate_vectors", True, None, self._limit, "no vector is new")
         groups = (

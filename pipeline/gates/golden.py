@@ -57,7 +57,7 @@ class GoldenRecall:
         self._best = np.full((len(golden), 0), -np.inf, np.float32)
         self._rows = np.zeros((len(golden), 0), np.int64)
 
-    def see(self, contents: Contents) -> None:
+    def update(self, contents: Contents) -> None:
         there = np.flatnonzero(contents.rows)
         for first in range(0, len(there), _BLOCK):
             at = there[first : first + _BLOCK]
@@ -65,7 +65,7 @@ class GoldenRecall:
             self._keep_wanted(contents.digests.take(pa.array(at)), found)
             self._keep_best(found, contents.rows[at])
 
-    def gate(self) -> Gate:
+    def result(self) -> Gate:
         missed = [
             f"{one.shown} wants {item!r}"
             for query, one in enumerate(self._golden)

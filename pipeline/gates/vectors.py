@@ -14,11 +14,11 @@ class UnusableVectors:
     def __init__(self, spec: EncoderSpec) -> None:
         self._spec, self._seen, self._bad = spec, 0, 0
 
-    def see(self, contents: Contents) -> None:
+    def update(self, contents: Contents) -> None:
         if contents.fresh:
             self._seen += len(contents.vectors)
             self._bad += int(bad_vectors(contents.vectors, self._spec).sum())
 
-    def gate(self) -> Gate:
+    def result(self) -> Gate:
         said = f"{self._bad} of {self._seen} vectors are not finite unit ones"
         return Gate("vectors", self._bad == 0, self._bad, 0, said)

@@ -8,11 +8,11 @@ from typing import Any
 from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.compaction import EVER
 from commonspace.pipeline.index.policy import step
-from commonspace.pipeline.release.indexes import Wanted
+from commonspace.pipeline.release.indexes import IndexSettings
 
 
 @dataclass(frozen=True)
-class Brought:
+class IndexState:
     """A table that equals a release, at one of its versions."""
 
     version: int
@@ -22,15 +22,15 @@ class Brought:
     """Whether that was now."""
 
 
-def arrange(
+def build_indexes(
     table: Any,
-    wanted: Wanted,
+    wanted: IndexSettings,
     dim: int,
     trained_rows: int | None,
     *,
     retrain: bool = False,
-    anew: bool = False,
-) -> Brought:
+    rebuild_indexes: bool = False,
+) -> IndexState:
     """Bring the indices in order, in commits of their own; rows stay as they are.
 
     trained_rows: over how many rows the vector index was trained, where that is known.
@@ -41,16 +41,19 @@ def arrange(
         table.drop_index(name)
     found = vector_index.in_table(table, listed, trained_rows)
     todo = step(wanted.vector, rows, dim, found)
-    if (retrain or anew) and todo in ("extend", "leave"):
+    if (retrain or rebuild_indexes) and todo in ("extend", "leave"):
         todo = "build"
     if todo == "drop":
         table.drop_index(vector_index.NAME)
     elif todo == "build":
         vector_index.build(table, rows)
-    if text_index.arrange(table, listed, wanted.text, rows, anew=anew) or todo == "extend":
+    if (
+        text_index.build_indexes(table, listed, wanted.text, rows, rebuild_indexes=rebuild_indexes)
+        or todo == "extend"
+    ):
         # LanceDB extends indices only together with compaction. Old versions stay.
         table.optimize(cleanup_older_than=EVER)
     if todo in ("none", "drop"):
-        return Brought(int(table.version), None)
+        return IndexState(int(table.version), None)
     trained = rows if todo == "build" or found is None else found.trained_rows
-    return Brought(int(table.version), trained, todo == "build")
+    return IndexState(int(table.version), trained, todo == "build")

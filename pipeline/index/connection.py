@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from commonspace.pipeline.contract.contract import Contract, check_schema
+from commonspace.pipeline.contract.layout import lancedb_address
 from commonspace.pipeline.errors import ContractBroken, StoreFailed
 from commonspace.pipeline.storage.s3_errors import failure_of, is_of_the_store
 
@@ -66,7 +67,7 @@ def connect(address: str) -> Any:
     os.environ.setdefault("LANCE_LOG", "error")
     import lancedb  # two seconds that most stages need not pay
 
-    place = f"{address}/lancedb"
+    place = lancedb_address(address)
     with reachable(place):
         return lancedb.connect(place)
 

@@ -25,7 +25,7 @@ EVERY_PARTITION = 2**31 - 1
 
 
 @dataclass(frozen=True)
-class There:
+class VectorIndexState:
     """The vector index that a table has: rows in it, rows beside it, and its age."""
 
     indexed: int
@@ -34,7 +34,7 @@ class There:
     trained_rows: int
 
 
-def step(wanted: VectorChoice, rows: int, dim: int, there: There | None) -> Step:
+def step(wanted: VectorChoice, rows: int, dim: int, there: VectorIndexState | None) -> Step:
     """What is to be done, so that the index fits a table of so many vectors."""
     # Once there, an index stays until the table has halved: near the limit nothing flaps.
     enough = EXACT_FLOATS // (GROWTH if there else 1)

@@ -31,7 +31,7 @@ ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
-class Asked:
+class RecallQueries:
     """Rows of a release and what is truly nearest to them, themselves left out."""
 
     ids: list[str]
@@ -43,7 +43,7 @@ class Asked:
     """(n,), the cosine of the last of them."""
 
 
-def ask(table: Any, store: Store, contract: Contract, release: Release) -> Asked:
+def recall_queries(table: Any, store: Store, contract: Contract, release: Release) -> RecallQueries:
     """SAMPLE rows at equal distances in the release's order, which mixes them by their ids' hash.
 
     table: holds the release; the rows that ask are taken from it. Every part is read once; beside
@@ -68,10 +68,10 @@ def ask(table: Any, store: Store, contract: Contract, release: Release) -> Asked
     there = np.isfinite(best[0])
     nearest = [set(row[held]) for row, held in zip(best[1], there, strict=True)]
     least = np.where(there, best[0], np.inf).min(axis=1, initial=np.inf)
-    return Asked(ids, queries, nearest, least)
+    return RecallQueries(ids, queries, nearest, least)
 
 
-def recall(table: Any, asked: Asked, index: VectorIndex) -> float:
+def recall(table: Any, asked: RecallQueries, index: VectorIndex) -> float:
     """The share of the truly nearest rows that this search of the table finds, 1 where there are
     none; a row that is as near as the last of them counts as found.
     """

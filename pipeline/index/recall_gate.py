@@ -8,12 +8,12 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, GateRefused
 from commonspace.pipeline.index import checksum as index_files
-from commonspace.pipeline.index.build import Brought
+from commonspace.pipeline.index.build import IndexState
 from commonspace.pipeline.index.connection import connect, open_table, readable
 from commonspace.pipeline.index.policy import REFINE, ladder, partitions
-from commonspace.pipeline.index.recall import ask, recall
-from commonspace.pipeline.index.sync import bring_to
-from commonspace.pipeline.release.indexes import GATE, Indices, VectorIndex
+from commonspace.pipeline.index.recall import recall, recall_queries
+from commonspace.pipeline.index.sync import sync_table
+from commonspace.pipeline.release.indexes import GATE, Indexes, VectorIndex
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.pointer import Current
 from commonspace.pipeline.storage.store import Store
@@ -21,7 +21,7 @@ from commonspace.pipeline.storage.store import Store
 KIND = "ivf_sq"
 
 
-def bring(
+def sync_and_measure(
     store: Store,
     name: SpaceName,
     contract: Contract,
@@ -29,25 +29,27 @@ def bring(
     before: Current | None,
     *,
     refuse: bool,
-) -> tuple[int, Indices | None]:
+) -> tuple[int, Indexes | None]:
     """Make the table and its indices those of the release, and measure what a search finds.
 
     before: what is served now. Returns the table's version, and what `CURRENT` is to say of its
     indices. Where the files of the indices are not those that were measured, all are built anew;
     an index that finds too little is trained again, once. Where it still finds too little, it is
     told as weak, which makes searches exact; or, with `refuse`, GateRefused is raised. Raises what
-    `bring_to` raises.
+    `sync_table` raises.
     """
     known = before.indices.vector if before and before.indices else None
     trained = known.trained_rows if known else None
     altered = _altered(store, name, before)
-    done = bring_to(store.address, store, name, contract, release, trained, anew=altered)
+    done = sync_table(
+        store.address, store, name, contract, release, trained, rebuild_indexes=altered
+    )
     same = _unchanged(before, release, done)
     found = same or measured(
         store, name, contract, release, done, fewest=known.nprobes if known else 0
     )
     if is_weak(found) and not done.trained and (refuse or same is None):
-        done = bring_to(store.address, store, name, contract, release, trained, retrain=True)
+        done = sync_table(store.address, store, name, contract, release, trained, retrain=True)
         found = measured(store, name, contract, release, done)
     if refuse and found is not None and found.vector is not None and is_weak(found):
         raise GateRefused(
@@ -66,9 +68,9 @@ def measured(
     name: SpaceName,
     contract: Contract,
     release: Release,
-    done: Brought,
+    done: IndexState,
     fewest: int = 0,
-) -> Indices | None:
+) -> Indexes | None:
     """What there is to say of the indices of a version of the table; None where it has none.
 
     Probes as few partitions as keep the limit, or all of them where none do. fewest: how many
@@ -85,10 +87,10 @@ def measured(
             table.checkout(done.version)
             first = 0 if done.trained else fewest
             vector = _probed(table, store, contract, release, done.trained_rows, first)
-    return Indices(index_files.digest(store, name, done.version), vector, wanted.text)
+    return Indexes(index_files.digest(store, name, done.version), vector, wanted.text)
 
 
-def is_weak(found: Indices | None) -> bool:
+def is_weak(found: Indexes | None) -> bool:
     """Whether the vector index finds less than its owner wants."""
     return found is not None and found.vector is not None and found.vector.is_weak
 
@@ -101,7 +103,7 @@ def _probed(
     trained_rows: int,
     fewest: int,
 ) -> VectorIndex:
-    asked, limit = ask(table, store, contract, release), release.wanted.min_recall
+    asked, limit = recall_queries(table, store, contract, release), release.wanted.min_recall
     whole = partitions(trained_rows)
     for nprobes in (rung for rung in ladder(whole) if rung >= min(fewest, whole)):
         index = VectorIndex(
@@ -113,7 +115,7 @@ def _probed(
     return index
 
 
-def _unchanged(before: Current | None, release: Release, done: Brought) -> Indices | None:
+def _unchanged(before: Current | None, release: Release, done: IndexState) -> Indexes | None:
     """What was measured of the same version under the same limit."""
     if before is None or before.indices is None or before.table_version != done.version:
         return None

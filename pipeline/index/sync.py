@@ -18,7 +18,7 @@ import pyarrow as pa
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.index.build import Brought, arrange
+from commonspace.pipeline.index.build import IndexState, build_indexes
 from commonspace.pipeline.index.connection import (
     check_table,
     chunks,
@@ -41,7 +41,7 @@ class Unfaithful(ContractBroken):
     """LanceDB holds something else than was written to it."""
 
 
-def bring_to(
+def sync_table(
     address: str,
     store: Store,
     name: SpaceName,
@@ -50,8 +50,8 @@ def bring_to(
     trained_rows: int | None = None,
     *,
     retrain: bool = False,
-    anew: bool = False,
-) -> Brought:
+    rebuild_indexes: bool = False,
+) -> IndexState:
     """Make the space's table equal the release, with the indices that it wants.
 
     trained_rows: over how many rows its vector index was trained, where that is known.
@@ -66,9 +66,9 @@ def bring_to(
         try:
             with reachable(str(name)):
                 table, changed = _written(address, store, name, contract, release)
-                done = arrange(
+                done = build_indexes(
                     table, release.wanted, contract.spec.dim, trained_rows,
-                    retrain=retrain, anew=anew,
+                    retrain=retrain, rebuild_indexes=rebuild_indexes,
                 )  # fmt: skip
                 _read_back(table, store, contract, release, changed)
                 return replace(done, version=int(table.version))
@@ -99,7 +99,7 @@ def refill(
     contract: Contract,
     release: Release,
     at_least: int = 0,
-) -> Brought:
+) -> IndexState:
     """Write the whole release over the table in one commit, whatever the table holds.
 
     Readers of an older version keep it; nobody sees a missing or an empty table. Only a table
@@ -120,7 +120,7 @@ def refill(
         table = database.create_table(
             name.table, data=reader, schema=table_schema(contract), mode="overwrite"
         )
-        done = arrange(table, release.wanted, contract.spec.dim, None)
+        done = build_indexes(table, release.wanted, contract.spec.dim, None)
         _read_back(table, store, contract, release, None)
         return replace(done, version=int(table.version))
 

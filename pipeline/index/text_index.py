@@ -14,8 +14,8 @@ def by_column(listed: Sequence[Any]) -> dict[str, Any]:
     return {one.columns[0].strip("`"): one for one in texts}  # LanceDB quotes some names
 
 
-def arrange(
-    table: Any, listed: Sequence[Any], columns: Collection[str], rows: int, *, anew: bool
+def build_indexes(
+    table: Any, listed: Sequence[Any], columns: Collection[str], rows: int, *, rebuild_indexes: bool
 ) -> bool:
     """Make the table have these and no others; True where too many rows are beside one.
 
@@ -26,10 +26,10 @@ def arrange(
         if column not in columns or not rows:
             table.drop_index(one.name)
     for column in columns:
-        if rows and (anew or column not in found):
+        if rows and (rebuild_indexes or column not in found):
             _build(table, column)
     kept = [one for column, one in found.items() if column in columns]
-    return not anew and any(one.num_unindexed_rows > rows * TAIL_SHARE for one in kept)
+    return not rebuild_indexes and any(one.num_unindexed_rows > rows * TAIL_SHARE for one in kept)
 
 
 def _build(table: Any, column: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonspace.pipeline.index.policy import There, partitions, probes
+from commonspace.pipeline.index.policy import VectorIndexState, partitions, probes
 from commonspace.pipeline.release.indexes import VectorIndex
 
 NAME = "vector_idx"
@@ -18,7 +18,9 @@ ROWS_TO_TRAIN_ON = 64
 24 s instead of 47 s, and 32 probes found 0.984 and 0.981 of the nearest rows."""
 
 
-def in_table(table: Any, listed: Sequence[Any], trained_rows: int | None) -> There | None:
+def in_table(
+    table: Any, listed: Sequence[Any], trained_rows: int | None
+) -> VectorIndexState | None:
     """The table's index, at the version that is open; None where it has none of ours.
 
     listed: what `list_indices` gives. trained_rows: over how many rows it was trained, where that
@@ -27,7 +29,9 @@ def in_table(table: Any, listed: Sequence[Any], trained_rows: int | None) -> The
     for one in listed:
         if one.name == NAME and is_ours(table, one):
             known = trained_rows or one.num_indexed_rows
-            return There(one.num_indexed_rows, one.num_unindexed_rows, one.num_segments, known)
+            return VectorIndexState(
+                one.num_indexed_rows, one.num_unindexed_rows, one.num_segments, known
+            )
     return None
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from commonspace.pipeline.contract.layout import (
+    current_key,
+    promotion_lock_key,
+    retirement_key,
+    spec_key,
+)
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.index.connection import connect, readable
-from commonspace.pipeline.release.manifest import spoken
+from commonspace.pipeline.release.manifest import number_ranges
 from commonspace.pipeline.release.pins import pins
-from commonspace.pipeline.release.retirement import KEY, retirement
+from commonspace.pipeline.release.retirement import retirement
 from commonspace.pipeline.storage.store import Store
 
 
@@ -22,13 +28,13 @@ def drop(store: Store, name: SpaceName) -> list[str]:
         raise UserMistake("is not retired", item=str(name), do=f"`commonspace retire {name}`")
     if pinned := pins(store, name):
         raise UserMistake(
-            f"pinned releases are kept: {spoken(pinned)}",
+            f"pinned releases are kept: {number_ranges(pinned)}",
             item=str(name),
             do="`commonspace unpin` lets them go.",
         )
-    with store.hold(name.key(".promotion")):
-        gone = [key for key in store.list(str(name)) if key != name.key(KEY)]
-        first = [name.key("CURRENT"), name.key("spec.json")]
+    with store.lock(promotion_lock_key(name)):
+        gone = [key for key in store.list(str(name)) if key != retirement_key(name)]
+        first = [current_key(name), spec_key(name)]
         for key in first:
             store.delete(key)
         with readable(str(name)):

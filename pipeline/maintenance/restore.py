@@ -36,7 +36,7 @@ def restore_parts(
     places = _places(rows, contract) if broken else None
     for part in broken if places is not None else ():
         if data := _bytes(rows, places, part, contract):
-            store.replace(part.key, data)
+            store.put(part.key, data)
             restored.append(part.key)
     return restored
 

@@ -13,16 +13,25 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
+from commonspace.pipeline.contract.layout import (
+    current_key,
+    parts_folder,
+    promotion_lock_key,
+    rejects_folder,
+    release_key,
+    removal_key,
+    retention_lock_key,
+)
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index.compaction import prune
 from commonspace.pipeline.publish.promote import announced
-from commonspace.pipeline.release.history import manifests, whole_manifests
-from commonspace.pipeline.release.manifest import Release, numbers, release_key
-from commonspace.pipeline.release.markers import mark_bytes
+from commonspace.pipeline.release.history import manifests, readable_manifests
+from commonspace.pipeline.release.manifest import Release, numbers
+from commonspace.pipeline.release.markers import marker_bytes
 from commonspace.pipeline.release.pins import pins
-from commonspace.pipeline.release.pointer import Current, current, refuse_lost
-from commonspace.pipeline.release.removal import KEY, Condemned, condemned, files_of
+from commonspace.pipeline.release.pointer import Current, current, require_pointer
+from commonspace.pipeline.release.removal import PendingRemoval, files_of, pending_removal
 from commonspace.pipeline.storage.store import Store
 
 IN_FLIGHT = 86_400.0
@@ -39,8 +48,8 @@ class Retention:
     files: tuple[str, ...]
 
 
-def keep(
-    parents: Mapping[int, int], served: int, turning: int, pinned: Collection[int], last: int
+def releases_to_keep(
+    parents: Mapping[int, int], served: int, pending: int, pinned: Collection[int], last: int
 ) -> dict[int, str]:
     """The releases to keep, each with the reason.
 
@@ -58,7 +67,7 @@ def keep(
     for number in pinned:
         if number in parents:
             why.setdefault(number, "pinned")
-    why |= {turning: "is being promoted"} if turning in parents else {}
+    why |= {pending: "is being promoted"} if pending in parents else {}
     why |= {served: "current"} if served in parents else {}
     return dict(sorted(why.items()))
 
@@ -77,19 +86,19 @@ def retain(store: Store, name: SpaceName, last: int) -> Retention:
     last: how many releases to keep, at least 1. Raises ContractBroken where a manifest is
     damaged: which files it needs is not known.
     """
-    with store.hold(name.key(".retention")):
+    with store.lock(retention_lock_key(name)):
         plan = retention(store, name, last)
         if plan.releases or plan.files:
-            doomed = Condemned(frozenset(plan.releases), frozenset(plan.files))
-            store.replace(name.key(KEY), mark_bytes(doomed))
+            pending = PendingRemoval(frozenset(plan.releases), frozenset(plan.files))
+            store.put(removal_key(name), marker_bytes(pending))
             plan = _spare(store, name, plan, last)
             for number in plan.releases:  # first, so that a reader is told the reason
                 store.delete(release_key(name, number))
             for key in plan.files:
                 store.delete(key)
-        if condemned(store, name) != Condemned():
-            store.delete(name.key(KEY))
-    with store.hold(name.key(".promotion")):
+        if pending_removal(store, name) != PendingRemoval():
+            store.delete(removal_key(name))
+    with store.lock(promotion_lock_key(name)):
         _forget(store, name)
         _clean_table(store, name, plan.kept)
     return plan
@@ -102,7 +111,7 @@ def orphans(store: Store, name: SpaceName) -> list[str]:
 
 
 def _every(store: Store, name: SpaceName) -> dict[int, Release]:
-    found, damaged = whole_manifests(store, name)
+    found, damaged = readable_manifests(store, name)
     for error in damaged.values():
         raise ContractBroken(
             error.what,
@@ -116,11 +125,11 @@ def _every(store: Store, name: SpaceName) -> dict[int, Release]:
 
 def _kept(store: Store, name: SpaceName, found: Mapping[int, Release], last: int) -> dict[int, str]:
     turn = announced(store, name)  # before CURRENT: a promotion moves it, then withdraws
-    refuse_lost(store, name)
+    require_pointer(store, name)
     pointer = current(store, name)
     parents = {number: release.parent for number, release in found.items()}
-    served, turning = pointer.release if pointer else 0, turn.release if turn else 0
-    return keep(parents, served, turning, pins(store, name), last)
+    served, pending = pointer.release if pointer else 0, turn.release if turn else 0
+    return releases_to_keep(parents, served, pending, pins(store, name), last)
 
 
 def _unneeded(
@@ -128,9 +137,9 @@ def _unneeded(
 ) -> tuple[str, ...]:
     needed = {key for number in kept for key in files_of(found[number])}
     named = {key for release in found.values() for key in files_of(release)}
-    old = named | condemned(store, name).files  # of an interrupted removal
+    old = named | pending_removal(store, name).files  # of an interrupted removal
     young = time.time() - IN_FLIGHT
-    there = {**_files(store, name), **store.leftovers(str(name))}
+    there = {**_files(store, name), **store.list_temporary(str(name))}
     return tuple(
         sorted(k for k, at in there.items() if k not in needed and (k in old or at < young))
     )
@@ -154,18 +163,23 @@ def _spare(store: Store, name: SpaceName, plan: Retention, last: int) -> Retenti
 
 
 def _files(store: Store, name: SpaceName) -> dict[str, float]:
-    return {**store.written(name.key("parts")), **store.written(name.key("rejects"))}
+    return {
+        **store.list_with_mtime(parts_folder(name)),
+        **store.list_with_mtime(rejects_folder(name)),
+    }
 
 
 def _forget(store: Store, name: SpaceName) -> None:
     """Drop removed releases from the pointer's history; a run that moves it first has won."""
-    data = store.read(name.key("CURRENT"))
+    data = store.read(current_key(name))
     if data is None:
         return
     pointer, there = Current.from_bytes(data.to_pybytes()), numbers(store, name)
     left = tuple(one for one in pointer.served if one.release in there)
     if left != pointer.served:
-        store.swap(name.key("CURRENT"), data.to_pybytes(), replace(pointer, served=left).to_bytes())
+        store.compare_and_swap(
+            current_key(name), data.to_pybytes(), replace(pointer, served=left).to_bytes()
+        )
 
 
 def _clean_table(store: Store, name: SpaceName, kept: Mapping[int, str]) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.contract.layout import retirement_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.maintenance.drop import drop
 from commonspace.pipeline.maintenance.retain import Retention, retain, retention
-from commonspace.pipeline.read.catalog import chosen
+from commonspace.pipeline.read.catalog import matching_names
 from commonspace.pipeline.read.versions import versions
 from commonspace.pipeline.release.manifest import numbers
 from commonspace.pipeline.release.pins import pins
@@ -24,7 +25,7 @@ SAY_HOW_MANY = (
 )
 
 
-def retain_spaces(
+def retain_all(
     store: Store,
     collections: Sequence[Collection],
     name: str | None = None,
@@ -42,7 +43,7 @@ def retain_spaces(
     nothing, UserMistake where it matches a space that would be left out and `retired` is not given.
     """
     last = {one.name: one.collection.keep_releases for one in collections}
-    spaces = [_parsed(space) for space in chosen(_begun(store), name)]
+    spaces = [SpaceName.parse(space) for space in matching_names(_begun(store), name)]
     unknown = [space for space in spaces if keep is None and space.collection not in last]
     if name is not None and unknown and not retired:
         raise UserMistake(LEFT_OUT, item=str(unknown[0]), do=SAY_HOW_MANY)
@@ -75,17 +76,14 @@ def _answer(
     }
 
 
-def _parsed(name: str) -> SpaceName:
-    collection, space, version = name.split("/")
-    return SpaceName(collection, space, int(version[1:]))
-
-
 def _begun(store: Store) -> list[str]:
     """Every space version with releases, promoted or not."""
     spaces = [(c, s) for c in store.folders("") if "." not in c for s in store.folders(c)]
     names = [f"{c}/{s}/v{n}" for c, s in spaces for n in versions(store, c, s)]
     return [
-        name for name in names if len(store.list(name)) > store.list(name).count(f"{name}/RETIRED")
+        name
+        for name in names
+        if any(key != retirement_key(SpaceName.parse(name)) for key in store.list(name))
     ]
 
 

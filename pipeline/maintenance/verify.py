@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from commonspace.encoders.errors import CommonspaceError
-from commonspace.pipeline.canary.check import fly
+from commonspace.pipeline.canary.check import check_canary
 from commonspace.pipeline.canary.reference import published_canary
 from commonspace.pipeline.contract.contract import (
     Contract,
@@ -19,6 +19,7 @@ from commonspace.pipeline.contract.contract import (
     check_schema,
     stored_contract,
 )
+from commonspace.pipeline.contract.layout import current_key, promotion_lock_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, NotPublished
 from commonspace.pipeline.index import vector_index
@@ -34,11 +35,11 @@ from commonspace.pipeline.index.recall_gate import measured
 from commonspace.pipeline.index.sync import refill, same_rows
 from commonspace.pipeline.maintenance.restore import restore_parts
 from commonspace.pipeline.maintenance.retain import orphans
-from commonspace.pipeline.maintenance.verify_indexes import check_indices
-from commonspace.pipeline.publish.promote import interrupted, settle
-from commonspace.pipeline.read.query_encoder import unproved_encoder
+from commonspace.pipeline.maintenance.verify_indexes import check_indexes
+from commonspace.pipeline.publish.promote import interrupted, recover_promotion
+from commonspace.pipeline.read.query_encoder import unchecked_encoder
 from commonspace.pipeline.read.space import open_space
-from commonspace.pipeline.release.history import whole_manifests
+from commonspace.pipeline.release.history import readable_manifests
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import read_part
 from commonspace.pipeline.release.pointer import Current, current
@@ -62,7 +63,7 @@ def verify_space(
     that was all that was wrong with them.
     """
     space = open_space(name, warehouse=store.address)
-    full = SpaceName(*_split(space.name))
+    full = SpaceName.parse(space.name)
     contract, pointer = stored_contract(store, full), current(store, full)
     if contract is None or pointer is None:
         raise NotPublished("nothing was promoted", item=name)
@@ -80,7 +81,7 @@ def verify_space(
     if rebuilt:
         pointer = _rebuild(store, full, contract, space.release)
         table_problems = _check_table(store, full, contract, space.release, pointer)
-    damaged = whole_manifests(store, full)[1]
+    damaged = readable_manifests(store, full)[1]
     others = [f"{error.item}: {error.what}" for error in damaged.values()]
     return {
         "space": space.name,
@@ -155,7 +156,7 @@ def _check_canary(
     if not flown:
         return told, []
     try:
-        flight = fly(canary, unproved_encoder(release, contract))
+        flight = check_canary(canary, unchecked_encoder(release, contract))
     except CommonspaceError as error:
         return told, [f"the canary cannot be flown: {error}"]
     told |= {"largest_angle": flight.angle, "device": flight.device}
@@ -182,7 +183,7 @@ def _check_table(
                 rows = read_part(store, part, contract)
                 if not same_rows(rows, rows_of(table, rows["id"].to_pylist())):
                     return [f"LanceDB holds other rows than {part.key}"]
-            if wrong := check_indices(table, store, name, contract, release, pointer):
+            if wrong := check_indexes(table, store, name, contract, release, pointer):
                 return wrong
     except CommonspaceError as error:
         return [f"{error.item}: {error.what}"]
@@ -193,14 +194,14 @@ def _check_table(
 
 def _rebuild(store: Store, name: SpaceName, contract: Contract, release: Release) -> Current:
     """The table written anew from Parquet; readers of an older version keep it."""
-    with store.hold(name.key(".promotion")):
+    with store.lock(promotion_lock_key(name)):
         pointer = _rebuild_held(store, name, contract, release)
-    settle(store, name, contract)
+    recover_promotion(store, name, contract)
     return current(store, name) or pointer
 
 
 def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Release) -> Current:
-    key = name.key("CURRENT")
+    key = current_key(name)
     before = store.read(key)
     if before is None:
         raise NotPublished("nothing was promoted", item=str(name))
@@ -211,7 +212,7 @@ def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Re
     indices = measured(store, name, contract, release, done)
     store.flush(f"lancedb/{name.table}.lance")
     pointer = replace(served, table_version=done.version, indices=indices)
-    if not store.swap(key, before.to_pybytes(), pointer.to_bytes()):
+    if not store.compare_and_swap(key, before.to_pybytes(), pointer.to_bytes()):
         raise _promoted_meanwhile(name)
     return pointer
 
@@ -220,8 +221,3 @@ def _promoted_meanwhile(name: SpaceName) -> Conflict:
     return Conflict(
         "another release was promoted meanwhile", item=str(name), do="Run `verify` again."
     )
-
-
-def _split(name: str) -> tuple[str, str, int]:
-    collection, space, version = name.split("/")
-    return collection, space, int(version[1:])

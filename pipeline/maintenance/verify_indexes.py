@@ -8,7 +8,7 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.index import checksum as index_files
 from commonspace.pipeline.index import text_index, vector_index
-from commonspace.pipeline.index.recall import ask, recall
+from commonspace.pipeline.index.recall import recall, recall_queries
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.pointer import Current
 from commonspace.pipeline.storage.store import Store
@@ -17,7 +17,7 @@ WANDERS = 0.01
 """Of equally near candidates LanceDB may take others each time: ten of 1,000 neighbours."""
 
 
-def check_indices(
+def check_indexes(
     table: Any,
     store: Store,
     name: SpaceName,
@@ -42,7 +42,7 @@ def check_indices(
         return []
     if vector_index.in_table(table, table.list_indices(), index.trained_rows) is None:
         return ["the vector index of the LanceDB table is gone"]
-    found = recall(table, ask(table, store, contract, release), index)
+    found = recall(table, recall_queries(table, store, contract, release), index)
     if found < index.recall - WANDERS:
         return [f"the vector index finds {found:.1%} of the nearest rows, not {index.recall:.1%}"]
     return []

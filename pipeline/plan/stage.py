@@ -13,8 +13,8 @@ from commonspace.pipeline.plan.rejects import known_rejects, lost_for_good, spar
 from commonspace.pipeline.pull.items import offered, pull_rejects
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.release.parts import _published
-from commonspace.pipeline.release.pointer import current, refuse_lost
-from commonspace.pipeline.release.rejects import told_rejects
+from commonspace.pipeline.release.pointer import current, require_pointer
+from commonspace.pipeline.release.rejects import describe_rejects
 from commonspace.pipeline.release.retirement import refuse_retired
 from commonspace.pipeline.workspace.work import Work, timer
 
@@ -35,7 +35,7 @@ def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
     refuse_retired(store, work.name)
     agree(store, work.name, work.contract)
     with timer() as seconds:
-        refuse_lost(store, work.name)
+        require_pointer(store, work.name)
         pointer = current(store, work.name)
         base = load_release(store, work.name, pointer.release) if pointer else None
         published = _published(store, base, work.contract)
@@ -53,7 +53,7 @@ def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
         )
     rejected = pull_rejects(work).num_rows
     if base is None and not plan.table.num_rows:
-        said = told_rejects(pull_rejects(work).to_pylist())
+        said = describe_rejects(pull_rejects(work).to_pylist())
         raise NothingOffered(
             f"the source offers no items for space {work.space.name!r} "
             f"({rejected} rejected, {absent} without content)",
@@ -63,7 +63,7 @@ def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
             ),
         )
     check_golden(work, items, published)
-    store.replace(work.path("plan.parquet"), table_bytes(plan.table))
+    store.put(work.path("plan.parquet"), table_bytes(plan.table))
     result = {
         "base": base.number if base else 0,
         "fingerprint": work.spec.fingerprint,
@@ -75,7 +75,7 @@ def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
         "estimated_seconds": _estimate(plan.count("encode"), base),
         "seconds": seconds(),
     }
-    work.note("plan.json", result)
+    work.write_note("plan.json", result)
     return result
 
 
@@ -88,4 +88,4 @@ def _estimate(items: int, base: Release | None) -> float | None:
 def is_stale(work: Work) -> bool:
     """Whether another release has been promoted since the plan was made."""
     pointer = current(work.run.store, work.name)
-    return bool((pointer.release if pointer else 0) != work.noted("plan.json")["base"])
+    return bool((pointer.release if pointer else 0) != work.read_note("plan.json")["base"])

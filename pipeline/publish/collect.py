@@ -24,13 +24,13 @@ from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import part_groups, read_part
-from commonspace.pipeline.storage.local import told
+from commonspace.pipeline.storage.local import raising_store_failed
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.shards import shard_groups
 
 
 @dataclass(frozen=True)
-class Collected:
+class NewRows:
     """The rows to come, and the planned items that got no vector."""
 
     rows: pa.Table
@@ -91,7 +91,7 @@ def collect(
     items: pa.Table,
     base: Release | None,
     shards: Sequence[str],
-) -> Collected:
+) -> NewRows:
     """Rows for every `encode` and `reuse` of the plan whose content has a vector.
 
     items: `contract.item_columns` of the plan's items.
@@ -120,7 +120,7 @@ def collect(
 
 def _rows(
     chosen: pa.Table, items: pa.Table, slots: Slots, failed: dict[str, Failure], contract: Contract
-) -> Collected:
+) -> NewRows:
     digests = chosen["digest"].to_pylist()
     good = pa.array([digest in slots.at for digest in digests], pa.bool_())
     bad = chosen.filter(pc.invert(good)).to_pylist()
@@ -137,7 +137,7 @@ def _rows(
     rows = items.select(contract.item_columns).take(there)
     rows = rows.append_column("content_digest", chosen["digest"]).combine_chunks()
     at = np.array([slots.at[digest] for digest in chosen["digest"].to_pylist()], np.int64)
-    return Collected(rows, at, slots, failures)
+    return NewRows(rows, at, slots, failures)
 
 
 def _on_disk(folder: Path, rows: int, dim: int) -> NDArray[np.float32]:
@@ -147,7 +147,10 @@ def _on_disk(folder: Path, rows: int, dim: int) -> NDArray[np.float32]:
     """
     if not rows:
         return np.zeros((0, dim), np.float32)
-    with told(folder), tempfile.TemporaryFile(prefix=".collect-", dir=folder) as file:
+    with (
+        raising_store_failed(folder),
+        tempfile.TemporaryFile(prefix=".collect-", dir=folder) as file,
+    ):
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, rows * dim * 4)
         return np.memmap(file, np.float32, "w+", shape=(rows, dim))

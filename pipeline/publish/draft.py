@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from commonspace.pipeline.canary.versions import installed_versions
-from commonspace.pipeline.release.indexes import Wanted
+from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.validate.verdict import Verdict
 from commonspace.pipeline.workspace.work import Work, encode_notes
@@ -28,9 +28,9 @@ def state_of(
 def about(work: Work) -> dict[str, Any]:
     """What a manifest says beside its rows: where the encoder is, whose the space is, indices."""
     collection = work.run.collection
-    index = collection.wanted_index(work.space)
+    index = collection.index_settings(work.space)
     # The defaults go without saying: a release from before there were indices is still equal.
-    said = {} if index == Wanted() else {"index": json.loads(json.dumps(asdict(index)))}
+    said = {} if index == IndexSettings() else {"index": json.loads(json.dumps(asdict(index)))}
     return {
         "encoder": collection.reference(work.space).to_json(),
         "owner": collection.collection.owner,
@@ -48,7 +48,7 @@ def draft_release(
     canary: str | None,
 ) -> Release:
     """The next release of the space, yet without a number."""
-    encodes = [work.noted(file) for file in encode_notes(work)]
+    encodes = [work.read_note(file) for file in encode_notes(work)]
     seconds, items = sum(e["seconds"] for e in encodes), sum(e["items"] for e in encodes)
     return Release(
         number=0,

@@ -9,24 +9,30 @@ from commonspace.pipeline.contract.contract import Contract, stored_contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from commonspace.pipeline.publish.promote import announced, serve
-from commonspace.pipeline.release.history import State, states_of, whole_manifests
+from commonspace.pipeline.release.history import State, readable_manifests, states_of
 from commonspace.pipeline.release.manifest import load_release
-from commonspace.pipeline.release.pointer import Current, Hold, current, refuse_lost, was_served
+from commonspace.pipeline.release.pointer import (
+    Current,
+    RollbackHold,
+    current,
+    require_pointer,
+    was_served,
+)
 from commonspace.pipeline.release.retirement import refuse_retired
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work, timer
 
 
 @dataclass(frozen=True)
-class Turned:
+class PromotionResult:
     """What readers are served now, and what they were served before."""
 
     release: int
     before: int
     """0 where nothing was."""
-    hold: Hold | None = None
+    hold: RollbackHold | None = None
     """What keeps runs from promoting from now on."""
-    lifted: Hold | None = None
+    lifted: RollbackHold | None = None
     """What has kept them from it until now."""
 
     @property
@@ -34,7 +40,7 @@ class Turned:
         return self.release != self.before
 
 
-def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) -> Turned:
+def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) -> PromotionResult:
     """Serve a candidate, the given one or the newest, and lift the hold of a rollback.
 
     Given the release that is served, it only lifts the hold. Raises UserMistake where there is
@@ -74,7 +80,7 @@ def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) ->
             "candidate from what is served; finished work is found again.",
         )
     serve(store, name, _contract(store, name), release, by="promote")
-    return Turned(release.number, served, lifted=pointer.hold if pointer else None)
+    return PromotionResult(release.number, served, lifted=pointer.hold if pointer else None)
 
 
 def promote_approved(work: Work) -> None:
@@ -84,15 +90,17 @@ def promote_approved(work: Work) -> None:
     nobody, or was preceded by somebody at a terminal. So the run has promoted it in any case, and
     a hold that was set since is left alone.
     """
-    number = work.noted("publish.json")["release"]
+    number = work.read_note("publish.json")["release"]
     pointer = current(work.run.store, work.name)
     with timer() as seconds:
         if pointer is None or pointer.release != number:
             promote_by_hand(work.run.store, work.name, number)
-    work.note("promote.json", {"release": number, "promoted": True, "seconds": seconds()})
+    work.write_note("promote.json", {"release": number, "promoted": True, "seconds": seconds()})
 
 
-def roll_back(store: Store, name: SpaceName, number: int | None = None, reason: str = "") -> Turned:
+def roll_back(
+    store: Store, name: SpaceName, number: int | None = None, reason: str = ""
+) -> PromotionResult:
     """Serve a release that was served before, the given one or the one before the current, and
     hold the space there: runs leave candidates until somebody promotes by hand.
 
@@ -101,11 +109,11 @@ def roll_back(store: Store, name: SpaceName, number: int | None = None, reason: 
     is none, or it was never served; Conflict where another release is promoted meanwhile.
     """
     if number is not None and _is_unknown(store, name):
-        return _serve_anew(store, name, number, reason)
+        return _overwrite_pointer(store, name, number, reason)
     pointer, known, _ = _known(store, name)
     number = number or _interrupted(store, name, "rollback")
     if pointer is None:
-        refuse_lost(store, name)
+        require_pointer(store, name)
         raise NotPublished("nothing is served yet", item=str(name))
     served = pointer.release
     if number is None:
@@ -123,7 +131,7 @@ def roll_back(store: Store, name: SpaceName, number: int | None = None, reason: 
     if pointer.hold and number == served and not reason:  # it was killed and is called again
         hold = pointer.hold
     serve(store, name, _contract(store, name), release, by="rollback", after=served, hold=hold)
-    return Turned(number, served, hold=hold)
+    return PromotionResult(number, served, hold=hold)
 
 
 def _is_unknown(store: Store, name: SpaceName) -> bool:
@@ -134,15 +142,15 @@ def _is_unknown(store: Store, name: SpaceName) -> bool:
         return True
 
 
-def _serve_anew(store: Store, name: SpaceName, number: int, reason: str) -> Turned:
+def _overwrite_pointer(store: Store, name: SpaceName, number: int, reason: str) -> PromotionResult:
     release, hold = load_release(store, name, number), _hold(reason)
     contract = _contract(store, name)
-    serve(store, name, contract, release, by="rollback", after=0, hold=hold, anew=True)
-    return Turned(number, 0, hold=hold)
+    serve(store, name, contract, release, by="rollback", after=0, hold=hold, overwrite_pointer=True)
+    return PromotionResult(number, 0, hold=hold)
 
 
-def _hold(reason: str) -> Hold:
-    return Hold(datetime.now(UTC).isoformat(timespec="seconds"), reason)
+def _hold(reason: str) -> RollbackHold:
+    return RollbackHold(datetime.now(UTC).isoformat(timespec="seconds"), reason)
 
 
 def _known(
@@ -151,7 +159,7 @@ def _known(
     """The pointer; the state of every release; and what is wrong with those, never served,
     whose manifest is damaged."""
     pointer = current(store, name)
-    found, damaged = whole_manifests(store, name)
+    found, damaged = readable_manifests(store, name)
     earlier = {one.release for one in pointer.served} if pointer else set()
     never = {number: error for number, error in damaged.items() if number not in earlier}
     return pointer, states_of(found, pointer), never

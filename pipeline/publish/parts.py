@@ -16,13 +16,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.layout import part_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import table_bytes
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.publish.collect import Collected
+from commonspace.pipeline.publish.collect import NewRows
 from commonspace.pipeline.release.manifest import Part
 from commonspace.pipeline.release.parts import bucket_of, read_part
-from commonspace.pipeline.release.removal import Condemned, condemned, spared_key
+from commonspace.pipeline.release.removal import PendingRemoval, key_not_in_removal, pending_removal
 from commonspace.pipeline.storage.store import Store
 
 PART_ROWS = 16_384
@@ -37,7 +38,7 @@ Place = tuple[str | None, str]
 class Change:
     """What a run does to a space: rows that come, and ids whose old rows go."""
 
-    rows: Collected
+    rows: NewRows
     removed: Sequence[str]
     """Ids that leave without a successor: deletes, and items that became rejects for good."""
 
@@ -84,12 +85,12 @@ def write_parts(
             width = bits[part.partition] - len(part.bucket)
             touched |= {(part.partition, f"{part.bucket}{n:0{width}b}") for n in range(2**width)}
     kept = [p for p in parts if not any(_holds(p, place) for place in touched)]
-    doomed, leaving = condemned(store, name), pa.array(gone, pa.string())
+    pending, leaving = pending_removal(store, name), pa.array(gone, pa.string())
     for place in sorted(touched, key=lambda p: (p[0] or "", p[1])):
         old = [part for part in parts if _holds(part, place)]
         table = _bucket(store, contract, old, place, leaving, change.rows.take(coming[place]))
         if table.num_rows:
-            kept.append(_write(store, name, place, table, doomed))
+            kept.append(_write(store, name, place, table, pending))
     return tuple(sorted(kept, key=lambda p: (p.partition or "", p.bucket)))
 
 
@@ -138,15 +139,17 @@ def _bucket(
     return whole
 
 
-def _write(store: Store, name: SpaceName, place: Place, table: pa.Table, doomed: Condemned) -> Part:
+def _write(
+    store: Store, name: SpaceName, place: Place, table: pa.Table, pending: PendingRemoval
+) -> Part:
     data = table_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
     partition, bucket = place
     # Not `key=value`, which engines would read as a column; never only dots.
     folder = "all" if partition is None else f"in-{quote(partition, safe='')}"
-    key = name.key(f"parts/{folder}/{bucket or 'all'}-{digest[:32]}.parquet")
-    key = spared_key(key, doomed)
-    store.create(key, data)
+    key = part_key(name, folder, bucket, digest)
+    key = key_not_in_removal(key, pending)
+    store.put_if_absent(key, data)
     stored = store.read(key)
     if stored is None or hashlib.sha256(stored).hexdigest() != digest:
         raise ContractBroken("was not stored as it was written", item=key, retry=True)

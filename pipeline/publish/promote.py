@@ -18,14 +18,15 @@ from datetime import UTC, datetime
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.layout import current_key, promotion_key, promotion_lock_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, GateRefused, NotPublished
 from commonspace.pipeline.index.compaction import upkeep
-from commonspace.pipeline.index.recall_gate import bring
+from commonspace.pipeline.index.recall_gate import sync_and_measure
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.markers import mark_bytes, read_mark
-from commonspace.pipeline.release.pointer import Current, Hold, current
-from commonspace.pipeline.release.removal import check_spared
+from commonspace.pipeline.release.markers import marker_bytes, read_marker
+from commonspace.pipeline.release.pointer import Current, RollbackHold, current
+from commonspace.pipeline.release.removal import require_not_in_removal
 from commonspace.pipeline.release.retirement import refuse_retired
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work, timer
@@ -37,16 +38,16 @@ NEVER_REFUSED = ("rollback", "settle")
 
 
 @dataclass(frozen=True)
-class Turn:
+class PendingPromotion:
     """An announced promotion: to which release, and by what (as in `Current.run`)."""
 
     release: int
     by: str
 
 
-def announced(store: Store, name: SpaceName) -> Turn | None:
+def announced(store: Store, name: SpaceName) -> PendingPromotion | None:
     """The promotion that is under way or was interrupted."""
-    return read_mark(store, name.key("PROMOTING"), Turn)
+    return read_marker(store, promotion_key(name), PendingPromotion)
 
 
 def promote_stage(work: Work, number: int) -> bool:
@@ -61,11 +62,11 @@ def promote_stage(work: Work, number: int) -> bool:
         before = current(work.run.store, work.name)
         moved = serve(
             work.run.store, work.name, work.contract, release,
-            by=work.run.id, after=work.noted("plan.json")["base"],
+            by=work.run.id, after=work.read_note("plan.json")["base"],
         )  # fmt: skip
         # A retry after the pointer moved has promoted all the same.
         moved = moved or (before is not None and before.run == work.run.id)
-    work.note("promote.json", {"release": number, "promoted": moved, "seconds": seconds()})
+    work.write_note("promote.json", {"release": number, "promoted": moved, "seconds": seconds()})
     return moved
 
 
@@ -77,8 +78,8 @@ def serve(
     *,
     by: str,
     after: int | None = None,
-    hold: Hold | None = None,
-    anew: bool = False,
+    hold: RollbackHold | None = None,
+    overwrite_pointer: bool = False,
 ) -> bool:
     """Make the release the one that readers see; True where CURRENT has moved to it.
 
@@ -92,10 +93,10 @@ def serve(
     A rollback is never refused so, nor is a release that is served already: searches are exact.
     """
     after = release.parent if after is None else after
-    with _undone_if_refused(store, name, contract), store.hold(name.key(".promotion")):
-        before = store.read(name.key("CURRENT"))
+    with _undone_if_refused(store, name, contract), store.lock(promotion_lock_key(name)):
+        before = store.read(current_key(name))
         old = before.to_pybytes() if before is not None else None
-        pointer = _read(old, anew)
+        pointer = _read(old, overwrite_pointer)
         served = pointer.release if pointer else 0
         if served not in (release.number, after):
             raise Conflict(
@@ -110,24 +111,26 @@ def serve(
             _announce(store, name, release, by)
         refuse = served != release.number and by not in NEVER_REFUSED
         try:
-            version, indices = bring(store, name, contract, release, pointer, refuse=refuse)
+            version, indices = sync_and_measure(
+                store, name, contract, release, pointer, refuse=refuse
+            )
         except GateRefused:
             if pointer is None:  # nobody relies on the table, and there is nothing to go back to
-                store.delete(name.key("PROMOTING"))
+                store.delete(promotion_key(name))
             raise
         store.flush(f"lancedb/{name.table}.lance")  # LanceDB itself calls no fsync
         new = _moved(pointer, name, release.number, version, by)
         new = replace(new, hold=hold if by in BY_HAND else standing, indices=indices)
-        if new != pointer and not store.swap(name.key("CURRENT"), old, new.to_bytes()):
+        if new != pointer and not store.compare_and_swap(current_key(name), old, new.to_bytes()):
             raise Conflict("another run was promoted meanwhile", item=str(name))
         if new != pointer:  # before the withdrawal: where it fails, the same call is finished
             upkeep(store.address, name, pointer.table_version if pointer else 0, version)
-        if store.read(name.key("PROMOTING")) is not None:
-            store.delete(name.key("PROMOTING"))
+        if store.read(promotion_key(name)) is not None:
+            store.delete(promotion_key(name))
     return served != release.number
 
 
-def settle(store: Store, name: SpaceName, contract: Contract) -> bool:
+def recover_promotion(store: Store, name: SpaceName, contract: Contract) -> bool:
     """Undo a promotion that was interrupted; True where there was one.
 
     LanceDB goes back to the served release. Where nothing is served yet, nobody relies on the
@@ -150,7 +153,7 @@ def _undone_if_refused(store: Store, name: SpaceName, contract: Contract) -> Ite
         yield
     except GateRefused:
         with suppress(CommonspaceError):  # the announcement stands, and whoever comes next settles
-            settle(store, name, contract)
+            recover_promotion(store, name, contract)
         raise
 
 
@@ -158,7 +161,7 @@ def interrupted(store: Store, name: SpaceName) -> list[str]:
     """What is wrong where a promotion was interrupted: LanceDB may be ahead of CURRENT."""
     if announced(store, name) is None:
         return []
-    with store.hold(name.key(".promotion")):  # one that is alive ends first
+    with store.lock(promotion_lock_key(name)):  # one that is alive ends first
         turn = announced(store, name)
     if turn is None:
         return []
@@ -167,19 +170,19 @@ def interrupted(store: Store, name: SpaceName) -> list[str]:
 
 
 def _announce(store: Store, name: SpaceName, release: Release, by: str) -> None:
-    store.replace(name.key("PROMOTING"), mark_bytes(Turn(release.number, by)))
+    store.put(promotion_key(name), marker_bytes(PendingPromotion(release.number, by)))
     try:
-        check_spared(store, name, release)
+        require_not_in_removal(store, name, release)
     except (Conflict, NotPublished):  # LanceDB is untouched
-        store.delete(name.key("PROMOTING"))
+        store.delete(promotion_key(name))
         raise
 
 
-def _read(data: bytes | None, anew: bool) -> Current | None:
+def _read(data: bytes | None, overwrite_pointer: bool) -> Current | None:
     try:
         return Current.from_bytes(data) if data is not None else None
     except ContractBroken:
-        if not anew:
+        if not overwrite_pointer:
             raise
         return None
 

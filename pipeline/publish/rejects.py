@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from commonspace.pipeline.contract.layout import rejects_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import table_bytes
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
-from commonspace.pipeline.release.removal import condemned, spared_key
+from commonspace.pipeline.release.removal import key_not_in_removal, pending_removal
 from commonspace.pipeline.storage.store import Store
 
 
@@ -28,8 +29,8 @@ def write_rejects(
     table = pa.Table.from_pylist(stable, REJECTS_SCHEMA)
     data = table_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
-    key = spared_key(name.key(f"rejects/{digest[:32]}.parquet"), condemned(store, name))
-    store.create(key, data)
+    key = key_not_in_removal(rejects_key(name, digest), pending_removal(store, name))
+    store.put_if_absent(key, data)
     by_reason = pc.value_counts(table["reason"]).to_pylist()
     return {
         "key": key,

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from commonspace.pipeline.canary.reference import publish_canary
 from commonspace.pipeline.contract.contract import agree
+from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.ledger import Ledger
@@ -53,25 +54,25 @@ def publish_stage(work: Work) -> Release:
         state = state_of(parts, rejects, about(work))
         release = base if base and base.state == state else None
         if release is None:
-            store.create(work.name.key("spec.json"), work.contract.to_bytes())
+            store.put_if_absent(spec_key(work.name), work.contract.to_bytes())
             agree(store, work.name, work.contract)
             canary = base.canary if base else None
             canary = canary or publish_canary(store, work.name, work.contract)
             draft = draft_release(work, verdict, parts, rejects, state, canary)
             draft = replace(draft, changes=change.counts(published))
             release = commit(store, work.name, draft)
-    work.note("publish.json", {"release": release.number, "seconds": seconds()})
+    work.write_note("publish.json", {"release": release.number, "seconds": seconds()})
     return release
 
 
 def _check_verdict(work: Work, verdict: Verdict, plan: Plan, failed: int) -> None:
     """What is about to be published must be what the gates have seen."""
-    rejected = failed + plan.count("reject") + work.noted("plan.json")["rejected_by_pull"]
+    rejected = failed + plan.count("reject") + work.read_note("plan.json")["rejected_by_pull"]
     if rejected != verdict.ledger.rejected:
         raise Conflict(f"{verdict.ledger.rejected} rejects were validated, {rejected} are there")
 
 
 def _verdict(work: Work) -> Verdict:
-    noted = work.noted("verdict.json")
+    noted = work.read_note("verdict.json")
     gates = tuple(Gate(**gate) for gate in noted["gates"])
     return Verdict(Ledger(**noted["ledger"]), gates, tuple(noted["rejects"]))

@@ -81,7 +81,7 @@ class PassageFiles:
         """Write what has been taken since the last file."""
         if self._waiting:
             table = pa.Table.from_pylist(self._waiting, PASSAGES_SCHEMA)
-            self._store.replace(f"{self._folder}/{self._written:05}.parquet", table_bytes(table))
+            self._store.put(f"{self._folder}/{self._written:05}.parquet", table_bytes(table))
             self._waiting, self._written = [], self._written + 1
 
 

@@ -73,14 +73,14 @@ def pull(
     schema = items_schema([space_key(s) for s in collection.space], collection.source.metadata)
     for number, chunk in enumerate(chunks):
         table = pa.Table.from_pylist(chunk, schema)
-        store.replace(f"{folder}/items/{number:05}.parquet", table_bytes(table))
+        store.put(f"{folder}/items/{number:05}.parquet", table_bytes(table))
     for files in passages.values():
         files.write()
     if scope == EVERYTHING:  # a few ids or one day may well lack an optional field
         _check_fields(collection, pulled)
     pulled.rejected = len(rejects)
     table = pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
-    store.replace(f"{folder}/pull-rejects.parquet", table_bytes(table))
+    store.put(f"{folder}/pull-rejects.parquet", table_bytes(table))
     return pulled
 
 
@@ -88,7 +88,9 @@ def _passages(collection: Collection, store: Store, folder: str) -> dict[str, Pa
     """By space, where the passages of its texts go. Raises EncoderError."""
     return {
         space_key(space): PassageFiles(
-            store, passages_folder(folder, space), catalog.splitter(collection.reference(space))
+            store,
+            passages_folder(folder, space),
+            catalog.passage_splitter(collection.reference(space)),
         )
         for space in collection.space
         if has_passages(space)

@@ -23,5 +23,5 @@ def pull_stage(run: Run) -> dict[str, Any]:
         "rejected": found.rejected,
         "seconds": seconds(),
     }
-    run.note(result)
+    run.write_note(result)
     return result

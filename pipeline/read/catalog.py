@@ -8,16 +8,17 @@ from typing import Any
 
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.contract.layout import report_suffix, runs_folder, table_address
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished, near
 from commonspace.pipeline.read.versions import published_versions
 from commonspace.pipeline.release.manifest import Release, load_release, numbers
-from commonspace.pipeline.release.pointer import Current, current, refuse_lost
+from commonspace.pipeline.release.pointer import Current, current, require_pointer
 from commonspace.pipeline.release.retirement import Retirement, retirement
 from commonspace.pipeline.storage.store import Store
 
 
-def catalogue(
+def catalog(
     store: Store, collections: list[Collection], name: str | None = None
 ) -> list[dict[str, Any]]:
     """One entry a space version, by name; `name` keeps a collection, a space or a version.
@@ -31,10 +32,10 @@ def catalogue(
         for s in c.space
     }
     names = sorted(declared.keys() | set(_published(store)))
-    return [_entry(store, space, declared.get(space, "")) for space in chosen(names, name)]
+    return [_entry(store, space, declared.get(space, "")) for space in matching_names(names, name)]
 
 
-def chosen(names: list[str], name: str | None) -> list[str]:
+def matching_names(names: list[str], name: str | None) -> list[str]:
     """Those of the space versions that a collection, a space or a version names; all for None.
 
     Raises NotPublished where the name matches nothing.
@@ -51,14 +52,13 @@ def _published(store: Store) -> list[str]:
 
 
 def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
-    collection, short, version = space.split("/")
-    name = SpaceName(collection, short, int(version[1:]))
+    name = SpaceName.parse(space)
     pointer: Current | None = None
     retired: Retirement | None = None
     release: Release | None = None
     problem = None
     try:
-        refuse_lost(store, name)
+        require_pointer(store, name)
         retired, pointer = retirement(store, name), current(store, name)
         release = load_release(store, name, pointer.release) if pointer else None
     except ContractBroken as error:
@@ -86,7 +86,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "ledger": dict(release.ledger) if release else None,
         "gates": _gates(release, pointer) if release and pointer else None,
         "text_index": list(pointer.indices.text) if pointer and pointer.indices else [],
-        "lancedb": f"{store.address}/lancedb/{name.table}.lance" if release else None,
+        "lancedb": table_address(store.address, name) if release else None,
     }
 
 
@@ -103,8 +103,8 @@ def confirmed_at(store: Store, name: SpaceName) -> str | None:
     only, as a retry of rejects is, says nothing of the rest of the source. None where no run has
     ended so: the reports of the last 20 runs are kept.
     """
-    folder, end = f".runs/{name.collection}", f"/{name.space}-v{name.version}/report.json"
-    written = {key: at for key, at in store.written(folder).items() if key.endswith(end)}
+    folder, end = runs_folder(name.collection), report_suffix(name)
+    written = {key: at for key, at in store.list_with_mtime(folder).items() if key.endswith(end)}
     for key, at in sorted(written.items(), key=lambda pair: -pair[1]):
         data = store.read(key)
         report = json.loads(data.to_pybytes()) if data is not None else {}

@@ -11,7 +11,7 @@ from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import differences
-from commonspace.pipeline.canary.check import fly
+from commonspace.pipeline.canary.check import check_canary
 from commonspace.pipeline.canary.reference import published_canary
 from commonspace.pipeline.contract.contract import Contract, bad_vectors
 from commonspace.pipeline.contract.name import SpaceName
@@ -66,8 +66,8 @@ def load_encoder(store: Store, name: SpaceName, release: Release, contract: Cont
     Raises ContractBroken.
     """
     canary = published_canary(store, name, contract, release.canary)
-    encoder = unproved_encoder(release, contract)
-    if canary is not None and not (flight := fly(canary, encoder)).ok:
+    encoder = unchecked_encoder(release, contract)
+    if canary is not None and not (flight := check_canary(canary, encoder)).ok:
         raise ContractBroken(
             flight.what,
             item=str(name),
@@ -77,7 +77,7 @@ def load_encoder(store: Store, name: SpaceName, release: Release, contract: Cont
     return encoder
 
 
-def unproved_encoder(release: Release, contract: Contract) -> Encoder:
+def unchecked_encoder(release: Release, contract: Contract) -> Encoder:
     """The encoder of the release's fingerprint. Raises ContractBroken."""
     reference = EncoderReference.from_json(release.encoder)
     spec = catalog.describe(reference)

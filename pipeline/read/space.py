@@ -31,11 +31,11 @@ from commonspace.pipeline.read.parquet_rows import ParquetRows
 from commonspace.pipeline.read.query_encoder import Queries
 from commonspace.pipeline.read.versions import full_name
 from commonspace.pipeline.release.changes import Changes, changes_between
-from commonspace.pipeline.release.history import Listed, listed
+from commonspace.pipeline.release.history import ReleaseInfo, list_releases
 from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.manifest import Part, Release, load_release, numbers
-from commonspace.pipeline.release.parts import read_part, whole
-from commonspace.pipeline.release.pointer import Current, current, refuse_lost
+from commonspace.pipeline.release.parts import concatenated, read_part
+from commonspace.pipeline.release.pointer import Current, current, require_pointer
 from commonspace.pipeline.release.rejects import release_rejects
 from commonspace.pipeline.release.retirement import retirement
 from commonspace.pipeline.storage.store import Store, open_store
@@ -206,7 +206,9 @@ class Space:
                 raise UserMistake(f"{self.name} has no column {column!r}" + near(column, known))
         parts = (self._read(part, columns) for part in self.release.parts)
         schema = self._contract.schema
-        return whole(parts, pa.schema([f for f in schema if columns is None or f.name in columns]))
+        return concatenated(
+            parts, pa.schema([f for f in schema if columns is None or f.name in columns])
+        )
 
     def batches(self) -> Iterator[pa.Table]:
         """The rows of the release part by part, for spaces that exceed memory."""
@@ -214,7 +216,7 @@ class Space:
 
     def files(self) -> list[str]:
         """The release's Parquet files, for Spark, DuckDB, Polars or anything else."""
-        return [self._store.locate(part.key) for part in self.release.parts]
+        return [self._store.url(part.key) for part in self.release.parts]
 
     def at(self, release: int) -> Space:
         """The same space at another release that is kept: an older one, or a candidate.
@@ -229,9 +231,9 @@ class Space:
         served = pointer if pointer and pointer.release == release else None
         return Space(self._space, self._store, self._contract, found, served)
 
-    def releases(self) -> list[Listed]:
+    def releases(self) -> list[ReleaseInfo]:
         """Every release of the space that is kept, ascending, with its state."""
-        return listed(self._store, self._space)
+        return list_releases(self._store, self._space)
 
     def changes(self, since: int) -> Changes:
         """What was added, changed and removed between release `since` and this one.
@@ -352,7 +354,7 @@ def open_space(name: str, *, warehouse: str | None = None) -> Space:
     retired = retirement(store, full)
     if pointer is None or contract is None:
         if retired is None:
-            refuse_lost(store, full)
+            require_pointer(store, full)
         was = f" (it was {retired})" if retired else ""
         raise NotPublished(
             f"{full} has no promoted release in {store.address}{was}",

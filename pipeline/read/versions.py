@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from commonspace.pipeline.contract.name import SpaceName, parse_name
+from commonspace.pipeline.contract.layout import current_key
+from commonspace.pipeline.contract.name import SpaceName, SpaceReference
 from commonspace.pipeline.release.pointer import was_served
 from commonspace.pipeline.release.retirement import retirement
 from commonspace.pipeline.storage.store import Store
@@ -16,9 +17,10 @@ def full_name(store: Store, name: str) -> SpaceName:
     A version that nobody has promoted yet is found where there is no other. Raises NotPublished
     where the name is none.
     """
-    collection, space, version = parse_name(name)
-    if version is not None:
-        return SpaceName(collection, space, version)
+    named = SpaceReference.parse(name)
+    collection, space = named.collection, named.space
+    if named.version is not None:
+        return SpaceName(collection, space, named.version)
     there = [SpaceName(collection, space, n) for n in published_versions(store, collection, space)]
     alive = [one for one in there if retirement(store, one) is None]
     return (alive or there or _begun(store, collection, space))[-1]
@@ -31,7 +33,7 @@ def _begun(store: Store, collection: str, space: str) -> list[SpaceName]:
 def published_versions(store: Store, collection: str, space: str) -> list[int]:
     """The versions of a space that have a promoted release, whether its pointer is lost or not."""
     found = (SpaceName(collection, space, n) for n in versions(store, collection, space))
-    there = [one for one in found if store.read(one.key("CURRENT")) or was_served(store, one)]
+    there = [one for one in found if store.read(current_key(one)) or was_served(store, one)]
     return [one.version for one in there]
 
 

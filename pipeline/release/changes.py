@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import STAMP, read_part, whole
+from commonspace.pipeline.release.parts import STAMP, concatenated, read_part
 from commonspace.pipeline.storage.store import Store
 
 
@@ -50,7 +50,7 @@ def changes_between(store: Store, contract: Contract, since: Release, until: Rel
     """
     shared = {part.sha256 for part in since.parts} & {part.sha256 for part in until.parts}
     short = pa.schema([contract.schema.field(name) for name in STAMP])
-    before = whole(
+    before = concatenated(
         (
             read_part(store, part, contract, STAMP).cast(short)
             for part in since.parts
@@ -71,8 +71,8 @@ def changes_between(store: Store, contract: Contract, since: Release, until: Rel
     return Changes(
         since.number,
         until.number,
-        whole(iter(added), contract.schema),
-        whole(iter(changed), contract.schema),
+        concatenated(iter(added), contract.schema),
+        concatenated(iter(changed), contract.schema),
         before.filter(left).select(["id"]),
     )
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from commonspace.pipeline.contract.layout import parts_folder, rejects_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished
 from commonspace.pipeline.release.manifest import Release, create_release, load_release, numbers
-from commonspace.pipeline.release.removal import check_spared, condemned, files_of
+from commonspace.pipeline.release.removal import files_of, pending_removal, require_not_in_removal
 from commonspace.pipeline.storage.store import Store
 
 
@@ -29,13 +30,13 @@ def commit(store: Store, name: SpaceName, draft: Release) -> Release:
 
 def _equal(store: Store, name: SpaceName, draft: Release, numbers: Iterable[int]) -> Release | None:
     """A release that holds and follows the same, and is not about to be removed."""
-    doomed = condemned(store, name)
+    pending = pending_removal(store, name)
     for number in numbers:
         try:
             found = load_release(store, name, number)
         except (NotPublished, ContractBroken):  # removed since it was listed, or damaged
             continue
-        stays = number not in doomed.releases and not files_of(found) & doomed.files
+        stays = number not in pending.releases and not files_of(found) & pending.files
         if stays and found.parent == draft.parent and found.state == draft.state:
             return found
     return None
@@ -47,10 +48,10 @@ def _whole(store: Store, name: SpaceName, release: Release) -> Release:
     Raises Conflict where one was removed before: a new part may equal one of an old release.
     """
     try:
-        check_spared(store, name, release)
+        require_not_in_removal(store, name, release)
     except NotPublished as error:  # an equal candidate, superseded
         raise Conflict(f"release {release.number} has just been removed", item=str(name)) from error
-    there = {*store.list(name.key("parts")), *store.list(name.key("rejects"))}
+    there = {*store.list(parts_folder(name)), *store.list(rejects_folder(name))}
     gone = files_of(release) - there
     if gone:
         raise Conflict(f"{min(gone)} has just been removed as a file of an old release")

@@ -24,7 +24,7 @@ State = Literal["candidate", "current", "retired", "superseded", "damaged"]
 
 
 @dataclass(frozen=True)
-class Listed:
+class ReleaseInfo:
     """A release of a space as a person asks for it."""
 
     number: int
@@ -74,13 +74,13 @@ def manifests(store: Store, name: SpaceName) -> dict[int, Release]:
 
     Raises ContractBroken where a manifest is damaged.
     """
-    found, damaged = whole_manifests(store, name)
+    found, damaged = readable_manifests(store, name)
     for error in damaged.values():
         raise error
     return found
 
 
-def whole_manifests(
+def readable_manifests(
     store: Store, name: SpaceName
 ) -> tuple[dict[int, Release], dict[int, ContractBroken]]:
     """Every release whose manifest can be read; and what is wrong with the others."""
@@ -95,12 +95,12 @@ def whole_manifests(
     return found, damaged
 
 
-def listed(store: Store, name: SpaceName) -> list[Listed]:
+def list_releases(store: Store, name: SpaceName) -> list[ReleaseInfo]:
     """Every release of the space that is kept, damaged ones too, ascending.
 
     Raises NotPublished for none.
     """
-    pointer, (found, damaged) = current(store, name), whole_manifests(store, name)
+    pointer, (found, damaged) = current(store, name), readable_manifests(store, name)
     if not found and not damaged:
         raise NotPublished(
             "there are no releases", item=str(name), do="`commonspace show` lists what there is."
@@ -111,14 +111,14 @@ def listed(store: Store, name: SpaceName) -> list[Listed]:
         promoted[pointer.release] = pointer.promoted_at
     reasons = {number: one.reason for number, one in pinned.items()}
     broken = [
-        Listed(
+        ReleaseInfo(
             number, "damaged", None, None, None, None, None, None, None,
             promoted.get(number), reasons.get(number), f"{error.item}: {error.what}",
         )
         for number, error in damaged.items()
     ]  # fmt: skip
     whole = [
-        Listed(
+        ReleaseInfo(
             number,
             state[number],
             release.parent,

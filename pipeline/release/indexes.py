@@ -16,7 +16,7 @@ MEASURED_K = 10
 
 
 @dataclass(frozen=True)
-class Wanted:
+class IndexSettings:
     """The indices that an owner asks for; no part of the contract, for they change no row.
 
     vector: `auto` decides by size, `ivf_sq` has one whatever the size, `none` has none.
@@ -29,7 +29,7 @@ class Wanted:
     min_recall: float = MIN_RECALL
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Wanted:
+    def from_json(cls, value: Mapping[str, Any]) -> IndexSettings:
         """Of a manifest; one from before there were indices says nothing."""
         return cls(**{**value, "text": tuple(value.get("text", ()))})
 
@@ -70,7 +70,7 @@ class VectorIndex:
 
 
 @dataclass(frozen=True)
-class Indices:
+class Indexes:
     """What `CURRENT` says of the indices that its version of the table has."""
 
     sha256: str
@@ -84,7 +84,7 @@ class Indices:
         return None if self.vector is None or self.vector.is_weak else self.vector
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Indices:
+    def from_json(cls, value: Mapping[str, Any]) -> Indexes:
         """Raises TypeError or KeyError for what `asdict` has not made."""
         vector = value["vector"]
         return cls(value["sha256"], VectorIndex(**vector) if vector else None, tuple(value["text"]))

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from commonspace.pipeline.contract.layout import release_key, releases_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
-from commonspace.pipeline.release.indexes import Wanted
+from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.storage.store import Store
 
 
@@ -61,9 +62,9 @@ class Release:
     """What its owner has said about indices; empty for the defaults."""
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> IndexSettings:
         """The indices that its table gets."""
-        return Wanted.from_json(self.index)
+        return IndexSettings.from_json(self.index)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,18 +87,13 @@ _DAMAGED = (
 )
 
 
-def release_key(name: SpaceName, number: int) -> str:
-    """Where the manifest of a release lies."""
-    return name.key(f"releases/{number:06}.json")
-
-
 def numbers(store: Store, name: SpaceName) -> list[int]:
     """Every release of the space, candidates included, ascending."""
-    found = (re.search(r"/([0-9]{6,})\.json$", key) for key in store.list(name.key("releases")))
+    found = (re.search(r"/([0-9]{6,})\.json$", key) for key in store.list(releases_folder(name)))
     return sorted(int(match[1]) for match in found if match)
 
 
-def spoken(held: Iterable[int]) -> str:
+def number_ranges(held: Iterable[int]) -> str:
     """`1, 4 to 9`: numbers in words, `none` where there are none."""
     runs: list[list[int]] = []
     for number in sorted(held):
@@ -114,7 +110,7 @@ def load_release(store: Store, name: SpaceName, number: int) -> Release:
     data = store.read(key)
     if data is None:
         raise NotPublished(
-            f"there is no release {number} (kept: {spoken(numbers(store, name))})",
+            f"there is no release {number} (kept: {number_ranges(numbers(store, name))})",
             item=str(name),
             do="`commonspace releases` lists them; a pinned release is never removed.",
         )
@@ -133,4 +129,4 @@ def create_release(store: Store, name: SpaceName, release: Release) -> bool:
     document = release.to_json()
     document["sha256"] = canonical_digest(json.loads(json.dumps(document)))
     data = (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
-    return store.create(release_key(name, release.number), data)
+    return store.put_if_absent(release_key(name, release.number), data)

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
 
-Mark = TypeVar("Mark", bound="DataclassInstance")
+Marker = TypeVar("Marker", bound="DataclassInstance")
 
 
-def mark_bytes(mark: DataclassInstance) -> bytes:
+def marker_bytes(mark: DataclassInstance) -> bytes:
     """The mark as it is stored; sets as sorted lists."""
     return (json.dumps(asdict(mark), default=sorted, sort_keys=True) + "\n").encode()
 
 
-def read_mark(store: Store, key: str, kind: type[Mark]) -> Mark | None:
+def read_marker(store: Store, key: str, kind: type[Marker]) -> Marker | None:
     """The mark, or None where there is none. Raises ContractBroken where it is damaged."""
     data = store.read(key)
     if data is None:

@@ -90,7 +90,7 @@ def release_rows(
         yield read_part(store, part, contract, columns)
 
 
-def whole(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
+def concatenated(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
     """All the tables as one; of the given schema where there is none."""
     found = list(tables)
     return pa.concat_tables(found) if found else schema.empty_table()
@@ -101,4 +101,4 @@ def _published(store: Store, base: Release | None, contract: Contract) -> pa.Tab
     columns += [contract.item_column] if contract.item_column != "id" else []
     schema = pa.schema([contract.schema.field(name) for name in columns])
     rows = release_rows(store, base, contract, columns) if base else iter(())
-    return whole((table.select(columns).cast(schema) for table in rows), schema)
+    return concatenated((table.select(columns).cast(schema) for table in rows), schema)

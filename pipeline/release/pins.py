@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from commonspace.pipeline.contract.layout import pin_key, pins_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, UserMistake
-from commonspace.pipeline.release.manifest import load_release, spoken
-from commonspace.pipeline.release.markers import mark_bytes, read_mark
-from commonspace.pipeline.release.removal import check_spared
+from commonspace.pipeline.release.manifest import load_release, number_ranges
+from commonspace.pipeline.release.markers import marker_bytes, read_marker
+from commonspace.pipeline.release.removal import require_not_in_removal
 from commonspace.pipeline.storage.store import Store
 
 
@@ -31,11 +32,11 @@ def pin(store: Store, name: SpaceName, number: int, reason: str = "") -> Pin:
     """
     release = load_release(store, name, number)
     made = Pin(number, reason, datetime.now(UTC).isoformat(timespec="seconds"))
-    key = _key(name, number)
-    if not store.create(key, mark_bytes(made)):
+    key = pin_key(name, number)
+    if not store.put_if_absent(key, marker_bytes(made)):
         return pins(store, name).get(number, made)
     try:
-        check_spared(store, name, release)
+        require_not_in_removal(store, name, release)
     except (Conflict, UserMistake):
         store.delete(key)
         raise
@@ -47,20 +48,16 @@ def unpin(store: Store, name: SpaceName, number: int) -> None:
     there = pins(store, name)
     if number not in there:
         raise UserMistake(
-            f"release {number} is not pinned (pinned: {spoken(there)})", item=str(name)
+            f"release {number} is not pinned (pinned: {number_ranges(there)})", item=str(name)
         )
-    store.delete(_key(name, number))
+    store.delete(pin_key(name, number))
 
 
 def pins(store: Store, name: SpaceName) -> Mapping[int, Pin]:
     """Every pin of the space, by release."""
     found = {}
-    for key in store.list(name.key("pins")):
-        one = read_mark(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
+    for key in store.list(pins_folder(name)):
+        one = read_marker(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
         if one is not None:
             found[one.release] = one
     return found
-
-
-def _key(name: SpaceName, number: int) -> str:
-    return name.key(f"pins/{number:06}.json")

@@ -6,15 +6,21 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
-from commonspace.pipeline.release.indexes import Indices
-from commonspace.pipeline.release.manifest import canonical_digest, load_release, numbers, spoken
+from commonspace.pipeline.release.indexes import Indexes
+from commonspace.pipeline.release.manifest import (
+    canonical_digest,
+    load_release,
+    number_ranges,
+    numbers,
+)
 from commonspace.pipeline.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Hold:
+class RollbackHold:
     """Since when a space is held at what it serves, and why."""
 
     since: str
@@ -40,7 +46,7 @@ class Hold:
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedRelease:
     """A release that readers were served before the current one."""
 
     release: int
@@ -58,12 +64,12 @@ class Current:
     promoted_at: str
     run: str
     """What moved the pointer: a run's id, `promote` or `rollback`."""
-    served: tuple[Served, ...] = ()
+    served: tuple[ServedRelease, ...] = ()
     """What was served before, the latest last, a release once; what retention removed is not
     among them."""
-    indices: Indices | None = None
+    indices: Indexes | None = None
     """Those of the table's version; None where a search compares every row."""
-    hold: Hold | None = None
+    hold: RollbackHold | None = None
     """Runs promote nothing while it stands; a rollback makes it, a promotion by hand lifts it."""
 
     @property
@@ -73,7 +79,7 @@ class Current:
 
     def followed_by(self, release: int, version: int, moment: str, run: str) -> Current:
         """The pointer after the next promotion, this one in its history; it holds nothing."""
-        earlier = (*self.served, Served(self.release, self.table_version, self.promoted_at))
+        earlier = (*self.served, ServedRelease(self.release, self.table_version, self.promoted_at))
         served = tuple(one for one in earlier if one.release != release)
         return Current(release, self.table, version, moment, run, served)
 
@@ -91,13 +97,13 @@ class Current:
             # Before there was a checksum, pointers had none.
             if document.pop("sha256", None) not in (None, canonical_digest(document)):
                 raise ValueError("its checksum does not match")
-            served = tuple(Served(**one) for one in document.pop("served", ()))
+            served = tuple(ServedRelease(**one) for one in document.pop("served", ()))
             hold, indices = document.pop("hold", None), document.pop("indices", None)
             return cls(
                 **document,
                 served=served,
-                indices=Indices.from_json(indices) if indices else None,
-                hold=Hold(**hold) if hold else None,
+                indices=Indexes.from_json(indices) if indices else None,
+                hold=RollbackHold(**hold) if hold else None,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ContractBroken(
@@ -109,26 +115,26 @@ class Current:
 
 def current(store: Store, name: SpaceName) -> Current | None:
     """The promoted release, or None where nothing was promoted yet."""
-    data = store.read(name.key("CURRENT"))
+    data = store.read(current_key(name))
     if data is None:
         return None
     try:
         return Current.from_bytes(data.to_pybytes())
     except ContractBroken as error:
-        key, do = name.key("CURRENT"), serve_again(store, name)
+        key, do = current_key(name), how_to_serve_again(store, name)
         raise ContractBroken(error.what, item=key, do=do) from error
 
 
-def refuse_lost(store: Store, name: SpaceName) -> None:
+def require_pointer(store: Store, name: SpaceName) -> None:
     """Stop where CURRENT is gone, though releases were served. Raises ContractBroken.
 
     A release that others were made from was served: a run plans from CURRENT.
     """
-    if store.read(name.key("CURRENT")) is None and was_served(store, name):
+    if store.read(current_key(name)) is None and was_served(store, name):
         raise ContractBroken(
             "the pointer to the served release is lost",
-            item=name.key("CURRENT"),
-            do=serve_again(store, name),
+            item=current_key(name),
+            do=how_to_serve_again(store, name),
         )
 
 
@@ -143,10 +149,10 @@ def was_served(store: Store, name: SpaceName) -> bool:
     return False
 
 
-def serve_again(store: Store, name: SpaceName) -> str:
+def how_to_serve_again(store: Store, name: SpaceName) -> str:
     """What its owner can do where CURRENT does not say which release is served."""
     return (
         "Restore the file from a copy, or say which release readers are to see: "
         f"`commonspace rollback {name} RELEASE` serves it and holds the space there (kept: "
-        f"{spoken(numbers(store, name))})."
+        f"{number_ranges(numbers(store, name))})."
     )

@@ -59,7 +59,7 @@ REJECTS_SCHEMA = pa.schema(
 SHOWN_REJECTS = 5
 
 
-def told_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
+def describe_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
     """The rejects in words: how many of each reason, then the first few by name."""
     counts = Counter(str(row["reason"]) for row in rejects)
     said = [", ".join(f"{count} {reason}" for reason, count in counts.items())] if counts else []

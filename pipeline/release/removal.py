@@ -17,27 +17,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from commonspace.pipeline.contract.layout import removal_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.markers import read_mark
+from commonspace.pipeline.release.markers import read_marker
 from commonspace.pipeline.storage.store import Store
-
-KEY = "CONDEMNED"
 
 
 @dataclass(frozen=True)
-class Condemned:
+class PendingRemoval:
     """Releases and files, by number and key, that are being removed."""
 
     releases: frozenset[int] = frozenset()
     files: frozenset[str] = frozenset()
 
 
-def condemned(store: Store, name: SpaceName) -> Condemned:
+def pending_removal(store: Store, name: SpaceName) -> PendingRemoval:
     """What is being removed from the space; nothing, most of the time."""
-    found = read_mark(store, name.key(KEY), Condemned) or Condemned()
-    return Condemned(frozenset(found.releases), frozenset(found.files))
+    found = read_marker(store, removal_key(name), PendingRemoval) or PendingRemoval()
+    return PendingRemoval(frozenset(found.releases), frozenset(found.files))
 
 
 def files_of(release: Release) -> set[str]:
@@ -46,13 +45,13 @@ def files_of(release: Release) -> set[str]:
     return {part.key for part in release.parts} | rejects
 
 
-def check_spared(store: Store, name: SpaceName, release: Release) -> None:
+def require_not_in_removal(store: Store, name: SpaceName, release: Release) -> None:
     """Refuse a release that is being removed, or is gone. Raises Conflict or NotPublished.
 
     Asked after whatever makes `retain` spare the release has been stored.
     """
-    doomed = condemned(store, name)
-    if release.number in doomed.releases or files_of(release) & doomed.files:
+    pending = pending_removal(store, name)
+    if release.number in pending.releases or files_of(release) & pending.files:
         raise Conflict(
             f"release {release.number} is being removed",
             item=str(name),
@@ -62,11 +61,11 @@ def check_spared(store: Store, name: SpaceName, release: Release) -> None:
     load_release(store, name, release.number)
 
 
-def spared_key(key: str, doomed: Condemned) -> str:
+def key_not_in_removal(key: str, pending: PendingRemoval) -> str:
     """The key for a new file: another name where the first one is being removed."""
     stem, dot, suffix = key.rpartition(".")
     number = 1
-    while key in doomed.files:
+    while key in pending.files:
         number += 1
         key = f"{stem}-{number}{dot}{suffix}"
     return key

@@ -10,12 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from commonspace.pipeline.contract.layout import retirement_key, spec_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.release.markers import mark_bytes, read_mark
+from commonspace.pipeline.release.markers import marker_bytes, read_marker
 from commonspace.pipeline.storage.store import Store
-
-KEY = "RETIRED"
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,13 @@ class Retirement:
 
 def retirement(store: Store, name: SpaceName) -> Retirement | None:
     """The retirement of a space version, or None where it is alive."""
-    return read_mark(store, name.key(KEY), Retirement)
+    return read_marker(store, retirement_key(name), Retirement)
 
 
 def retire(store: Store, name: SpaceName, reason: str = "") -> Retirement:
     """Retire a space version; the retirement that stands already, where there is one."""
     made = Retirement(reason, datetime.now(UTC).isoformat(timespec="seconds"))
-    store.create(name.key(KEY), mark_bytes(made))
+    store.put_if_absent(retirement_key(name), marker_bytes(made))
     return retirement(store, name) or made
 
 
@@ -45,13 +44,13 @@ def revive(store: Store, name: SpaceName) -> None:
     """Take a retirement back. Raises UserMistake where there is none, or the rows were removed."""
     if retirement(store, name) is None:
         raise UserMistake("is not retired", item=str(name))
-    if store.read(name.key("spec.json")) is None:  # there with the first candidate
+    if store.read(spec_key(name)) is None:  # there with the first candidate
         raise UserMistake(
             "its rows were removed: the name is used up",
             item=str(name),
             do=f"Set version = {name.version + 1} for the space.",
         )
-    store.delete(name.key(KEY))
+    store.delete(retirement_key(name))
 
 
 def refuse_retired(store: Store, name: SpaceName) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.contract.layout import release_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import (
@@ -28,11 +29,17 @@ from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import current
 from commonspace.pipeline.run.markdown import plan_text, release_text, report_text
 from commonspace.pipeline.run.report import refusal, report_stage
-from commonspace.pipeline.run.run import ended, planning_again, published, rejected_ids, validated
+from commonspace.pipeline.run.run import (
+    encode_and_validate,
+    ensure_published,
+    finish,
+    rejected_ids,
+    replanning_on_conflict,
+)
 from commonspace.pipeline.source.files import find
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 from commonspace.pipeline.storage.store import Store
-from commonspace.pipeline.workspace.cleanup import forget_old_runs
+from commonspace.pipeline.workspace.cleanup import remove_old_runs
 from commonspace.pipeline.workspace.work import Run, Work
 
 STAGES = (
@@ -68,11 +75,10 @@ def run_stage(
         return _pull(run)
     if stage not in STAGES or space is None:
         raise UserMistake(f"there is no stage {stage!r} of a space (known: {', '.join(STAGES)})")
-    name, _, version = space.partition("/v")
-    noted = run.noted()
+    noted = run.read_note()
     asked = {"retry_rejects": noted["retry_rejects"], "force": noted.get("force", False)}
-    run = Run(run_id, collection, store, run.noted_scope, **asked)
-    work = Work(run, collection.find_space(name, int(version)))
+    run = Run(run_id, collection, store, run.scope_of_pull, **asked)
+    work = Work(run, collection.find_space_named(space))
     try:
         return _space_stage(stage, work, shards)
     except GateRefused as error:
@@ -87,13 +93,13 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
         case "encode":
             if is_stale(work):  # `validate` will plan again
                 return {"encoded": 0}
-            keys = work.noted("plan.json")["shards"]
+            keys = work.read_note("plan.json")["shards"]
             mine = [keys[n] for n in shards if n < len(keys)]  # a new plan may have fewer
             return {"encoded": len(encode_stage(work, mine))}
         case "validate":
-            return planning_again(work, validated, _tell).ledger.to_json()
+            return replanning_on_conflict(work, encode_and_validate, _log).ledger.to_json()
         case "publish":
-            planning_again(work, published, _tell)
+            replanning_on_conflict(work, ensure_published, _log)
             told = _announcement(work, promoted=False)
             pointer = current(work.run.store, work.name)
             serves = pointer is not None and pointer.release == told["release"]
@@ -101,7 +107,7 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
             return {**told, "waits": not serves, "text": release_text(told)}
         case "promote":
             wanted = work.run.collection.promotes(work.space)
-            done = planning_again(work, lambda one: ended(one, wanted, _tell), _tell)
+            done = replanning_on_conflict(work, lambda one: finish(one, wanted, _log), _log)
             told = _announcement(work, promoted=done.moved)
             return {**told, "waits": done.waits, "held": done.held or None}
         case "approved":
@@ -125,7 +131,7 @@ def _pull(run: Run) -> dict[str, Any]:
     Raises SourceNotFound for a partition that has rows but no file any more: rows are not
     deleted for a file that is not there.
     """
-    forget_old_runs(run)
+    remove_old_runs(run)
     if run.retry_rejects:
         spaces = list(run.collection.space)
         run = replace(run, scope=rejected_ids(run.store, run.collection, spaces))
@@ -171,14 +177,14 @@ def _plan(work: Work) -> dict[str, Any]:
     return {**told, "text": plan_text(str(work.name), told)}
 
 
-def _tell(message: str) -> None:
+def _log(message: str) -> None:
     sys.stderr.write(f"commonspace | {message}\n")
 
 
 def _announcement(work: Work, *, promoted: bool) -> dict[str, Any]:
     """What the consumers of a space are told about its new release."""
-    number = work.noted("publish.json")["release"]
-    verdict = work.noted("verdict.json")
+    number = work.read_note("publish.json")["release"]
+    verdict = work.read_note("verdict.json")
     return {
         "space": str(work.name),
         "promoted": promoted,
@@ -188,5 +194,5 @@ def _announcement(work: Work, *, promoted: bool) -> dict[str, Any]:
         "fingerprint": work.spec.fingerprint,
         "encoder": work.spec.label,
         "ledger": verdict["ledger"],
-        "manifest": work.name.key(f"releases/{number:06}.json"),
+        "manifest": release_key(work.name, number),
     }

@@ -16,14 +16,14 @@ from commonspace.pipeline.workspace.work import Work, encode_notes
 
 def report_stage(work: Work) -> dict[str, Any]:
     """What the run did to the space, gathered from what its stages left behind."""
-    store, planned = work.run.store, work.noted("plan.json")
-    verdict, published = work.noted("verdict.json"), work.noted("publish.json")
+    store, planned = work.run.store, work.read_note("plan.json")
+    verdict, published = work.read_note("verdict.json"), work.read_note("publish.json")
     promoted = store.read(work.path("promote.json"))
     promotion = json.loads(promoted.to_pybytes()) if promoted is not None else {}
-    encodes = [work.noted(file) for file in encode_notes(work)]
+    encodes = [work.read_note(file) for file in encode_notes(work)]
     seconds = sum(e["seconds"] for e in encodes)
     release = load_release(store, work.name, published["release"])
-    pulled, pointer = work.run.noted(), current(store, work.name)
+    pulled, pointer = work.run.read_note(), current(store, work.name)
     report = {
         "collection": work.run.collection.name,
         "space": work.space.name,
@@ -56,8 +56,8 @@ def report_stage(work: Work) -> dict[str, Any]:
         "engine": encodes[0]["engine"] if encodes else None,
         "peak_rss_bytes": max([peak_rss(), *(e["peak_rss_bytes"] for e in encodes)]),
     }
-    work.note("report.json", report)
-    store.replace(work.path("report.md"), report_text(report).encode())
+    work.write_note("report.json", report)
+    store.put(work.path("report.md"), report_text(report).encode())
     return report
 
 
@@ -76,11 +76,11 @@ def refusal(work: Work, error: CommonspaceError) -> dict[str, Any]:
         "what": what,
     }
     if isinstance(error, GateRefused):
-        verdict = work.noted("verdict.json") if work.has("verdict.json") else {}
+        verdict = work.read_note("verdict.json") if work.has("verdict.json") else {}
         here = {gate["name"] for gate in error.gates}
         held = [gate for gate in verdict.get("gates", ()) if gate["name"] not in here]
         report |= {"gates": [*held, *error.gates], "ledger": verdict.get("ledger")}
-        work.note("refusal.json", report)  # no report.json: tried again, it may still end
+        work.write_note("refusal.json", report)  # no report.json: tried again, it may still end
     return report
 
 

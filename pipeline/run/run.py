@@ -20,7 +20,7 @@ from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished
 from commonspace.pipeline.plan.rejects import rejected_item
 from commonspace.pipeline.plan.stage import is_stale, plan_stage
-from commonspace.pipeline.publish.promote import promote_stage, settle
+from commonspace.pipeline.publish.promote import promote_stage, recover_promotion
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import Release, load_release
@@ -31,7 +31,7 @@ from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.validate.verdict import Verdict
-from commonspace.pipeline.workspace.cleanup import forget_old_runs
+from commonspace.pipeline.workspace.cleanup import remove_old_runs
 from commonspace.pipeline.workspace.work import Run, Work
 
 ATTEMPTS = 5
@@ -40,7 +40,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
-class Ended:
+class RunResult:
     """What became of a run's release."""
 
     release: int
@@ -62,7 +62,7 @@ def run_collection(
     spaces: list[SpaceSection],
     *,
     promote: bool | None = None,
-    tell: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Bring every given space to what the source offers; one report each.
 
@@ -77,12 +77,12 @@ def run_collection(
     with _nothing_left_behind(run):
         pulled = pull_stage(run)
         planned = _plans(works)
-    tell(f"{run.collection.name}: {pulled['items']:,} items, {pulled['rejected']:,} rejected")
+    log(f"{run.collection.name}: {pulled['items']:,} items, {pulled['rejected']:,} rejected")
     reports = [
-        refusal(work, plan) if isinstance(plan, CommonspaceError) else _report(work, promote, tell)
+        refusal(work, plan) if isinstance(plan, CommonspaceError) else _report(work, promote, log)
         for work, plan in zip(works, planned, strict=True)
     ]
-    forget_old_runs(run)
+    remove_old_runs(run)
     return reports
 
 
@@ -106,7 +106,7 @@ def plan_collection(run: Run, spaces: list[SpaceSection]) -> list[dict[str, Any]
             for work, plan in zip(works, _plans(works), strict=True)
         ]
     finally:
-        run.store.forget(run.folder)
+        run.store.delete_prefix(run.folder)
 
 
 def _plans(works: list[Work]) -> list[dict[str, Any] | CommonspaceError]:
@@ -136,8 +136,8 @@ def rejected_ids(store: Store, collection: Collection, spaces: list[SpaceSection
     return Scope(ids=frozenset(found))
 
 
-def planning_again(
-    work: Work, act: Callable[[Work], Answer], tell: Callable[[str], None]
+def replanning_on_conflict(
+    work: Work, act: Callable[[Work], Answer], log: Callable[[str], None]
 ) -> Answer:
     """`act`, and again from a new plan whenever another run has published meanwhile."""
     for _ in range(ATTEMPTS - 1):
@@ -147,70 +147,70 @@ def planning_again(
             # Of a release that is not served any more, files may have been removed.
             if not isinstance(error, Conflict) and not is_stale(work):
                 raise
-            tell(f"{work.name}: {error.what}; planning again")
+            log(f"{work.name}: {error.what}; planning again")
             work = Work(work.run, work.space)
             plan_stage(work, again=True)
     return act(work)
 
 
-def validated(work: Work) -> Verdict:
+def encode_and_validate(work: Work) -> Verdict:
     """Encode what of the plan no run has finished yet, then hold the gates.
 
     Raises Conflict where the plan is out of date: encoding for it would be in vain.
     """
     if is_stale(work):
         raise Conflict("another run was promoted since the plan was made", item=str(work.name))
-    encode_stage(work, work.noted("plan.json")["shards"])
+    encode_stage(work, work.read_note("plan.json")["shards"])
     return validate_stage(work)
 
 
-def published(work: Work) -> Release:
+def ensure_published(work: Work) -> Release:
     """The plan's release, made where it is missing."""
     if not work.has("verdict.json"):
-        validated(work)
+        encode_and_validate(work)
     return publish_stage(work)
 
 
-def ended(work: Work, promote: bool, tell: Callable[[str], None]) -> Ended:
+def finish(work: Work, promote: bool, log: Callable[[str], None]) -> RunResult:
     """The plan's release, made where it is missing; promoted unless the space is held, loudly,
     or it is not wanted.
 
     Where it is not promoted, LanceDB is brought back to what is served, if a promotion was
     interrupted. Raises Conflict where the plan is out of date.
     """
-    number = int(work.noted("publish.json")["release"] if work.has("publish.json") else 0)
-    number = number or published(work).number
+    number = int(work.read_note("publish.json")["release"] if work.has("publish.json") else 0)
+    number = number or ensure_published(work).number
     pointer = current(work.run.store, work.name)
     if promote and not (pointer and pointer.hold):
-        return Ended(number, moved=_promoted(work, number))
-    settle(work.run.store, work.name, work.contract)
+        return RunResult(number, moved=_promoted(work, number))
+    recover_promotion(work.run.store, work.name, work.contract)
     served = pointer.release if pointer else 0
     if number != served and is_stale(work):  # nobody could promote what it has made
         raise Conflict("another run was promoted since the plan was made", item=str(work.name))
     held = pointer.hold.sentence(str(work.name), served, number) if pointer and pointer.hold else ""
     if held:
-        tell(held)
-    return Ended(number, waits=number != served, held=held)
+        log(held)
+    return RunResult(number, waits=number != served, held=held)
 
 
 def _promoted(work: Work, number: int) -> bool:
     moved = promote_stage(work, number)
-    for key in work.noted("plan.json")["shards"]:  # the release holds them now
+    for key in work.read_note("plan.json")["shards"]:  # the release holds them now
         work.run.store.delete(work.shard(key))
     return moved
 
 
-def _report(work: Work, promote: bool | None, tell: Callable[[str], None]) -> dict[str, Any]:
+def _report(work: Work, promote: bool | None, log: Callable[[str], None]) -> dict[str, Any]:
     def act(work: Work) -> dict[str, Any]:
-        tell(_sentence(work, work.noted("plan.json")))
-        validated(work)
+        log(_sentence(work, work.read_note("plan.json")))
+        encode_and_validate(work)
         publish_stage(work)
         wanted = work.run.collection.promotes(work.space) if promote is None else promote
-        ended(work, wanted, tell)
+        finish(work, wanted, log)
         return report_stage(work)
 
     try:
-        return planning_again(work, act, tell)
+        return replanning_on_conflict(work, act, log)
     except CommonspaceError as error:
         return refusal(work, error)
 
@@ -235,4 +235,4 @@ class _nothing_left_behind:  # noqa: N801  (reads as a clause of the `with` stat
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             with suppress(CommonspaceError):
-                self._run.store.forget(self._run.folder)
+                self._run.store.delete_prefix(self._run.folder)

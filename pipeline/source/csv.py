@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.files import Found, find
+from commonspace.pipeline.source.files import SourceFile, find
 from commonspace.pipeline.source.lines import Lines, TextFiles
 from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
@@ -47,7 +47,7 @@ class CsvSource:
             lost = Unreadable(locator, found.name, gone)
             yield next(self._records(found, lines, headers[key], locator), lost)
 
-    def _header(self, lines: Lines, found: Found) -> Sequence[str]:
+    def _header(self, lines: Lines, found: SourceFile) -> Sequence[str]:
         try:
             header = next(csv.reader(lines, delimiter=self._delimiter, strict=True), None)
         except csv.Error:
@@ -61,7 +61,7 @@ class CsvSource:
         return header
 
     def _records(
-        self, found: Found, lines: Lines, columns: Sequence[str], locator: str = ""
+        self, found: SourceFile, lines: Lines, columns: Sequence[str], locator: str = ""
     ) -> Iterator[Row | Unreadable]:
         """The records that follow. After a broken one, reading resumes at its second line: a
         quote that nobody closed costs its own record, not all that stand behind it.

@@ -18,7 +18,7 @@ PLACEHOLDER = "{partition}"
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceFile:
     """One file or folder of a source; `name` is its path below the source's fixed part."""
 
     path: Path
@@ -39,14 +39,14 @@ class Found:
         return f"{start}:{end - start}:{self._named}"
 
     @classmethod
-    def at(cls, locator: str) -> tuple[Found, int, int]:
+    def at(cls, locator: str) -> tuple[SourceFile, int, int]:
         """The file, start and length that `locator` was made of."""
         start, length, cut, rest = locator.split(":", 3)
         name, path = rest[: int(cut)], rest[int(cut) :]
         return cls(Path(path), name), int(start), int(length)
 
 
-def find(uri: str, scope: Scope) -> list[Found]:
+def find(uri: str, scope: Scope) -> list[SourceFile]:
     """What `uri` names within the scope, sorted by path.
 
     Raises SourceNotFound where that is nothing, UserMistake for a partition without a place.
@@ -62,7 +62,7 @@ def find(uri: str, scope: Scope) -> list[Found]:
             if match is None or scope.partition not in (None, match["partition"]):
                 continue  # `a-{partition}-{partition}` matches a-1-2, `{partition}*` more than one
             partition = match["partition"]
-        found.append(Found(Path(text), os.path.relpath(text, base), partition))
+        found.append(SourceFile(Path(text), os.path.relpath(text, base), partition))
     if not found:
         raise _nothing(uri, scope.partition)
     return found
@@ -80,7 +80,7 @@ def _nothing(uri: str, partition: str | None) -> SourceNotFound:
     )
 
 
-def readable(found: Found) -> Path:
+def readable(found: SourceFile) -> Path:
     """The path, once it is sure that it can be opened. Raises SourceNotFound."""
     try:
         with found.path.open("rb"):

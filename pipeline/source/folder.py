@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.files import Found, find, fixed_part, has_wildcard
+from commonspace.pipeline.source.files import SourceFile, find, fixed_part, has_wildcard
 from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
 ANY = "*"
@@ -44,7 +44,7 @@ class FolderSource:
             root, *names = locator.split("\0")
             yield self._row(Path(root), names, None)
 
-    def _folder(self, root: Path, found: Found) -> Iterator[Row | Unreadable]:
+    def _folder(self, root: Path, found: SourceFile) -> Iterator[Row | Unreadable]:
         """One folder's items; `names` of one id are at most a text and an image."""
         items: dict[str, dict[str, str]] = {}
         for name in _walk(found.path, root):

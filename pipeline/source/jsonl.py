@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.source.files import Found, find
+from commonspace.pipeline.source.files import SourceFile, find
 from commonspace.pipeline.source.lines import TextFiles
 from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
@@ -37,7 +37,7 @@ class JsonlSource:
                 yield self._record(found, line, locator, undecodable=lines.undecodable)
 
     def _record(
-        self, found: Found, line: str, locator: str, *, undecodable: bool
+        self, found: SourceFile, line: str, locator: str, *, undecodable: bool
     ) -> Row | Unreadable:
         fault, value = "", None
         try:

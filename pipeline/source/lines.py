@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.source.files import Found, readable, unreadable
+from commonspace.pipeline.source.files import SourceFile, readable, unreadable
 
 ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso-8859-15", "cp1252")
 """Encodings in which the byte 0x0A is always a line's end."""
@@ -53,17 +53,17 @@ class TextFiles:
         self.encoding = "utf-8" if encoding.lower() == "utf-8-sig" else encoding.lower()
 
     @contextmanager
-    def open(self, found: Found) -> Iterator[Lines]:
+    def open(self, found: SourceFile) -> Iterator[Lines]:
         with readable(found).open("rb") as file:
             yield Lines(file, self.encoding)
 
-    def at(self, locators: Sequence[str]) -> Iterator[tuple[Found, str, Lines | Failure]]:
+    def at(self, locators: Sequence[str]) -> Iterator[tuple[SourceFile, str, Lines | Failure]]:
         """Each locator's record as lines of its own; a file is opened once for a run of them."""
         file: BinaryIO | None = None
         opened = ""
         try:
             for locator in locators:
-                found, start, length = Found.at(locator)
+                found, start, length = SourceFile.at(locator)
                 try:
                     if file is None or opened != str(found.path):
                         if file:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake, near
-from commonspace.pipeline.source.files import Found, find, readable, unreadable
+from commonspace.pipeline.source.files import SourceFile, find, readable, unreadable
 from commonspace.pipeline.source.records import Row, Scope, Unreadable
 
 BATCH_ROWS = 256
@@ -40,7 +40,7 @@ class ParquetSource:
         """One pass over each row group where the locators stand in file order."""
         window = _Window()
         for locator in locators:
-            found, row, _ = Found.at(locator)
+            found, row, _ = SourceFile.at(locator)
             try:
                 if window.path != found.path:
                     window = _Window(found.path, self._open(found))
@@ -53,7 +53,7 @@ class ParquetSource:
                 continue
             yield self._row(found, row, values)
 
-    def _open(self, found: Found) -> pq.ParquetFile:
+    def _open(self, found: SourceFile) -> pq.ParquetFile:
         path = readable(found)
         with _told(found):
             file = pq.ParquetFile(
@@ -70,7 +70,7 @@ class ParquetSource:
                 )
         return file
 
-    def _row(self, found: Found, row: int, values: Values | Failure) -> Row | Unreadable:
+    def _row(self, found: SourceFile, row: int, values: Values | Failure) -> Row | Unreadable:
         locator = found.locator(row, row + 1)
         if isinstance(values, Failure):
             return Unreadable(locator, found.name, values, found.partition)
@@ -102,7 +102,7 @@ class _Window:
 
 
 @contextmanager
-def _told(found: Found) -> Iterator[None]:
+def _told(found: SourceFile) -> Iterator[None]:
     """What Arrow says of a broken file, as SourceNotFound."""
     try:
         yield

@@ -23,15 +23,15 @@ SECONDS = 10.0
 """How long a lease lasts that is not renewed; a holder renews it three times as often."""
 
 
-class Swappable(Protocol):
+class LeaseStore(Protocol):
     """What a lease asks of the store it lies in."""
 
     def read(self, key: str) -> pa.Buffer | None: ...
-    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool: ...
+    def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool: ...
 
 
 @contextmanager
-def lease(store: Swappable, key: str, seconds: float = SECONDS) -> Iterator[None]:
+def lease(store: LeaseStore, key: str, seconds: float = SECONDS) -> Iterator[None]:
     """Wait for the lease, hold it while the block runs, give it back. Raises StoreFailed."""
     owner = secrets.token_hex(8)
     held = [_taken(store, key, owner, seconds)]
@@ -41,7 +41,7 @@ def lease(store: Swappable, key: str, seconds: float = SECONDS) -> Iterator[None
         while not done.wait(seconds / 3):
             with suppress(StoreFailed):
                 new = _document(owner, seconds)
-                if store.swap(key, held[0], new):
+                if store.compare_and_swap(key, held[0], new):
                     held[0] = new
                     continue
                 found = store.read(key)  # ours all the same where an answer was lost
@@ -57,10 +57,10 @@ def lease(store: Swappable, key: str, seconds: float = SECONDS) -> Iterator[None
         done.set()
         renewing.join()
         with suppress(StoreFailed):  # it runs out by itself
-            store.swap(key, held[0], _document(owner, 0.0))
+            store.compare_and_swap(key, held[0], _document(owner, 0.0))
 
 
-def _taken(store: Swappable, key: str, owner: str, seconds: float) -> bytes:
+def _taken(store: LeaseStore, key: str, owner: str, seconds: float) -> bytes:
     """Our lease's document, once nobody else's is alive."""
     seen, since = b"", 0.0
     while True:
@@ -71,7 +71,7 @@ def _taken(store: Swappable, key: str, owner: str, seconds: float) -> bytes:
         # A holder whose clock is ahead is waited for no longer than one that died just now.
         if found is None or _ended(found) or time.monotonic() - since > seconds:
             mine = _document(owner, seconds)
-            if store.swap(key, found, mine):
+            if store.compare_and_swap(key, found, mine):
                 return mine
             continue
         time.sleep(random.uniform(0.1, 0.5))  # noqa: S311

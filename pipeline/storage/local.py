@@ -27,32 +27,32 @@ class LocalStore:
         self.root = self.scratch = root
         self.address = str(root)
 
-    def locate(self, key: str) -> str:
+    def url(self, key: str) -> str:
         return str(self.root / key)
 
     def read(self, key: str) -> pa.Buffer | None:
-        with told(self.root / key):
+        with raising_store_failed(self.root / key):
             try:
                 with pa.memory_map(str(self.root / key)) as file:
                     return file.read_buffer()
             except FileNotFoundError:
                 return None
 
-    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
-        with told(self.root / key), self._beside(key, data) as (beside, target):
+    def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
+        with raising_store_failed(self.root / key), self._beside(key, data) as (beside, target):
             try:
                 os.link(beside, target)
             except FileExistsError:
                 return False
             return True
 
-    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
-        with told(self.root / key), self._beside(key, data) as (beside, target):
+    def put(self, key: str, data: bytes | pa.Buffer) -> None:
+        with raising_store_failed(self.root / key), self._beside(key, data) as (beside, target):
             beside.rename(target)
 
-    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+    def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         path = self.root / key
-        with told(path):
+        with raising_store_failed(path):
             _make_folder(path.parent)
             with (path.parent / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -60,29 +60,29 @@ class LocalStore:
                 if found != expected:
                     return False
                 if expected is None:
-                    return self.create(key, data)
-                self.replace(key, data)
+                    return self.put_if_absent(key, data)
+                self.put(key, data)
                 return True
 
     def folders(self, prefix: str) -> list[str]:
-        with told(self.root / prefix):
+        with raising_store_failed(self.root / prefix):
             try:
                 return sorted(p.name for p in (self.root / prefix).iterdir() if p.is_dir())
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
     def list(self, prefix: str) -> list[str]:
-        return sorted(self.written(prefix))
+        return sorted(self.list_with_mtime(prefix))
 
-    def written(self, prefix: str) -> dict[str, float]:
+    def list_with_mtime(self, prefix: str) -> dict[str, float]:
         return self._files(prefix, lambda name: not name.startswith("."))
 
-    def leftovers(self, prefix: str) -> dict[str, float]:
+    def list_temporary(self, prefix: str) -> dict[str, float]:
         return self._files(prefix, lambda name: _BESIDE.fullmatch(name) is not None)
 
     def _files(self, prefix: str, wanted: Callable[[str], bool]) -> dict[str, float]:
         found: dict[str, float] = {}
-        with told(self.root / prefix):
+        with raising_store_failed(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for name in files:
                     path = Path(folder) / name
@@ -93,31 +93,31 @@ class LocalStore:
         return found
 
     def delete(self, key: str) -> None:
-        with told(self.root / key):
+        with raising_store_failed(self.root / key):
             (self.root / key).unlink(missing_ok=True)
 
     @contextmanager
-    def hold(self, key: str) -> Iterator[None]:
+    def lock(self, key: str) -> Iterator[None]:
         """Keep every other holder of the key waiting, on this machine or a shared disk."""
         path = self.root / key
-        with told(path):
+        with raising_store_failed(path):
             _make_folder(path.parent)
             lock = path.open("w")
         with lock:
-            with told(path):
+            with raising_store_failed(path):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def flush(self, prefix: str) -> None:
         """Bring every file below the folder to the disk: for writers that do not do it."""
-        with told(self.root / prefix):
+        with raising_store_failed(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for path in (*(Path(folder) / name for name in files), Path(folder)):
                     _flush(path)
 
-    def forget(self, prefix: str) -> None:
+    def delete_prefix(self, prefix: str) -> None:
         """Remove the folder with all that is in it."""
-        with told(self.root / prefix):
+        with raising_store_failed(self.root / prefix):
             shutil.rmtree(self.root / prefix, ignore_errors=True)
             with suppress(OSError):  # folders that this leaves empty, the root included
                 os.removedirs((self.root / prefix).parent)
@@ -171,7 +171,7 @@ _ADVICE = {
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def raising_store_failed(path: Path) -> Iterator[None]:
     """Turns an OSError into a StoreFailed that says what to do."""
     try:
         yield

@@ -27,22 +27,22 @@ class BucketStore:
     def scratch(self) -> Path:
         return Path(tempfile.gettempdir())
 
-    def locate(self, key: str) -> str:
+    def url(self, key: str) -> str:
         return f"{self.address}/{key}"
 
     def read(self, key: str) -> pa.Buffer | None:
         found = self._bucket.get(key)
         return None if found is None else found[0]
 
-    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
+    def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
         return self._writable.put_if(key, data, None)
 
-    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
+    def put(self, key: str, data: bytes | pa.Buffer) -> None:
         self._writable.put(key, data)
 
-    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+    def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         if expected is None:
-            return self.create(key, data)
+            return self.put_if_absent(key, data)
         found = self._bucket.get(key)
         if found is None or found[0].to_pybytes() != expected:
             return False
@@ -52,23 +52,23 @@ class BucketStore:
         return self._bucket.folders(prefix)
 
     def list(self, prefix: str) -> list[str]:
-        return sorted(self.written(prefix))
+        return sorted(self.list_with_mtime(prefix))
 
-    def written(self, prefix: str) -> dict[str, float]:
+    def list_with_mtime(self, prefix: str) -> dict[str, float]:
         found = self._bucket.list(prefix).items()
         return {key: at for key, at in found if not key.rpartition("/")[2].startswith(".")}
 
-    def leftovers(self, prefix: str) -> dict[str, float]:  # noqa: ARG002
+    def list_temporary(self, prefix: str) -> dict[str, float]:  # noqa: ARG002
         """None: an object is there whole or not at all."""
         return {}
 
     def delete(self, key: str) -> None:
         self._bucket.delete([key])
 
-    def forget(self, prefix: str) -> None:
+    def delete_prefix(self, prefix: str) -> None:
         self._bucket.delete(self._bucket.list(prefix))
 
-    def hold(self, key: str) -> AbstractContextManager[None]:
+    def lock(self, key: str) -> AbstractContextManager[None]:
         return lease(self, key)
 
     def flush(self, prefix: str) -> None:

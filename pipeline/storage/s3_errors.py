@@ -9,7 +9,7 @@ from commonspace.pipeline.errors import StoreFailed
 
 
 @dataclass(frozen=True)
-class Meaning:
+class S3ErrorRule:
     """What it means that an error says something of this pattern."""
 
     pattern: str
@@ -18,33 +18,33 @@ class Meaning:
     retry: bool = False
 
 
-MEANINGS = (
-    Meaning(
+RULES = (
+    S3ErrorRule(
         r"/latest/api/token|/latest/meta-data|no providers in chain|not find credential",
         "there are no credentials",
         "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; profiles in ~/.aws are not read.",
     ),
-    Meaning(
+    S3ErrorRule(
         r"NoSuchBucket",
         "there is no such bucket",
         "Create the bucket, or set COMMONSPACE_WAREHOUSE to another.",
     ),
-    Meaning(
+    S3ErrorRule(
         r"status(?: code)?: 40[13]\b|lacked the necessary privileges|lacked valid auth",
         "the store refuses these credentials",
         "They must read, write, list and delete below this address. Check the clock, too.",
     ),
-    Meaning(
+    S3ErrorRule(
         r"NotImplemented|status(?: code)?: 501\b|Could not parse path",
         "the store cannot do what was asked",
         "ARCHITECTURE.md says what a warehouse needs of a bucket.",
     ),
-    Meaning(
+    S3ErrorRule(
         r"object with invalid path",
         "below this address lies an object that is not of a warehouse",
         "Remove it, or set COMMONSPACE_WAREHOUSE to a prefix that holds nothing else.",
     ),
-    Meaning(
+    S3ErrorRule(
         r"",
         "the store failed or did not answer",
         "Run again: finished work is kept. AWS_ENDPOINT_URL and AWS_REGION say where it is.",
@@ -57,7 +57,7 @@ MEANINGS = (
 def failure_of(error: Exception, item: str) -> StoreFailed:
     """The StoreFailed that an error of obstore or LanceDB amounts to."""
     said = str(error).partition("\n\nDebug source")[0]
-    meaning = next(one for one in MEANINGS if re.search(one.pattern, said))
+    meaning = next(one for one in RULES if re.search(one.pattern, said))
     return StoreFailed(
         f"{meaning.what} ({_gist(said)})", item=item, retry=meaning.retry, do=meaning.do
     )

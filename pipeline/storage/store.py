@@ -1,6 +1,6 @@
 """Where the warehouse keeps its bytes: keys to immutable objects, and one pointer that moves.
 
-Everything that must be decided once is decided by `create` (put if absent) or `swap`
+Everything that must be decided once is decided by `create` (put if absent) or `compare_and_swap`
 (compare and swap). All else may be written twice with the same outcome.
 """
 
@@ -30,7 +30,7 @@ class Store(Protocol):
         """A folder of this machine for temporary files as large as a release."""
         ...
 
-    def locate(self, key: str) -> str:
+    def url(self, key: str) -> str:
         """The address of one object, for other engines."""
         ...
 
@@ -38,15 +38,15 @@ class Store(Protocol):
         """The object's bytes, or None where there is none."""
         ...
 
-    def create(self, key: str, data: bytes | pa.Buffer) -> bool:
+    def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
         """Put if absent: True where this call wrote it, False where it was there already."""
         ...
 
-    def replace(self, key: str, data: bytes | pa.Buffer) -> None:
+    def put(self, key: str, data: bytes | pa.Buffer) -> None:
         """Put, whole or not at all, whatever was there before."""
         ...
 
-    def swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
+    def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         """Put where the object still equals `expected` (None: is absent); else False."""
         ...
 
@@ -58,11 +58,11 @@ class Store(Protocol):
         """Every key below the folder `prefix`, sorted; unfinished writes are not among them."""
         ...
 
-    def written(self, prefix: str) -> dict[str, float]:
+    def list_with_mtime(self, prefix: str) -> dict[str, float]:
         """The keys of `list`, each with when it was last written, in seconds since 1970."""
         ...
 
-    def leftovers(self, prefix: str) -> dict[str, float]:
+    def list_temporary(self, prefix: str) -> dict[str, float]:
         """The keys of unfinished writes, each with when it was last written, as `written` does.
 
         They are of killed processes, or of one that is writing now.
@@ -73,14 +73,15 @@ class Store(Protocol):
         """Remove the object; one that is gone already is no error."""
         ...
 
-    def forget(self, prefix: str) -> None:
+    def delete_prefix(self, prefix: str) -> None:
         """Remove the folder with all that is in it."""
         ...
 
-    def hold(self, key: str) -> AbstractContextManager[None]:
+    def lock(self, key: str) -> AbstractContextManager[None]:
         """Keep every other holder of the key waiting.
 
-        It saves work and decides nothing: what must be decided once goes through `swap`.
+        It saves work and decides nothing: what must be decided once goes through
+        `compare_and_swap`.
         """
         ...
 

@@ -12,7 +12,7 @@ from commonspace.pipeline.plan.plan import Plan
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedContents:
     """Content digests of what the encoder gave no vector; `lasting`: trying again cannot help."""
 
     every: pa.Array
@@ -20,22 +20,22 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Account:
+class Accounting:
     """The ledger, and which published ids have no row any more."""
 
     ledger: Ledger
     gone: pa.Array
 
 
-def settle(
+def count_outcomes(
     plan: Plan,
-    failed: Failed,
+    failed: FailedContents,
     *,
     offered: int,
     absent: int,
     pull_rejects: int,
     published_ids: pa.Array,
-) -> Account:
+) -> Accounting:
     """Count every item's state.
 
     offered: what the source offered this space, counted by `pull`, `pull_rejects` included.
@@ -61,4 +61,4 @@ def settle(
         deleted=len(gone),
         absent=absent,
     )
-    return Account(ledger, gone)
+    return Accounting(ledger, gone)

@@ -11,18 +11,18 @@ import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Encoder
 from commonspace.pipeline.contract.parquet import read_table
-from commonspace.pipeline.encode.golden import NOTED, keep_golden
+from commonspace.pipeline.encode.golden import GOLDEN_VECTORS, keep_golden
 from commonspace.pipeline.gates.golden import Expectation, GoldenRecall
 from commonspace.pipeline.pull.passages import has_passages
 from commonspace.pipeline.source.records import EVERYTHING
-from commonspace.pipeline.validate.next_release import Coming
+from commonspace.pipeline.validate.next_release import NextRelease
 from commonspace.pipeline.workspace.work import Work
 
 _PASSAGE = r"#[^#]*$"
 
 
 def golden_recall(
-    work: Work, coming: Coming, published: pa.Table, load: Callable[[], Encoder]
+    work: Work, coming: NextRelease, published: pa.Table, load: Callable[[], Encoder]
 ) -> GoldenRecall | None:
     """The gate's watcher; None where there are no golden queries or no row comes or goes.
 
@@ -31,10 +31,10 @@ def golden_recall(
     """
     if work.space.golden is None or not coming.changes:
         return None
-    if not work.has(NOTED):
+    if not work.has(GOLDEN_VECTORS):
         keep_golden(work, load())
-    data = work.run.store.read(work.path(NOTED))
-    noted = read_table(data, work.path(NOTED)).to_pylist() if data is not None else []
+    data = work.run.store.read(work.path(GOLDEN_VECTORS))
+    noted = read_table(data, work.path(GOLDEN_VECTORS)).to_pylist() if data is not None else []
     wanted = {item for row in noted for item in json.loads(row["ids"])}
     held = _digests(coming.rows, wanted, passages=has_passages(work.space))
     partial = work.run.scope != EVERYTHING

@@ -20,7 +20,7 @@ from commonspace.pipeline.workspace.shards import shard_groups
 
 
 @dataclass(frozen=True)
-class Coming:
+class NextRelease:
     """The rows of the release to come, as `id` and `digest`, and where their vectors lie.
 
     of_published: for each published row, in the order of the parts, how many rows to come have
@@ -35,7 +35,9 @@ class Coming:
     """Whether a row comes or goes."""
 
 
-def rows_to_come(plan: Plan, published: pa.Table, failed: pa.Array, gone: pa.Array) -> Coming:
+def next_release_rows(
+    plan: Plan, published: pa.Table, failed: pa.Array, gone: pa.Array
+) -> NextRelease:
     """What the plan makes of the published rows (`id`, `content_digest`, part by part).
 
     failed: digests without a vector; gone: ids that leave without a successor.
@@ -60,7 +62,7 @@ def rows_to_come(plan: Plan, published: pa.Table, failed: pa.Array, gone: pa.Arr
         "id": [*staying["id"].chunks, *planned["id"].chunks],
         "digest": [*staying["content_digest"].chunks, *planned["digest"].chunks],
     }
-    return Coming(
+    return NextRelease(
         pa.table({name: pa.chunked_array(found, pa.string()) for name, found in rows.items()}),
         of_published,
         dict(zip(many, each[~known & (each > 1)].tolist(), strict=True)),
@@ -68,8 +70,12 @@ def rows_to_come(plan: Plan, published: pa.Table, failed: pa.Array, gone: pa.Arr
     )
 
 
-def contents_to_come(
-    store: Store, contract: Contract, base: Release | None, shards: Sequence[str], coming: Coming
+def next_release_contents(
+    store: Store,
+    contract: Contract,
+    base: Release | None,
+    shards: Sequence[str],
+    coming: NextRelease,
 ) -> Iterator[Contents]:
     """Every stored vector of the release before and of the shards, some thousand at a time.
 

@@ -9,7 +9,7 @@ from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
 from commonspace.pipeline.canary.check import canary_gate
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.encode.stage import _prove
+from commonspace.pipeline.encode.stage import note_canary_check
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.spot import spot_gate
 from commonspace.pipeline.plan.plan_file import read_plan
@@ -18,21 +18,21 @@ from commonspace.pipeline.pull.items import pull_rejects
 from commonspace.pipeline.release.parts import _published
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.golden import golden_recall
-from commonspace.pipeline.validate.validate import settled, validate
+from commonspace.pipeline.validate.validate import count_run, validate
 from commonspace.pipeline.validate.verdict import Verdict
 from commonspace.pipeline.workspace.work import Work, canary_notes, encode_notes, spot_notes, timer
 
 
 def validate_stage(work: Work) -> Verdict:
     """Balance the ledger and hold the gates. Raises GateRefused; the verdict is kept either way."""
-    planned, store = work.noted("plan.json"), work.run.store
+    planned, store = work.read_note("plan.json"), work.run.store
     published = _published(store, work.base, work.contract)
     scope = work.run.scope
     touched = published.filter(_in_scope(published, scope, work.contract)).num_rows
     carried = carried_rejects(work)
     shards = work.shard_files
     with timer() as seconds:
-        found = settled(
+        found = count_run(
             read_plan(work),
             planned["offered"],
             planned["absent"],
@@ -55,22 +55,22 @@ def validate_stage(work: Work) -> Verdict:
             golden=golden_recall(work, found.coming, published, lambda: _loaded(work)),
             measured=_measured(work),
         )
-    work.note("verdict.json", {**verdict.to_json(), "seconds": seconds()})
+    work.write_note("verdict.json", {**verdict.to_json(), "seconds": seconds()})
     verdict.enforce(str(work.name))
     return verdict
 
 
 def _loaded(work: Work) -> Encoder:
     encoder = catalog.load(work.run.collection.reference(work.space))
-    _prove(work, encoder)
+    note_canary_check(work, encoder)
     return encoder
 
 
 def _measured(work: Work) -> tuple[Gate, Gate]:
     """The gates over what the processes that had an encoder have noted."""
-    flights = [work.noted(file) for file in canary_notes(work)]
-    encodes = [work.noted(file) for file in encode_notes(work)]
-    spots = [work.noted(file) for file in spot_notes(work)]
+    flights = [work.read_note(file) for file in canary_notes(work)]
+    encodes = [work.read_note(file) for file in encode_notes(work)]
+    spots = [work.read_note(file) for file in spot_notes(work)]
     spots += [note["spots"] for note in encodes if "spots" in note]
     return (
         spot_gate(spots, len(encodes), work.spec),

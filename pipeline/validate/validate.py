@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.config.sections import GatesSection
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.gates.contents import Watcher
+from commonspace.pipeline.gates.contents import VectorGate
 from commonspace.pipeline.gates.drift import Drift
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
 from commonspace.pipeline.gates.gate import Gate
@@ -19,24 +19,28 @@ from commonspace.pipeline.gates.ledger import account_gates
 from commonspace.pipeline.gates.vectors import UnusableVectors
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.rejects import told_rejects
+from commonspace.pipeline.release.rejects import describe_rejects
 from commonspace.pipeline.storage.store import Store
-from commonspace.pipeline.validate.account import Account, Failed, settle
-from commonspace.pipeline.validate.next_release import Coming, contents_to_come, rows_to_come
+from commonspace.pipeline.validate.account import Accounting, FailedContents, count_outcomes
+from commonspace.pipeline.validate.next_release import (
+    NextRelease,
+    next_release_contents,
+    next_release_rows,
+)
 from commonspace.pipeline.validate.verdict import Verdict
 from commonspace.pipeline.workspace.shards import read_shard
 
 
 @dataclass(frozen=True)
-class Settled:
+class RunCounts:
     """What a run amounts to before its vectors are looked at."""
 
-    account: Account
-    coming: Coming
+    account: Accounting
+    coming: NextRelease
     rejects: tuple[str, ...]
 
 
-def settled(
+def count_run(
     plan: Plan,
     offered: int,
     absent: int,
@@ -45,7 +49,7 @@ def settled(
     shards: Sequence[str],
     contract: Contract,
     store: Store,
-) -> Settled:
+) -> RunCounts:
     """Count every item's state.
 
     offered: what the source offered this space, counted by `pull`, rejects included.
@@ -61,8 +65,8 @@ def settled(
         every.append(broken["content_digest"].combine_chunks())
         for_good = broken.filter(pc.invert(broken["retryable"]))
         lasting.append(for_good["content_digest"].combine_chunks())
-    failed = Failed(pa.concat_arrays(every), pa.concat_arrays(lasting))
-    account = settle(
+    failed = FailedContents(pa.concat_arrays(every), pa.concat_arrays(lasting))
+    account = count_outcomes(
         plan,
         failed,
         offered=offered,
@@ -70,12 +74,12 @@ def settled(
         pull_rejects=pull_rejects.num_rows,
         published_ids=published["id"].combine_chunks(),
     )
-    coming = rows_to_come(plan, published, failed.every, account.gone)
-    return Settled(account, coming, tuple(told_rejects(rejects)))
+    coming = next_release_rows(plan, published, failed.every, account.gone)
+    return RunCounts(account, coming, tuple(describe_rejects(rejects)))
 
 
 def validate(
-    found: Settled,
+    found: RunCounts,
     base: Release | None,
     shards: Sequence[str],
     contract: Contract,
@@ -95,23 +99,25 @@ def validate(
     golden: the golden queries, None where the space has none or nothing changes.
     measured: the gates over what was measured where an encoder was loaded.
     """
-    new: list[Watcher] = [
+    new: list[VectorGate] = [
         UnusableVectors(contract.spec),
         DuplicateVectors(limits.max_duplicate_vectors),
         Drift(limits.max_drift),
     ]
     looking = [*(new if shards else ()), *([golden] if golden else ())]
     if looking:
-        for contents in contents_to_come(store, contract, base, shards, found.coming):
+        for contents in next_release_contents(store, contract, base, shards, found.coming):
             for watcher in looking:
-                watcher.see(contents)
+                watcher.update(contents)
     ledger, rejects, deletes = account_gates(
         found.account.ledger, published_in_scope, untouched, carried, limits
     )
-    vectors, *distributions = (watcher.gate() for watcher in new)
+    vectors, *distributions = (watcher.result() for watcher in new)
     gates = [ledger, vectors, rejects, deletes, *distributions]
     said = "the space names no golden queries, or this run changes no row"
-    recall = golden.gate() if golden else Gate("golden", True, None, limits.min_golden_recall, said)
+    recall = (
+        golden.result() if golden else Gate("golden", True, None, limits.min_golden_recall, said)
+    )
     return Verdict(found.account.ledger, (*gates, recall, *measured), found.rejects)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from commonspace.pipeline.contract.layout import runs_folder, shards_folder
 from commonspace.pipeline.workspace.work import Run
 
 RUNS_KEPT = 20
@@ -12,21 +13,21 @@ DAY = 86_400.0
 """A run that a gate has refused may be tried again for so long after its last try."""
 
 
-def forget_old_runs(run: Run) -> None:
+def remove_old_runs(run: Run) -> None:
     """Drop the folders of runs that ended, but for the latest, and what nobody has touched
     for a week: runs that died, and shards that no plan asks for any more."""
-    store, folder = run.store, f".runs/{run.collection.name}"
-    written = store.written(folder)
+    store, folder = run.store, runs_folder(run.collection.name)
+    written = store.list_with_mtime(folder)
     keys = sorted(written)
     now = time.time()
     stale, tried = now - DAYS_KEPT * DAY, now - DAY
-    shards = [key for key in keys if key.startswith(f"{folder}/shards/")]
+    shards = [key for key in keys if key.startswith(f"{shards_folder(run.collection.name)}/")]
     fresh = {key.rpartition("/")[0] for key in shards if written[key] >= stale}
     for key in shards:  # a canary stays as long as a shard that was encoded under it
         place, _, file = key.rpartition("/")
         if written[key] < stale and not (file == "canary.parquet" and place in fresh):
             store.delete(key)
-    for key, at in store.leftovers(f"{folder}/shards").items():
+    for key, at in store.list_temporary(shards_folder(run.collection.name)).items():
         if at < stale:
             store.delete(key)
     runs: dict[str, list[str]] = {}
@@ -43,7 +44,7 @@ def forget_old_runs(run: Run) -> None:
     ]
     dead = [name for name in others if touched[name] < stale]
     for name in {*ended[: -(RUNS_KEPT - 1)], *dead}:
-        store.forget(f"{folder}/{name}")
+        store.delete_prefix(f"{folder}/{name}")
 
 
 def _ended(keys: list[str], *ends: str) -> bool:

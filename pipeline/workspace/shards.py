@@ -69,7 +69,7 @@ def _columns(spec: EncoderSpec, columns: Sequence[str] | None) -> pa.Schema:
     return schema if columns is None else pa.schema([schema.field(name) for name in columns])
 
 
-def is_whole(store: Store, key: str, spec: EncoderSpec) -> bool:
+def is_readable(store: Store, key: str, spec: EncoderSpec) -> bool:
     """Whether the shard is there and can be read; a damaged one is worth nothing."""
     try:
         rows = sum(group.num_rows for group in shard_groups(store, key, spec))
@@ -78,6 +78,6 @@ def is_whole(store: Store, key: str, spec: EncoderSpec) -> bool:
     return bool(rows)
 
 
-def has_passing_failures(shard: pa.Table) -> bool:
+def has_retryable_failures(shard: pa.Table) -> bool:
     """Whether it holds failures that trying again may help."""
     return bool(pc.any(pc.fill_null(shard["retryable"], False)).as_py())

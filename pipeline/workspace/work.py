@@ -20,14 +20,14 @@ from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.contract.layout import shard_path
+from commonspace.pipeline.contract.layout import run_file, run_folder, shard_path
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, UserMistake
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.progress import Progress
-from commonspace.pipeline.workspace.shards import is_whole
+from commonspace.pipeline.workspace.shards import is_readable
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Run:
 
     @property
     def folder(self) -> str:
-        return f".runs/{self.collection.name}/{self.id}"
+        return run_folder(self.collection.name, self.id)
 
     @property
     def apart(self) -> str:
         """What keeps its shards apart from those of other runs; empty where it shares them."""
         return self.id if self.force else ""
 
-    def note(self, pulled: Mapping[str, Any]) -> None:
+    def write_note(self, pulled: Mapping[str, Any]) -> None:
         """Keep what was pulled, and the scope, for the stages that follow."""
         scope = {
             "partition": self.scope.partition,
@@ -60,17 +60,17 @@ class Run:
         }
         asked = {"scope": scope, "retry_rejects": self.retry_rejects, "force": self.force}
         value = {**pulled, **asked}
-        self.store.replace(f"{self.folder}/run.json", json.dumps(value).encode())
+        self.store.put(f"{self.folder}/run.json", json.dumps(value).encode())
 
-    def noted(self) -> dict[str, Any]:
+    def read_note(self) -> dict[str, Any]:
         data = self.store.read(f"{self.folder}/run.json")
         if data is None:
             raise UserMistake("there is no such run, or its pull has not ended", item=self.id)
         return dict(json.loads(data.to_pybytes()))
 
     @property
-    def noted_scope(self) -> Scope:
-        scope = self.noted()["scope"]
+    def scope_of_pull(self) -> Scope:
+        scope = self.read_note()["scope"]
         ids = None if scope["ids"] is None else frozenset(scope["ids"])
         return Scope(scope["partition"], ids)
 
@@ -97,9 +97,12 @@ class Work:
     def contract(self) -> Contract:
         return Contract.of(self.name, self.spec, self.run.collection.source.metadata)
 
+    @property
+    def folder(self) -> str:
+        return f"{self.run.folder}/{self.name.folder}"
+
     def path(self, file: str) -> str:
-        folder = f"{self.run.folder}/{self.space.name}-v{self.space.version}"
-        return f"{folder}/{file}" if file else folder
+        return run_file(self.run.collection.name, self.run.id, self.name, file)
 
     def has(self, file: str) -> bool:
         return self.run.store.read(self.path(file)) is not None
@@ -113,22 +116,22 @@ class Work:
     def finished_shard(self, key: str) -> str | None:
         """The file that holds the shard's outcome, or None where there is no whole one."""
         places = (self.own_shard(key), self.shard(key))
-        return next((p for p in places if is_whole(self.run.store, p, self.spec)), None)
+        return next((p for p in places if is_readable(self.run.store, p, self.spec)), None)
 
     @property
     def shard_files(self) -> list[str]:
         """The plan's finished shards. Raises Conflict where another run has used one up."""
-        found = {key: self.finished_shard(key) for key in self.noted("plan.json")["shards"]}
+        found = {key: self.finished_shard(key) for key in self.read_note("plan.json")["shards"]}
         gone = [key for key, place in found.items() if place is None]
         if gone:
             raise Conflict(f"{len(gone)} finished shards are gone: another run has published them")
         return [place for place in found.values() if place]
 
-    def note(self, file: str, value: Mapping[str, Any]) -> None:
+    def write_note(self, file: str, value: Mapping[str, Any]) -> None:
         data = json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
-        self.run.store.replace(self.path(file), data)
+        self.run.store.put(self.path(file), data)
 
-    def noted(self, file: str) -> dict[str, Any]:
+    def read_note(self, file: str) -> dict[str, Any]:
         data = self.run.store.read(self.path(file))
         if data is None:
             raise UserMistake(
@@ -139,7 +142,7 @@ class Work:
     @cached_property
     def base(self) -> Release | None:
         """The release that the plan was made from."""
-        number = self.noted("plan.json")["base"]
+        number = self.read_note("plan.json")["base"]
         return load_release(self.run.store, self.name, number) if number else None
 
 
@@ -159,7 +162,7 @@ def spot_notes(work: Work) -> list[str]:
 
 
 def _notes(work: Work, prefix: str) -> list[str]:
-    names = (key.rpartition("/")[2] for key in work.run.store.list(work.path("")))
+    names = (key.rpartition("/")[2] for key in work.run.store.list(work.folder))
     return [name for name in names if name.startswith(prefix)]
 
 

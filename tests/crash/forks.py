@@ -19,6 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support.checkout import REPOSITORY
+
 SECONDS = 120
 """After which a child is taken to hang."""
 
@@ -28,7 +30,7 @@ class Servers:
 
     def __init__(self, library: Path) -> None:
         self.count = min(os.cpu_count() or 1, 8)
-        root = Path(__file__).parents[2]
+        root = REPOSITORY
         inherited = {k: v for k, v in os.environ.items() if k != "COMMONSPACE_WAREHOUSE"}
         environment = {**inherited, "LD_PRELOAD": str(library), "PYTHONPATH": str(root),
                        "PYTHONWARNINGS": "ignore", "RUST_BACKTRACE": "0"}  # fmt: skip

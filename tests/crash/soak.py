@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from commonspace.pipeline.maintenance.retain import retain
-from tests.crash import things
+from tests.crash import scenario
 
 RELEASES = 5
 RUNS_BETWEEN = 20
@@ -24,16 +24,16 @@ def main() -> None:
     folder, runs = Path(sys.argv[1]), int(sys.argv[2])
     took: list[float] = []
     for number in range(1, runs + 1):
-        things.write_source(folder, number % 3 + 1)
+        scenario.write_source(folder, number % 3 + 1)
         with (folder / "one.jsonl").open("a") as file:  # so that no two runs are alike
             record = {"id": "tick", "text": f"run {number} was here", "tag": "old"}
             file.write(json.dumps(record) + "\n")
         began = time.perf_counter()
-        report = things.run(folder)
+        report = scenario.run(folder)
         took.append(time.perf_counter() - began)
         assert report.get("state") == "promoted", report
         if number % RUNS_BETWEEN == 0:
-            retain(things.store_of(folder), things.SPACE, RELEASES)
+            retain(scenario.store_of(folder), scenario.SPACE, RELEASES)
         if number % 100 == 0:
             gc.collect()
             seconds = statistics.median(took)
@@ -42,7 +42,7 @@ def main() -> None:
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
             took.clear()
-    assert things.verify(folder) == []
+    assert scenario.verify(folder) == []
 
 
 def _resident() -> int:

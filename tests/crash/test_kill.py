@@ -29,7 +29,7 @@ name = "things"
 owner = "me"
 [source]
 kind = "jsonl"
-uri = "things.jsonl"
+uri = "scenario.jsonl"
 id = "id"
 metadata = ["tag"]
 [[space]]
@@ -45,8 +45,8 @@ max_reject_share = 0.1
 
 
 def write_items(folder: Path) -> None:
-    (folder / "things.toml").write_text(COLLECTION)
-    with (folder / "things.jsonl").open("w") as file:
+    (folder / "scenario.toml").write_text(COLLECTION)
+    with (folder / "scenario.jsonl").open("w") as file:
         for n in range(ITEMS):
             row = {"id": f"i{n}", "text": " " if n % 500 == 7 else f"item {n} says less"}
             file.write(json.dumps({**row, "tag": str(n % 70)}) + "\n")

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.checkout import REPOSITORY
+
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 
 RUNS = int(os.environ.get("COMMONSPACE_SOAK_RUNS", "2000"))
@@ -24,7 +26,7 @@ MIB = 2**20
 def test_nothing_grows(tmp_path: Path, found: list[str]) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "tests.crash.soak", str(tmp_path), str(RUNS)],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-3000:]
     lines = [json.loads(line) for line in answer.stdout.splitlines()]

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-DAGS = Path(__file__).parents[2] / "dags"
+from tests.support.checkout import DAGS
+
 sys.path.append(str(DAGS))  # as Airflow does
 
 

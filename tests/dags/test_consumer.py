@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-EXAMPLE = Path(__file__).parents[2] / "dags/examples/consumer.py"
+from tests.support.checkout import REPOSITORY
+
+EXAMPLE = REPOSITORY / "dags/examples/consumer.py"
 Python = Callable[[str, dict[str, str]], Any]
 
 FILE = """

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from commonspace.pipeline.config.periods import CADENCES
+from tests.support.checkout import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 DAGS = REPOSITORY / "dags"
 
 COLLECTION = """
@@ -132,7 +132,7 @@ import pendulum
 sys.path.insert(0, {str(DAGS)!r})
 from pathlib import Path
 from commonspace_airflow.schedule import schedule_of
-from commonspace.pipeline.collection_files import load_collection
+from commonspace.pipeline.config.files import load_collection
 found = {{}}
 for path in sorted(Path(sys.argv[1]).glob("*.toml")):
     timetable = coerce_to_core_timetable(schedule_of(load_collection(path)))

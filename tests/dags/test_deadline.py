@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commonspace_airflow.alerts import deadline_of, late_of
+from commonspace_airflow.alerts import deadline_of, lateness_message
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.errors import UserMistake
 from tests.dags.listener import listening
+from tests.support.checkout import DAGS
 
-DAGS = Path(__file__).parents[2] / "dags"
 FILE = """
 [collection]
 name = "events"
@@ -52,7 +52,7 @@ def test_a_deadline_counts_from_when_a_run_was_queued(tmp_path: Path) -> None:
     assert found is not None
     assert found.interval == timedelta(hours=2)
     assert found.reference.reference_name == "DagRunQueuedAtDeadline"
-    assert found.callback.path == "commonspace_deadline.late"
+    assert found.callback.path == "commonspace_airflow.alerts.late"
     assert deadline_of(load(tmp_path, "")) is None
 
 
@@ -76,26 +76,26 @@ def context(**run: Any) -> dict[str, Any]:
 
 
 def test_what_is_late_comes_first() -> None:
-    told = late_of(context(partition_key="2026-11-19"))
+    told = lateness_message(context(partition_key="2026-11-19"))
     assert told is not None
     assert told["text"].startswith("events (2026-11-19) is late: ")
     assert "2026-11-20 02:00 UTC" in told["text"]
     assert told["deadline"] == "2026-11-20T02:00:00+00:00"
     east = context()
     east["deadline"]["deadline_time"] = "2026-11-20T04:00:00+02:00"
-    elsewhere = late_of(east)
+    elsewhere = lateness_message(east)
     assert elsewhere is not None
     assert "2026-11-20 02:00 UTC" in elsewhere["text"]
-    whole = late_of(context(state="queued"))
+    whole = lateness_message(context(state="queued"))
     assert whole is not None
     assert whole["text"].startswith("events is late: ")
     assert whole["text"].endswith("its state is queued")
 
 
 def test_nobody_hears_of_a_failure_twice_or_of_a_backfill_that_waits() -> None:
-    assert late_of(context(state="failed")) is None
-    assert late_of(context(run_type="backfill")) is None
-    assert late_of(context(state="success")) is not None, "it ended late"
+    assert lateness_message(context(state="failed")) is None
+    assert lateness_message(context(run_type="backfill")) is None
+    assert lateness_message(context(state="success")) is not None, "it ended late"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_nobody_hears_of_a_failure_twice_or_of_a_backfill_that_waits() -> None:
 )
 def test_a_run_that_ended_in_time_is_not_late(ended: str | None, told: bool) -> None:
     """Somebody may have marked it: then Airflow keeps its deadline."""
-    assert (late_of(context(state="success", end_date=ended)) is not None) == told
+    assert (lateness_message(context(state="success", end_date=ended)) is not None) == told
 
 
 PREPARE = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from commonspace_airflow.freshness import stale_spaces
-from commonspace_airflow.scope import MOST_ENCODE_TASKS, asked, dealt, partition_of
+from commonspace_airflow.scope import MOST_ENCODE_TASKS, partition_of, request, shards_per_task
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -80,16 +80,16 @@ def test_a_partition_that_cannot_be_meant(
 )
 def test_params_that_exclude_each_other(tmp_path: Path, params: dict[str, Any]) -> None:
     with pytest.raises(UserMistake, match="exclude each other"):
-        asked(load(tmp_path), params, None, None)
+        request(load(tmp_path), params, None, None)
 
 
 def test_ids_and_rejects_need_no_partition(tmp_path: Path) -> None:
     collection = load(tmp_path, DAILY)
-    assert asked(collection, {"ids": ["a", "b"]}, None, NOON).ids == ("a", "b")
-    rejects = asked(collection, {"only_rejects": True, "dry_run": True}, None, NOON)
+    assert request(collection, {"ids": ["a", "b"]}, None, NOON).ids == ("a", "b")
+    rejects = request(collection, {"only_rejects": True, "dry_run": True}, None, NOON)
     assert (rejects.partition, rejects.only_rejects, rejects.dry_run) == (None, True, True)
     with pytest.raises(UserMistake, match="exclude each other"):  # a backfill's conf
-        asked(collection, {"ids": ["a"]}, "2026-11-01", None)
+        request(collection, {"ids": ["a"]}, "2026-11-01", None)
 
 
 @pytest.mark.parametrize(
@@ -105,19 +105,19 @@ def test_ids_and_rejects_need_no_partition(tmp_path: Path) -> None:
 def test_what_is_forced_is_a_dry_run_until_somebody_says_encode(
     tmp_path: Path, params: dict[str, Any], force: bool, dry_run: bool
 ) -> None:
-    taken = asked(load(tmp_path), {"force": None, "dry_run": False, **params}, None, None)
+    taken = request(load(tmp_path), {"force": None, "dry_run": False, **params}, None, None)
     assert (taken.force, taken.dry_run) == (force, dry_run)
 
 
 def test_spaces_that_a_run_takes(tmp_path: Path) -> None:
     collection = load(tmp_path)
-    assert asked(collection, {"spaces": []}, None, None).takes("text/v1")
-    assert not asked(collection, {"spaces": ["title/v2"]}, None, None).takes("text/v1")
+    assert request(collection, {"spaces": []}, None, None).takes("text/v1")
+    assert not request(collection, {"spaces": ["title/v2"]}, None, None).takes("text/v1")
 
 
 @given(st.integers(0, 5_000), st.none() | st.floats(0, 1e7))
 def test_every_shard_is_dealt_once(shards: int, seconds: float | None) -> None:
-    tasks = [range(*task) for task in dealt(shards, seconds)]
+    tasks = [range(*task) for task in shards_per_task(shards, seconds)]
     assert [n for task in tasks for n in task] == list(range(shards))
     assert all(tasks)
     assert not tasks or max(map(len, tasks)) - min(map(len, tasks)) <= 1
@@ -129,7 +129,7 @@ def test_every_shard_is_dealt_once(shards: int, seconds: float | None) -> None:
 @pytest.mark.parametrize("seconds", [None, 1e9])
 def test_how_the_shards_are_dealt_is_a_small_xcom(seconds: float | None) -> None:
     for shards in (25, 25_000, 1_000_000):
-        assert len(json.dumps(dealt(shards, seconds))) < 10_000
+        assert len(json.dumps(shards_per_task(shards, seconds))) < 10_000
 
 
 def test_what_is_older_than_its_owner_allows(tmp_path: Path) -> None:

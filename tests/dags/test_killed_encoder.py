@@ -12,9 +12,9 @@ import pytest
 
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.storage.local import LocalStore
-from tests.killer import MONSTER, deadly, encoded
+from tests.support.checkout import DAGS
+from tests.support.crashing_encoder import MONSTER, deadly, encoded
 
-DAGS = Path(__file__).parents[2] / "dags"
 ITEMS = 200
 FILE = f"""
 [collection]

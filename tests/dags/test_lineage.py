@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from commonspace.encoders.spec import EncoderSpec
+from tests.support.checkout import DAGS
 
-DAGS = Path(__file__).parents[2] / "dags"
 Python = Callable[[str, dict[str, str]], Any]
 
 FILE = """
@@ -46,9 +46,9 @@ print(json.dumps([[str(run.state), tasks["text-v1.promote"]] for run, tasks in z
 WITHOUT = f"""
 import json, sys
 sys.path.insert(0, {str(DAGS)!r})
-from commonspace_airflow.telemetry import tell_lineage
+from commonspace_airflow.telemetry import emit_lineage
 sys.modules["airflow.providers.openlineage"] = None  # as where it is not installed
-print(json.dumps(tell_lineage(None, {{}})))
+print(json.dumps(emit_lineage(None, {{}})))
 """
 
 
@@ -60,7 +60,7 @@ REFUSED = f"""
 import json, logging, sys
 sys.path.insert(0, {str(DAGS)!r})
 from airflow.providers.openlineage import api
-from commonspace_airflow.telemetry import tell_lineage
+from commonspace_airflow.telemetry import emit_lineage
 def refuse():
     raise ValueError("http://name:secret@backend answers 500")
 api.is_openlineage_active = refuse
@@ -68,7 +68,7 @@ said = []
 handler = logging.Handler()
 handler.emit = lambda record: said.append(record.getMessage())
 logging.getLogger("commonspace").addHandler(handler)
-tell_lineage(None, {{}})
+emit_lineage(None, {{}})
 print(json.dumps(said))
 """
 

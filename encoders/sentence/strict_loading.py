@@ -1,0 +1,93 @@
+"""Loading a sentence-transformers folder so that no weight is a guess."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from sentence_transformers import SentenceTransformer
+from transformers.utils import logging
+
+from commonspace.encoders.errors import WeightsRefused
+from commonspace.encoders.sentence.consistency import further_blocks, require_consistent
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.encoders.weights.module_list import read_modules
+
+_UNUSED = ("pooler.",)
+"""Weights no vector depends on: the vector is pooled from `last_hidden_state`."""
+
+
+def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransformer:
+    """The model in fp32 and evaluation mode, every weight taken from the folder's files.
+
+    Raises:
+        WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, its files
+            do not fit together, or the dim or longest input is not what the spec says.
+    """
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # What is wrong with a folder is said by the checks below.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    # Misshapen weights are let through to the check that names them.
+    options = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}
+    try:
+        model = SentenceTransformer(
+            str(folder),
+            device=device,
+            local_files_only=True,
+            trust_remote_code=False,
+            model_kwargs=dict(options),
+        )
+        _require_every_weight(model[0].auto_model, folder, options)
+    except WeightsRefused:
+        raise
+    # What the libraries raise for a folder that does not fit together is not a closed list.
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError,
+            RuntimeError, SafetensorError) as error:  # fmt: skip
+        raise WeightsRefused(
+            f"cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
+            item=str(folder),
+            do="Check that the folder is whole and that its files belong together.",
+        ) from error
+    _require_as_described(model, spec, folder)
+    require_consistent(model[0].auto_model, model.tokenizer, folder / read_modules(folder)[0].path)
+    return model.eval().requires_grad_(False)
+
+
+def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> None:
+    """Transformers fills a missing weight with random values; ask it which were missing.
+
+    Only a load reports them, and only the class itself hands the report out: a second load.
+    """
+    transformer = folder / read_modules(folder)[0].path
+    _, report = type(model).from_pretrained(
+        str(transformer), local_files_only=True, output_loading_info=True, **options
+    )
+    further = further_blocks(model, report["unexpected_keys"])
+    if further:
+        raise WeightsRefused(
+            f"its weights have blocks that config.json does not name, such as {further[0]}",
+            item=str(folder),
+            do="Copy config.json and the weights of one model.",
+        )
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith(_UNUSED))
+    misshapen = sorted(str(key) for key in report["mismatched_keys"])
+    if missing or misshapen:
+        named = ", ".join((missing + misshapen)[:3])
+        raise WeightsRefused(
+            f"{len(missing)} weights are missing and {len(misshapen)} misshapen, such as {named}",
+            item=str(folder),
+            do="Copy or download the weights anew; loaded like this they would be random.",
+        )
+
+
+def _require_as_described(model: SentenceTransformer, spec: EncoderSpec, folder: Path) -> None:
+    found = (model.get_embedding_dimension(), model.max_seq_length)
+    dim = spec.full_dim or spec.dim
+    if found != (dim, spec.max_tokens):
+        raise WeightsRefused(
+            f"makes {found[0]} dimensions from {found[1]} tokens, "
+            f"where its files say {dim} from {spec.max_tokens}",
+            item=str(folder),
+        )

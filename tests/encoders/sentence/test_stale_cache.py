@@ -1,0 +1,46 @@
+"""A converted model is used by the code that converted it alone, whichever file has changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import commonspace
+
+KEEP = """
+from commonspace.encoders.hashed import hashed_spec
+from commonspace.encoders.sentence.converted_model_cache import written
+with written(hashed_spec(64, "text"), lambda folder: (folder / "network.xml").write_text("x")):
+    pass
+"""
+LOOK = """
+from commonspace.encoders.hashed import hashed_spec
+from commonspace.encoders.sentence.converted_model_cache import cached
+print(cached(hashed_spec(64, "text")) is not None)
+"""
+
+
+@pytest.mark.parametrize("changed", ["spec.py", "sentence/graph.py", "engines/openvino_convert.py"])
+def test_a_change_of_any_file_of_the_encoders_makes_kept_models_stale(
+    tmp_path: Path, changed: str
+) -> None:
+    package = tmp_path / "commonspace"
+    shutil.copytree(Path(commonspace.__file__).parent, package)
+    environment = os.environ | {"COMMONSPACE_CACHE": str(tmp_path / "cache")}
+
+    def python(code: str) -> str:
+        command = [sys.executable, "-c", code]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    python(KEEP)
+    assert python(LOOK) == "True"
+    with (package / "encoders" / changed).open("a", encoding="utf-8") as file:
+        file.write("\n# another way to compute\n")
+    assert python(LOOK) == "False"

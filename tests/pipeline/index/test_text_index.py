@@ -1,0 +1,186 @@
+"""The full-text index: on request, found and kept up, and honest where there is none."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commonspace.pipeline.cli.app import main
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import ContractBroken, UserMistake
+from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
+
+NAME = SpaceName("things", "text", 1)
+SOURCE = {"metadata": {"title": "string", "odd name'\"": "string", "year": "int64"}}
+ROWS = [
+    {"id": "a", "text": "x", "title": "A whale hunt", "odd name'\"": "left", "year": 1851},
+    {"id": "b", "text": "y", "title": "WHALE, whale and whale", "odd name'\"": "right", "year": 1},
+    {"id": "c", "text": "z", "title": "Der Wal im Café", "odd name'\"": None, "year": 2},
+    {"id": "d", "text": "u", "title": "鯨の捕獲について", "odd name'\"": "", "year": 3},
+    {"id": "e", "text": "v", "title": None, "odd name'\"": "whale", "year": 4},
+]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "warehouse")
+
+
+def declared(make_collection: Any, items: Any, columns: list[str], **space: Any) -> Any:
+    texts = {"name": "text", "encoder": "hashed/16", "fields": ["text"], "text_index": columns}
+    gates = {"max_duplicate_vectors": 1.0, "max_deleted_share": 1.0}
+    return make_collection(items, source=SOURCE, spaces=[{**texts, **space}], gates=gates)
+
+
+def go(collection: Any, store: LocalStore) -> dict[str, Any]:
+    run = Run(new_run_id(), collection, store, quiet=True)
+    return run_collection(run, list(collection.space), log=lambda _: None)[0]
+
+
+def opened(store: LocalStore) -> Space:
+    return open_space("things/text", warehouse=store.address)
+
+
+def ids(space: Space, words: str, **options: Any) -> list[str]:
+    return [str(item) for item in space.search_words(words, **options)["id"].to_pylist()]
+
+
+def test_words_are_found(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, ["title"]), store)
+    space = opened(store)
+    assert set(ids(space, "whale")) == {"a", "b"}
+    assert ids(space, "Whale hunt")[0] == "a"
+    assert ids(space, "cafe") == ["c"]
+    assert ids(space, "捕獲") == ["d"]
+    assert ids(space, "the") == []
+    assert ids(space, "whale", where={"year": 1}) == ["b"]
+    assert ids(space, "whale", where="year > 1") == ["a"]
+    assert ids(space, "whale", k=1) in (["a"], ["b"])
+    found = space.search_words("whale", columns=["title"])
+    assert found.column_names == ["id", "title", "bm25"]
+    scores = found["bm25"].to_pylist()
+    assert scores == sorted(scores, reverse=True)
+    assert scores[-1] > 0
+
+
+@pytest.mark.parametrize("words", ["whale OR (", '"', "title:whale^2", "whale' --", "\0whale", "*"])
+def test_words_have_no_syntax(make_collection: Any, store: LocalStore, words: str) -> None:
+    go(declared(make_collection, ROWS, ["title"]), store)
+    assert set(ids(opened(store), words)) <= {"a", "b"}
+
+
+def test_several_columns_and_odd_names(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, ["title", "odd name'\""]), store)
+    assert set(ids(opened(store), "whale")) == {"a", "b", "e"}
+    assert verify_space(store, "things/text")["ok"]
+
+
+def test_what_cannot_be_asked(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, []), store)
+    with pytest.raises(UserMistake, match="text_index"):
+        opened(store).search_words("whale")
+    go(declared(make_collection, ROWS, ["title"]), store)
+    space = opened(store)
+    for words in ("", "  "):
+        with pytest.raises(UserMistake, match="at least one word"):
+            space.search_words(words)
+    with pytest.raises(UserMistake, match="no column 'titel'"):
+        space.search_words("whale", columns=["titel"])
+    with pytest.raises(UserMistake, match="refused"):
+        space.search_words("whale", where="titel = 'x'")
+
+
+def test_another_release_says_that_it_has_none(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, ["title"]), store)
+    go(declared(make_collection, ROWS[:4], ["title"]), store)
+    with pytest.raises(UserMistake, match="Parquet"):
+        opened(store).at(release=1).search_words("whale")
+
+
+def test_it_follows_the_release(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, ["title"]), store)
+    many = [{**ROWS[0], "id": f"m{n}", "title": f"squid number {n}"} for n in range(50)]
+    go(declared(make_collection, [*ROWS[1:], *many], ["title"]), store)
+    space = opened(store)
+    assert ids(space, "hunt") == []
+    assert len(ids(space, "squid", k=100)) == 50
+    (index,) = connect(store.address).open_table(NAME.table).list_indices()
+    assert index.num_unindexed_rows == 0
+    go(declared(make_collection, ROWS, []), store)
+    assert connect(store.address).open_table(NAME.table).list_indices() == []
+
+
+def test_it_comes_back_with_a_repair(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, ["title"]), store)
+    for file in (store.root / f"lancedb/{NAME.table}.lance/data").iterdir():
+        file.write_bytes(b"nothing")
+    assert not verify_space(store, "things/text")["ok"]
+    assert verify_space(store, "things/text", repair=True)["ok"]
+    assert set(ids(opened(store), "whale")) == {"a", "b"}
+
+
+def test_an_index_that_is_gone_says_what_mends_it(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, ["title"]), store)
+    space = opened(store)
+    table = connect(store.address).open_table(NAME.table)
+    table.drop_index("title_idx")
+    space._rows.__dict__["table"] = table  # as where the version itself has lost it
+    with pytest.raises(ContractBroken, match="full-text index of 'title' is gone"):
+        space.search_words("whale")
+
+
+def test_an_empty_release_has_no_words(make_collection: Any, store: LocalStore) -> None:
+    go(declared(make_collection, ROWS, ["title"]), store)
+    go(declared(make_collection, [], ["title"]), store)
+    assert len(opened(store)) == 0
+    assert ids(opened(store), "whale") == []
+    go(declared(make_collection, ROWS, ["title"]), store)
+    assert len(ids(opened(store), "whale")) == 2
+
+
+def test_the_command_line(
+    make_collection: Any,
+    store: LocalStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def told(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["commonspace", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        return int(end.value.code or 0), *capsys.readouterr()
+
+    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", str(store.root))
+    go(declared(make_collection, ROWS, ["title"]), store)
+    code, out, _ = told("search", "things/text", "--words", "whale hunt", "--json")
+    assert code == 0
+    assert json.loads(out)["hits"][0]["id"] == "a"
+    code, out, _ = told("search", "things/text", "--words", "whale hunt")
+    assert (code, "bm25" in out, "A whale hunt" in out) == (0, True, True)
+    code, _, said = told("search", "things/text", "a text", "--words", "whale")
+    assert (code, "alone" in said) == (2, True)
+    code, out, _ = told("verify", "things/text")
+    assert (code, "searched for words: title" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"), [("titel", r"did you mean 'title'"), ("year", "no column of strings")]
+)
+def test_a_column_that_is_not_there(make_collection: Any, column: str, said: str) -> None:
+    with pytest.raises(UserMistake, match=said):
+        declared(make_collection, ROWS, [column])
+
+
+def test_unknown_kinds_of_indices_are_refused(make_collection: Any) -> None:
+    with pytest.raises(UserMistake, match="vector_index"):
+        declared(make_collection, ROWS, [], vector_index="hnsw")

@@ -1,0 +1,104 @@
+"""A golden file with a mistake is its owner's mistake, told in a sentence before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.plan.golden_file import read_golden
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.work import Run
+
+SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "golden": "golden.jsonl"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("{", "line 2: is not valid JSON"),
+        ("[" * 100_000, "line 2: is not valid JSON"),
+        ("7", "line 2: "),
+        ('{"query": "a"}', "line 2: ids: Field required"),
+        ('{"query": "a", "ids": []}', "line 2: ids: "),
+        ('{"query": "a", "ids": "b"}', "line 2: ids: "),
+        ('{"query": "a", "ids": [1]}', "line 2: ids.0: "),
+        ('{"query": "", "ids": ["b"]}', "line 2: query: "),
+        ('{"query": "a", "ids": ["b", "b"]}', "an id stands twice"),
+        ('{"query": "a", "ids": ["b", "c"], "k": 1}', "cannot be among the first 1: raise `k`"),
+        ('{"query": "a", "ids": ["b"], "k": 0}', "line 2: k: "),
+        ('{"query": "a", "ids": ["b"], "top": 3}', "unknown key 'top'"),
+        ('{"qery": "a", "ids": ["b"]}', "unknown key 'qery' (did you mean 'query'?)"),
+        ('{"ids": ["b"]}', "exactly one of `query` (text) and `image`"),
+        ('{"query": "a", "image": "b.png", "ids": ["b"]}', "exactly one of"),
+        ('{"image": "b.png", "ids": ["b"]}', "cannot be searched by image"),
+        ('{"query": "\\ud800", "ids": ["b"]}', "line 2: "),
+        ('{"query": "a", "ids": ["\\ud800"]}', "line 2: "),
+    ],
+)
+def test_a_wrong_line_is_named(tmp_path: Path, line: str, said: str) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_text('{"query": "a", "ids": ["b"]}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(UserMistake) as found:
+        read_golden(file, {"text"})
+    assert said in str(found.value)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", b"", b"\n  \n"])
+def test_a_file_without_lines(tmp_path: Path, data: bytes) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_bytes(data)
+    with pytest.raises(UserMistake, match=r"valid UTF-8|holds no golden query"):
+        read_golden(file, {"text"})
+    with pytest.raises(UserMistake, match="cannot be read: No such file"):
+        read_golden(tmp_path / "none.jsonl", {"text"})
+
+
+@pytest.mark.parametrize("image", ["gone.png", ".", "a\u0000b", "x" * 5000])
+def test_an_image_that_is_not_there(tmp_path: Path, image: str) -> None:
+    file = tmp_path / "golden.jsonl"
+    file.write_text(json.dumps({"image": image, "ids": ["b"]}), encoding="utf-8")
+    with pytest.raises(UserMistake, match=r"line 1: .*image"):
+        read_golden(file, {"image"})
+
+
+def test_a_file_of_another_editor(tmp_path: Path) -> None:
+    """A byte order mark, Windows line ends, separators of Unicode inside a text."""
+    file = tmp_path / "golden.jsonl"
+    lines = [
+        '{"query": "a\u2028b \u0085", "ids": ["it\'s \\"x\\""]}',
+        '{"query": "c", "ids": ["d"]}',
+    ]
+    file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
+    first, second = read_golden(file, {"text"})
+    assert (first.content, first.ids, first.k) == ("a\u2028b \u0085", ['it\'s "x"'], 10)
+    assert second.content == "c"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        pytest.param({"query": "a", "ids": ["i1", "nobody's"]}, "nobody's", id="unknown-id"),
+        pytest.param({"query": " ", "ids": ["i1"]}, "the query is blank", id="blank-query"),
+        pytest.param({"query": "\u200b", "ids": ["i1"]}, "cannot be encoded", id="invisible-query"),
+    ],
+)
+def test_a_run_tells_it_and_publishes_nothing(
+    make_collection: Any, tmp_path: Path, line: Any, said: str
+) -> None:
+    data = [{"id": f"i{n}", "text": f"text {n}"} for n in range(5)]
+    files = {"golden.jsonl": json.dumps(line).encode()}
+    collection = make_collection(data, spaces=[SPACE], files=files)
+    run = Run(new_run_id(), collection, LocalStore(tmp_path / "warehouse"), quiet=True)
+    try:
+        (report,) = run_collection(run, list(collection.space), log=lambda _: None)
+        told = f"{report['error']} {report['what']}"
+    except UserMistake as error:
+        told = f"UserMistake {error.what}"
+    assert told.startswith("UserMistake")
+    assert said in told
+    assert not (tmp_path / "warehouse/things").exists()

@@ -1,0 +1,523 @@
+"""A row for each passage of a long text, from the source to its readers."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from commonspace.encoders import catalog
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.reference import EncoderReference
+from commonspace.pipeline.encode.shard import encode_shard
+from commonspace.pipeline.encode.stage import encode_stage
+from commonspace.pipeline.errors import ContractBroken, UserMistake
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.plan.plan import make_plan
+from commonspace.pipeline.plan.stage import plan_stage
+from commonspace.pipeline.pull.items import offered
+from commonspace.pipeline.pull.passages import item_of, passage_id
+from commonspace.pipeline.pull.stage import pull_stage
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.run.run import new_run_id, rejected_ids, run_collection
+from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.records import EVERYTHING, Row, Scope, Unreadable, digest_of
+from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.workspace.progress import Progress
+from commonspace.pipeline.workspace.shards import read_shard
+from commonspace.pipeline.workspace.work import Run, Work
+
+pytest.importorskip("semantic_text_splitter")
+
+SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "overflow": "rows"}
+OPEN: dict[str, Any] = {"gates": {"max_deleted_share": 1.0, "max_reject_share": 1.0}}
+CUT = catalog.passage_splitter(EncoderReference("hashed/64", "text", overflow="rows"))
+
+
+def paragraph(word: str) -> str:
+    """Fits into a passage; two of them do not."""
+    return f"A paragraph about the {word}, which goes on about the {word} for a while. " + (
+        f"It has a second sentence on the {word}, and says nothing else of any weight at all."
+    )
+
+
+def long(words: str) -> str:
+    """A text of one passage a word."""
+    return "\n\n".join(map(paragraph, words.split()))
+
+
+def document(item: str, words: str, **more: Any) -> dict[str, Any]:
+    return {"id": item, "text": long(words), **more}
+
+
+def numbered(item: str, count: int) -> list[str]:
+    return [passage_id(item, n) for n in range(count)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "warehouse")
+
+
+@pytest.fixture
+def go(make_collection: Any, store: LocalStore) -> Any:
+    """Runs a collection of these records; the space's report."""
+
+    def run(data: Sequence[Mapping[str, Any]], **options: Any) -> dict[str, Any]:
+        chosen = {key: options.pop(key) for key in ("scope", "retry_rejects") if key in options}
+        collection = make_collection(data, **{"spaces": [SPACE], **OPEN, **options})
+        started = Run(new_run_id(), collection, store, quiet=True, **chosen)
+        (report,) = run_collection(started, list(collection.space), log=lambda _: None)
+        assert "error" not in report, report
+        return report
+
+    return run
+
+
+def ledger(report: dict[str, Any]) -> dict[str, int]:
+    return {state: count for state, count in report["ledger"].items() if count}
+
+
+def opened(store: LocalStore) -> Space:
+    return open_space("things/text", warehouse=str(store.root))
+
+
+def rows(store: LocalStore) -> dict[str, dict[str, Any]]:
+    """The published rows by id, each proved against the text it was cut from by `whole`."""
+    return {row["id"]: row for row in opened(store).to_arrow().to_pylist()}
+
+
+def whole(store: LocalStore, data: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the release holds each passage of these records, where it stands, and no other."""
+    encoder, found, expected = HashedEncoder(64, "text", passages=True), rows(store), set()
+    for record in data:
+        for number, (start, end) in enumerate(CUT(record["text"])):
+            row = found[passage_id(record["id"], number)]
+            piece = record["text"][start:end]
+            expected.add(row["id"])
+            assert (row["item"], row["passage"]) == (record["id"], number)
+            assert (row["passage_start"], row["passage_end"]) == (start, end)
+            assert row["content_digest"] == digest_of(piece)
+            assert np.array_equal(np.float32(row["vector"]), encoder.encode([piece]).vectors[0])
+            assert not row["truncated"]
+    return expected == found.keys() and bool(verify_space(store, "things/text")["ok"])
+
+
+DATA = [document("a", "whale ship harbour storm"), document("b", "engine"), document("c", "x y")]
+
+
+def test_each_passage_is_a_row_with_its_place(go: Any, store: LocalStore) -> None:
+    report = go(DATA)
+    assert ledger(report) == {"offered": 7, "encoded": 7}
+    assert whole(store, DATA)
+    assert list(rows(store)) == sorted([*numbered("a", 4), *numbered("b", 1), *numbered("c", 2)])
+    row = rows(store)["b#00000"]
+    assert (row["passage_start"], row["passage_end"]) == (0, len(DATA[1]["text"]))
+
+
+def test_offsets_are_those_of_the_joined_text_in_nfc(go: Any, store: LocalStore) -> None:
+    record = {"id": "a", "title": "cafe\u0301 " * 30, "body": f"{long('one two')} e\u0301"}
+    go([record], spaces=[{**SPACE, "fields": ["title", "body"]}])
+    assert whole(store, [{"id": "a", "text": "café " * 30 + "\n" + long("one two") + " é"}])
+
+
+def test_a_second_run_encodes_nothing(go: Any, store: LocalStore) -> None:
+    go(DATA)
+    before = {p: p.read_bytes() for p in (store.root / "things").rglob("*") if p.is_file()}
+    report = go(DATA)
+    assert ledger(report) == {"offered": 7, "kept": 7}
+    assert report["state"] == "unchanged"
+    after = {p: p.read_bytes() for p in (store.root / "things").rglob("*") if p.is_file()}
+    assert after == before
+
+
+def test_an_edit_encodes_the_passage_it_is_in(go: Any, store: LocalStore) -> None:
+    go(DATA)
+    as_long = [document("a", "whale boat harbour storm"), *DATA[1:]]
+    assert ledger(go(as_long)) == {"offered": 7, "encoded": 1, "kept": 6}
+    assert whole(store, as_long)
+    longer = [document("a", "whale vessel harbour storm"), *DATA[1:]]
+    assert ledger(go(longer)) == {"offered": 7, "encoded": 1, "reused": 2, "kept": 4}
+    assert whole(store, longer)
+
+
+def test_a_passage_that_only_moved_keeps_its_vector(go: Any, store: LocalStore) -> None:
+    first = go(DATA)
+    longer = [document("a", "prologue whale ship harbour storm"), *DATA[1:]]
+    report = go(longer)
+    assert ledger(report) == {"offered": 8, "encoded": 1, "reused": 4, "kept": 3}
+    assert whole(store, longer)
+    found = rows(store)
+    assert found["a#00001"]["run"] == first["run"]
+    assert found["a#00000"]["run"] == report["run"]
+
+
+def test_metadata_is_that_of_the_item(go: Any, store: LocalStore) -> None:
+    source = {"metadata": ["tag"]}
+    go([document("a", "one two", tag="old"), document("b", "three", tag="b")], source=source)
+    report = go(
+        [document("a", "one two", tag="new"), document("b", "three", tag="b")], source=source
+    )
+    assert ledger(report) == {"offered": 3, "reused": 2, "kept": 1}
+    assert {row["id"]: row["tag"] for row in rows(store).values()} == {
+        "a#00000": "new", "a#00001": "new", "b#00000": "b",
+    }  # fmt: skip
+
+
+def test_passages_that_vanish_go(go: Any, store: LocalStore) -> None:
+    go(DATA)
+    shorter = [document("a", "whale ship"), *DATA[1:]]
+    report = go(shorter)
+    assert ledger(report) == {"offered": 5, "kept": 5, "deleted": 2}
+    assert whole(store, shorter)
+
+
+def test_a_document_goes_with_all_its_passages(go: Any, store: LocalStore) -> None:
+    go(DATA)
+    report = go(DATA[1:])
+    assert ledger(report) == {"offered": 3, "kept": 3, "deleted": 4}
+    assert whole(store, DATA[1:])
+
+
+def test_ids_name_items_and_cover_their_passages(go: Any, store: LocalStore) -> None:
+    go(DATA)
+    edited = [document("a", "whale boat"), document("b", "other")]
+    report = go(edited, scope=Scope(ids=frozenset({"a"})))
+    assert ledger(report) == {"offered": 2, "encoded": 1, "kept": 1, "deleted": 2}
+    assert whole(store, [edited[0], *DATA[1:]])
+    go([DATA[1]], scope=Scope(ids=frozenset({"c"})))  # not offered: ids delete no item
+    assert whole(store, [edited[0], *DATA[1:]])
+
+
+def by_day(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
+    lines = {f"in/{day}.jsonl": "".join(json.dumps(r) + "\n" for r in data).encode()
+             for day, data in days.items()}  # fmt: skip
+    return {"source": {"uri": "in/{partition}.jsonl"}, "files": lines}
+
+
+def test_a_partition_is_a_border(go: Any, store: LocalStore) -> None:
+    go(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
+    edited = {"d1": [document("a", "whale")], "d2": [document("c", "x")]}
+    report = go(None, **by_day(edited), scope=Scope("d2"))
+    assert ledger(report) == {"offered": 1, "kept": 1, "deleted": 2}
+    assert whole(store, [DATA[0], document("c", "x")])
+
+
+def test_an_item_that_moves_takes_all_its_passages(go: Any, store: LocalStore) -> None:
+    """Those it has lost would else stay behind in a partition that nobody runs again."""
+    go(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
+    moved = {"d1": [], "d2": [document("a", "whale ship"), *DATA[1:]]}
+    go(None, **by_day(moved), scope=Scope("d2"))
+    assert whole(store, moved["d2"])
+    assert {row["partition"] for row in rows(store).values()} == {"d2"}
+
+
+def test_ids_that_look_like_passages_are_ids(go: Any, store: LocalStore) -> None:
+    odd = ["a", "a#00000", "a#00001", "a#", "#", "#00000", "a#00000#00000", "a#0"]
+    data = [document(item, f"{n} and more") for n, item in enumerate(odd)]
+    report = go(data)
+    assert ledger(report) == {"offered": 24, "encoded": 10, "reused": 14}
+    assert whole(store, data)
+    go(data[1:])
+    assert whole(store, data[1:])
+
+
+@given(ids=st.lists(st.text(alphabet="a#01é", max_size=8), unique=True, max_size=20))
+def test_two_passages_never_share_an_id(ids: list[str]) -> None:
+    made = [(item, n) for item in ids for n in (0, 1, 10, 99_999, 100_000)]
+    assert len({passage_id(*pair) for pair in made}) == len(made)
+    assert [item_of(passage_id(*pair)) for pair in made] == [item for item, _ in made]
+
+
+def test_a_blank_text_is_a_reject_and_can_heal(
+    go: Any, make_collection: Any, store: LocalStore
+) -> None:
+    blank = {"id": "blank", "text": " \n" * 900}
+    report = go([*DATA, blank])
+    assert report["rejects_by_reason"] == {"empty_text": 1}
+    assert opened(store).rejects["id"].to_pylist() == ["blank#00000"]
+    assert go([*DATA, blank])["shards"] == {"planned": 0, "encoded": 0}
+    healed = [*DATA, document("blank", "no more")]
+    collection = make_collection(healed, spaces=[SPACE], **OPEN)
+    scope = rejected_ids(store, collection, list(collection.space))
+    assert scope == Scope(ids=frozenset({"blank"}))
+    report = go(healed, scope=scope, retry_rejects=True)
+    assert ledger(report) == {"offered": 2, "encoded": 2}
+    assert len(opened(store).rejects) == 0
+    assert whole(store, healed)
+
+
+def test_a_text_that_became_blank_leaves(go: Any, store: LocalStore) -> None:
+    go(DATA)
+    report = go([{"id": "a", "text": " "}, *DATA[1:]])
+    assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
+    assert whole(store, DATA[1:])
+
+
+def test_rejects_outside_the_scope_are_carried(go: Any, store: LocalStore) -> None:
+    blank = [{"id": "one", "text": " "}, {"id": "two", "text": "  "}]
+    go([*DATA, *blank])
+    go([*DATA, document("one", "word"), blank[1]], scope=Scope(ids=frozenset({"one"})))
+    assert opened(store).rejects["id"].to_pylist() == ["two#00000"]
+    go([document("a", "whale"), *DATA[1:], blank[1]], scope=Scope(ids=frozenset({"a"})))
+    assert opened(store).rejects["id"].to_pylist() == ["two#00000"]
+
+
+@pytest.mark.parametrize("text", ["\ud800", 7])
+def test_a_text_that_cannot_be_read_is_one_reject(go: Any, store: LocalStore, text: Any) -> None:
+    go(DATA)
+    report = go([{"id": "a", "text": text}, *DATA[1:]])
+    assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
+    assert opened(store).rejects["id"].to_pylist() == ["a"]
+    assert whole(store, DATA[1:])
+
+
+def test_a_text_that_is_not_there_for_now_keeps_its_rows(
+    make_collection: Any, store: LocalStore, tmp_path: Path
+) -> None:
+    files = {f"in/{r['id']}.txt": r["text"].encode() for r in DATA}
+    folder = make_collection(
+        source={"kind": "folder", "uri": "in", "id": "stem"}, files=files, spaces=[SPACE], **OPEN
+    )
+
+    def report() -> dict[str, Any]:
+        run = Run(new_run_id(), folder, store, quiet=True)
+        return run_collection(run, list(folder.space), log=lambda _: None)[0]
+
+    assert report()["ledger"]["encoded"] == 7
+    (tmp_path / "in/a.txt").rename(tmp_path / "moved")
+    (tmp_path / "in/a.txt").symlink_to(tmp_path / "gone")
+    assert ledger(report()) == {"offered": 4, "kept": 3, "rejected": 1}
+    assert len(rows(store)) == 7
+    assert whole(store, DATA)
+
+
+def test_a_text_that_changes_while_it_is_encoded_is_said_to(
+    make_collection: Any, store: LocalStore
+) -> None:
+    collection = make_collection([document("a", "one two three"), DATA[1]], spaces=[SPACE], **OPEN)
+    run = Run("r", collection, store, quiet=True)
+    pull_stage(run)
+    work = Work(run, collection.space[0])
+    plan = plan_stage(work)
+    make_collection([document("a", "one 222 three"), DATA[1]], spaces=[SPACE], **OPEN)
+    encode_stage(work, plan["shards"])
+    (report,) = run_collection(
+        Run(new_run_id(), collection, store, quiet=True), [collection.space[0]], log=lambda _: None
+    )
+    assert whole(store, [document("a", "one 222 three"), DATA[1]])
+    assert report["rejects_by_reason"] == {}
+
+
+def test_a_changed_text_is_a_passing_failure_of_its_passage(
+    make_collection: Any, store: LocalStore
+) -> None:
+    collection = make_collection([document("a", "one two three")], spaces=[SPACE], **OPEN)
+    run = Run("r", collection, store, quiet=True)
+    pull_stage(run)
+    work = Work(run, collection.space[0])
+    keys = plan_stage(work)["shards"]
+    make_collection([document("a", "one 222 three")], spaces=[SPACE], **OPEN)
+    encode_stage(work, keys)
+    (file,) = work.shard_files
+    made = {row["id"]: row for row in read_shard(store, file, work.spec).to_pylist()}
+    assert [made[i]["reason"] for i in numbered("a", 3)] == [None, "changed_during_run", None]
+    assert made["a#00001"]["retryable"]
+
+
+class Counting:
+    """A source that counts what is loaded."""
+
+    def __init__(self, source: Any) -> None:
+        self.source, self.loaded = source, list[str]()
+
+    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
+        yield from self.source.scan(scope)
+
+    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+        self.loaded += locators
+        yield from self.source.load(locators)
+
+
+def test_a_text_is_loaded_once_for_all_its_passages(
+    make_collection: Any, store: LocalStore
+) -> None:
+    data = [document("a", " ".join(f"w{n}" for n in range(40))), document("b", "x y z")]
+    collection = make_collection(data, spaces=[SPACE])
+    run = Run("r", collection, store, quiet=True)
+    pull_stage(run)
+    work = Work(run, collection.space[0])
+    plan_stage(work)
+    planned, absent = offered(work, ["locator"])
+    assert (planned.num_rows, absent) == (43, 0)
+    counting = Counting(open_source(collection))
+    encoder = HashedEncoder(64, "text", passages=True)
+    with Progress("encode", None, quiet=True) as progress:
+        windows = encode_shard(
+            planned, collection, work.space, counting, encoder, "r", progress
+        )  # fmt: skip
+        made = pa.concat_tables(windows)
+    assert made["reason"].null_count == 43
+    assert len(counting.loaded) == 2
+
+
+def test_readers_get_passages(go: Any, store: LocalStore) -> None:
+    go(DATA)
+    space = opened(store)
+    hits = space.search(paragraph("harbour"), k=3).to_pylist()
+    best = hits[0]
+    assert (best["id"], best["item"], best["passage"]) == ("a#00002", "a", 2)
+    assert DATA[0]["text"][best["passage_start"] : best["passage_end"]] == paragraph("harbour")
+    found = space.search(paragraph("harbour"), k=10, where={"item": "c"})
+    assert set(found["id"].to_pylist()) == set(numbered("c", 2))
+    got = space.get(["c#00001", "c", "a#00000"]).to_pylist()
+    assert [row["found"] for row in got] == [True, False, True]
+    assert [row["passage"] for row in got] == [1, None, 0]
+
+
+def test_other_spaces_of_the_collection_have_items(make_collection: Any, store: LocalStore) -> None:
+    plain = {"name": "plain", "encoder": "hashed/64", "fields": ["text"]}
+    collection = make_collection([*DATA, {"id": "none"}], spaces=[plain, SPACE], **OPEN)
+    reports = run_collection(
+        Run(new_run_id(), collection, store, quiet=True),
+        list(collection.space),
+        log=lambda _: None,
+    )
+    assert [ledger(report) for report in reports] == [
+        {"offered": 3, "encoded": 3, "absent": 1},
+        {"offered": 7, "encoded": 7, "absent": 1},
+    ]
+    names = open_space("things/plain", warehouse=str(store.root)).to_arrow().column_names
+    assert "item" not in names
+    assert whole(store, DATA)
+
+
+def test_passages_are_another_contract(go: Any, make_collection: Any, store: LocalStore) -> None:
+    go(DATA)
+    plain = make_collection(DATA, spaces=[{**SPACE, "overflow": None}], **OPEN)
+    with pytest.raises(ContractBroken, match="overflow: rows"):
+        run_collection(
+            Run(new_run_id(), plain, store, quiet=True), list(plain.space), log=lambda _: None
+        )
+
+
+def test_columns_of_passages_are_reserved_where_there_are_any(make_collection: Any) -> None:
+    data = [{**document("a", "x"), "item": "7"}]
+    source = {"metadata": ["item"]}
+    make_collection(data, source=source)
+    with pytest.raises(UserMistake, match="makes these columns: item"):
+        make_collection(data, source=source, spaces=[SPACE])
+
+
+def test_a_list_of_items_may_be_longer_than_a_file_of_passages(
+    go: Any, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("commonspace.pipeline.pull.passages.FILE_ROWS", 3)
+    data = [document(f"i{n}", "one two three four five"[: 3 + n * 5]) for n in range(5)]
+    go(data)
+    assert whole(store, data)
+
+
+words = st.lists(st.sampled_from(["one", "two", "three", "four", "five"]), max_size=5).map(" ".join)
+worlds = st.dictionaries(st.sampled_from(["a", "a#00000", "b", "c"]), words, min_size=1)
+
+
+@settings(max_examples=6)
+@given(steps=st.lists(worlds, min_size=2, max_size=3))
+def test_whatever_happens_the_release_holds_what_is_offered(
+    steps: list[dict[str, str]], make_collection: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("steps")
+    store = LocalStore(folder / "warehouse")
+    data: list[dict[str, Any]] = []
+    for step in steps:
+        data = [document("always", "here"), *(document(i, w) for i, w in step.items() if w)]
+        collection = make_collection(data, spaces=[SPACE], folder=folder, **OPEN)
+        run = Run(new_run_id(), collection, store, quiet=True)
+        (report,) = run_collection(run, list(collection.space), log=lambda _: None)
+        assert "error" not in report, report
+    assert whole(store, data)
+
+
+offers = st.dictionaries(st.sampled_from("abc"), st.integers(1, 4), max_size=3)
+scopes = st.sampled_from([EVERYTHING, Scope("p1"), Scope("p2")]) | st.sets(
+    st.sampled_from("abc")
+).map(lambda ids: Scope(ids=frozenset(ids)))
+
+
+@settings(max_examples=150)
+@given(before=offers, now=offers, scope=scopes, lost=st.sets(st.sampled_from("abc")))
+def test_deletes_follow_the_item(
+    before: dict[str, int], now: dict[str, int], scope: Scope, lost: set[str]
+) -> None:
+    """Of an offered item what it lost; of another one all or nothing, as its scope says."""
+    day = {"a": "p1", "b": "p2", "c": "p2"}
+    now = {i: n for i, n in now.items() if scope.partition in (None, day[i])}
+    now = {i: n for i, n in now.items() if scope.ids is None or i in scope.ids}
+    lost = {i for i in lost - now.keys() if scope.ids is None or i in scope.ids}
+    rows = [(i, n) for i, count in before.items() for n in range(count)]
+    published = pa.table(
+        {
+            "id": pa.array([passage_id(*row) for row in rows], pa.string()),
+            "item": pa.array([i for i, _ in rows], pa.string()),
+            "content_digest": pa.array([digest_of(repr(row)) for row in rows], pa.string()),
+            "row_digest": pa.array(["r"] * len(rows), pa.string()),
+            "partition": pa.array([day[i] for i, _ in rows], pa.string()),
+        }
+    )
+    there = [(i, n) for i, count in now.items() for n in range(count)]
+    items = pa.table(
+        {
+            "id": pa.array([passage_id(*row) for row in there], pa.string()),
+            "item": pa.array([i for i, _ in there], pa.string()),
+            "digest": pa.array([digest_of(repr(row)) for row in there], pa.string()),
+            "row_digest": pa.array(["r"] * len(there), pa.string()),
+        }
+    )
+    none = published.slice(0, 0).select(["id", "content_digest"])
+    plan = make_plan(
+        items, published, none, spared=pa.array([], pa.string()),
+        lost=pa.array(sorted(lost), pa.string()), scope=scope, shard_rows=4,
+    )  # fmt: skip
+    gone = set(plan.of("delete")["id"].to_pylist())
+    for item, count in before.items():
+        if item in now:
+            expected = set(numbered(item, count)) - set(numbered(item, now[item]))
+        elif scope.ids is not None:
+            expected = set(numbered(item, count)) if item in lost else set()
+        else:
+            expected = set(numbered(item, count)) if scope.partition in (None, day[item]) else set()
+        assert gone & set(numbered(item, count)) == expected
+
+
+def test_the_abstracts_of_cranfield(shared: Path, make_collection: Any, store: LocalStore) -> None:
+    xml = (shared / "data/texts/cranfield/cran.all.1400.xml").read_text("utf-8")
+    found = re.findall(r"<docno>(\d+)</docno>.*?<text>(.*?)</text>", xml, re.DOTALL)
+    data = [{"id": number, "text": text} for number, text in found]
+    assert len(data) == 1400
+    collection = make_collection(data, spaces=[SPACE])
+
+    def report() -> dict[str, Any]:
+        run = Run(new_run_id(), collection, store, quiet=True)
+        return run_collection(run, list(collection.space), log=lambda _: None)[0]
+
+    first = report()
+    assert set(first["rejects_by_reason"]) <= {"empty_text"}
+    assert sorted(opened(store).rejects["id"].to_pylist()) == ["471#00000", "995#00000"]
+    assert first["ledger"]["offered"] > 5000
+    table = opened(store).to_arrow(["item", "passage", "tokens_used", "truncated"])
+    assert len(set(table["item"].to_pylist())) == 1398
+    assert max(table["tokens_used"].to_pylist()) <= 256
+    again = report()
+    assert again["ledger"]["kept"] == first["ledger"]["encoded"] + first["ledger"]["reused"]
+    data[700]["text"] = str(data[700]["text"]).replace(" the ", " some ", 1)
+    make_collection(data, spaces=[SPACE])
+    assert 1 <= report()["ledger"]["encoded"] <= 3

@@ -1,0 +1,116 @@
+"""Changes between releases: replaying them over the one gives the other, exactly."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from commonspace.pipeline.errors import NotPublished
+from commonspace.pipeline.publish import parts as publish
+from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.workspace.work import Run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return open_store(str(tmp_path / "warehouse"))
+
+
+def go(collection: Any, store: Store) -> Space:
+    run = Run(new_run_id(), collection, store, quiet=True)
+    (report,) = run_collection(run, list(collection.space), log=lambda _: None)
+    assert "error" not in report, report
+    return open_space("things/text", warehouse=store.address)
+
+
+def same(one: pa.Table, other: pa.Table) -> bool:
+    """Every row and column, bit by bit, whatever the order."""
+    return one.sort_by("id").combine_chunks().equals(other.sort_by("id").combine_chunks())
+
+
+def check_every_pair(space: Space) -> None:
+    every = [space.at(one.number) for one in space.releases()]
+    for since, until in itertools.product(every, every):
+        found = until.changes(since.release.number)
+        assert same(found.apply(since.to_arrow()), until.to_arrow())
+        old, new = (set(one.to_arrow()["id"].to_pylist()) for one in (since, until))
+        assert set(found.added["id"].to_pylist()) == new - old
+        assert set(found.removed["id"].to_pylist()) == old - new
+        assert set(found.changed["id"].to_pylist()) <= old & new
+        assert len(found) == 0 or since is not until
+
+
+OPTIONS: dict[str, Any] = {
+    "source": {"metadata": ["text", "tag"]},
+    "gates": {"max_deleted_share": 1.0, "max_duplicate_vectors": 1.0, "max_drift": 1.0},
+}
+
+
+def test_added_changed_and_removed(make_collection: Any, store: Store) -> None:
+    first = [{"id": f"i{n}", "text": f"text {n}", "tag": "a"} for n in range(6)]
+    go(make_collection(first, **OPTIONS), store)
+    second = [{**first[0], "text": "other"}, {**first[1], "tag": "b"}, *first[2:5],
+              {"id": "new", "text": "text 5", "tag": None}]  # fmt: skip
+    space = go(make_collection(second, **OPTIONS), store)
+    found = space.changes(1)
+    assert found.added["id"].to_pylist() == ["new"]
+    assert sorted(found.changed["id"].to_pylist()) == ["i0", "i1"]
+    assert found.removed["id"].to_pylist() == ["i5"]
+    assert found.added.schema.names == space.to_arrow().schema.names
+    assert len(space.changes(2)) == 0
+    with pytest.raises(NotPublished, match="kept: 1 to 2"):
+        space.changes(3)
+    check_every_pair(space)
+
+
+def test_shared_parts_are_not_read(make_collection: Any, store: Store, tmp_path: Path) -> None:
+    files = {
+        f"{day}/a.jsonl": b"".join(b'{"id": "%s%d", "text": "%d"}\n' % (day.encode(), n, n)
+                                   for n in range(5))
+        for day in "xy"
+    }  # fmt: skip
+    source = {"uri": "{partition}/*.jsonl"}
+    gates = OPTIONS["gates"]
+    go(make_collection(source=source, files=files, gates=gates), store)
+    files["y/b.jsonl"] = b'{"id": "more", "text": "more"}\n'
+    space = go(make_collection(source=source, files=files, gates=gates), store)
+    (shared,) = {p.key for p in space.release.parts} & {p.key for p in space.at(1).release.parts}
+    (tmp_path / "warehouse" / shared).write_bytes(b"damaged")
+    assert space.changes(1).added["id"].to_pylist() == ["more"]
+
+
+ITEM = st.tuples(st.sampled_from("abcdefghij"), st.sampled_from("xyz"), st.sampled_from("pq"))
+HISTORY = st.lists(st.lists(ITEM, min_size=1, max_size=12), min_size=2, max_size=4)
+
+
+@example(history=[[("a", "x", "p")], [("a", "x", "p"), ("b", "x", "p")]], part_rows=2)
+@settings(max_examples=4)
+@given(history=HISTORY, part_rows=st.sampled_from([2, 16_384]))
+def test_replaying_gives_every_other_release(
+    make_collection: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+    history: list[list[tuple[str, str, str]]],
+    part_rows: int,
+) -> None:
+    """Real runs over items that come, go, change, and take each other's texts and tags.
+
+    Small parts make buckets split on the way.
+    """
+    folder = tmp_path_factory.mktemp("history")
+    store = open_store(str(folder / "warehouse"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "PART_ROWS", part_rows)
+        for state in history:
+            items = {item: (text, tag) for item, text, tag in state}
+            rows = [{"id": i, "text": text, "tag": tag} for i, (text, tag) in items.items()]
+            space = go(make_collection(rows, folder=folder, **OPTIONS), store)
+            assert sorted(space.to_arrow()["id"].to_pylist()) == sorted(items)
+    check_every_pair(space)

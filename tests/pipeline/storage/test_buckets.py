@@ -1,0 +1,158 @@
+"""A warehouse in a bucket, from the command line to other engines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow.fs
+import pyarrow.parquet
+import pytest
+
+import commonspace
+from commonspace.pipeline.cli.app import main
+from commonspace.pipeline.maintenance.verify import verify_space
+from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.storage.s3 import BucketStore
+from commonspace.pipeline.storage.store import open_store
+from commonspace.pipeline.workspace.work import Run
+
+Answer = tuple[int, Any, str]
+
+
+@pytest.fixture
+def command(
+    bucket: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Answer]:
+    """Runs the command line over the bucket: its exit code, its JSON, what it said."""
+    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(tmp_path))
+    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", bucket)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["commonspace", *arguments, "--json"])
+        capsys.readouterr()
+        code = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        said = capsys.readouterr()
+        return code, json.loads(said.out) if said.out else None, said.err
+
+    return run
+
+
+def data(count: int) -> list[dict[str, Any]]:
+    return [{"id": f"i{n}", "text": f"the text of item {n}", "tag": n} for n in range(count)]
+
+
+def objects(bucket: str) -> dict[str, str | None]:
+    """Every object of what is published, and its etag."""
+    pages = BucketStore(bucket)._bucket._objects.list()
+    found = {meta["path"]: meta["e_tag"] for page in pages for meta in page}
+    hidden = (".runs/", "things/text/v1/.promotion")
+    return {key: tag for key, tag in found.items() if not key.startswith(hidden)}
+
+
+def test_the_whole_way(
+    make_collection: Any, command: Callable[..., Answer], bucket: str, tmp_path: Any
+) -> None:
+    gates = {"max_reject_share": 0.2}
+    make_collection(
+        [*data(300), {"id": "bad", "text": "", "tag": 0}], source={"metadata": ["tag"]},
+        gates=gates, run={"shard_rows": 50},
+    )  # fmt: skip
+    assert command("plan", "things")[1][0]["encode"] == 301
+    assert BucketStore(bucket).list("") == []
+    code, (report,), said = command("run", "things")
+    assert (code, report["ledger"]["encoded"], report["ledger"]["rejected"]) == (0, 300, 1), said
+    before = objects(bucket)
+    code, (report,), said = command("run", "things")
+    assert (code, report["ledger"]["encoded"], report["ledger"]["kept"]) == (0, 0, 300), said
+    assert objects(bucket) == before, "a second run writes nothing"
+    (shown,) = command("show")[1]
+    assert (shown["space"], shown["rows"], shown["release"]) == ("things/text/v1", 300, 1)
+    assert shown["lancedb"] == f"{bucket}/lancedb/things__text__v1.lance"
+    assert command("search", "things/text", "the text of item 7")[1]["hits"][0]["id"] == "i7"
+    rows = command("get", "things/text", "i3", "no")[1]["rows"]
+    assert [row["found"] for row in rows] == [True, False]
+    assert command("rejects", "things/text")[1]["rejects"][0]["id"] == "bad"
+    assert command("verify", "things/text")[1]["ok"] is True
+    assert not list(tmp_path.glob("**/*.lance")), "nothing lies in a local folder"
+
+
+def test_the_second_release_and_a_repair(
+    make_collection: Any, command: Callable[..., Answer], bucket: str
+) -> None:
+    source = {"metadata": ["tag"]}
+    make_collection(data(100), source=source, gates={"max_deleted_share": 0.5})
+    assert command("run", "things")[0] == 0
+    reader = commonspace.open("things/text", warehouse=bucket)
+    changed = [{**data(1)[0], "text": "another"}, *data(120)[40:]]
+    make_collection(changed, source=source, gates={"max_deleted_share": 0.5})
+    code, (report,), said = command("run", "things")
+    ledger = report["ledger"]
+    assert (ledger["encoded"], ledger["deleted"], ledger["kept"]) == (21, 39, 60), said
+    assert reader.search("the text of item 7", k=1)["id"].to_pylist() == ["i7"], "a reader stays"
+    later = commonspace.open("things/text", warehouse=bucket)
+    assert len(later) == 81
+    assert later.get(["i7"])["found"].to_pylist() == [False]
+    store = BucketStore(bucket)
+    store.delete_prefix("lancedb/things__text__v1.lance/data")
+    code, answer, _ = command("verify", "things/text")
+    assert (code, answer["ok"]) == (1, False)
+    assert command("verify", "things/text", "--repair")[1]["ok"] is True
+    assert command("verify", "things/text")[1]["ok"] is True
+
+
+@pytest.mark.crash
+def test_runs_at_once_lose_nothing(make_collection: Any, bucket: str) -> None:
+    """Each over its own partition of one space."""
+    names = [f"p{n}" for n in range(3)]
+    lines = {
+        name: [{"id": f"{name}-{n}", "text": f"text {n} of {name}"} for n in range(20)]
+        for name in names
+    }
+    files = {f"{n}.jsonl": "\n".join(map(json.dumps, lines[n])).encode() for n in names}
+    collection = make_collection(source={"uri": "{partition}.jsonl"}, files=files)
+
+    def go(partition: str) -> dict[str, Any]:
+        scope = Scope(partition=partition)
+        run = Run(new_run_id(), collection, open_store(bucket), scope, quiet=True)
+        return run_collection(run, list(collection.space), log=lambda _: None)[0]
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        reports = list(threads.map(go, names))
+    assert [report.get("state") for report in reports] == ["promoted"] * 3, reports
+    space = commonspace.open("things/text", warehouse=bucket)
+    expected = {row["id"] for rows in lines.values() for row in rows}
+    assert set(space.to_arrow(["id"])["id"].to_pylist()) == expected
+    assert space.release.number >= 3
+    assert verify_space(open_store(bucket), "things/text")["ok"]
+
+
+def test_other_engines_read_the_files(
+    make_collection: Any, command: Callable[..., Answer], bucket: str, s3_server: str
+) -> None:
+    make_collection(data(50))
+    assert command("run", "things")[0] == 0
+    files = command("files", "things/text")[1]
+    files = files["files"] if isinstance(files, dict) else files
+    assert files == commonspace.open("things/text", warehouse=bucket).files()
+    assert all(file.startswith(f"{bucket}/things/text/v1/parts/") for file in files)
+    place = urlsplit(s3_server)
+    s3 = pyarrow.fs.S3FileSystem(
+        access_key="t", secret_key="t", region="us-east-1", scheme=place.scheme,
+        endpoint_override=place.netloc,
+    )  # fmt: skip
+    ids: list[str] = []
+    for file in files:
+        table = pyarrow.parquet.read_table(file.removeprefix("s3://"), filesystem=s3)
+        ids += table["id"].to_pylist()
+    assert sorted(ids) == sorted(row["id"] for row in data(50))
