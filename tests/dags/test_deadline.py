@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-from commonspace_airflow.alerts import deadline_of, lateness_message
+from commonspace_airflow.alerts import deadline_of, late, lateness_message
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import load_collection
@@ -54,6 +55,11 @@ def test_a_deadline_counts_from_when_a_run_was_queued(tmp_path: Path) -> None:
     assert found.reference.reference_name == "DagRunQueuedAtDeadline"
     assert found.callback.path == "commonspace_airflow.alerts.late"
     assert deadline_of(load(tmp_path, "")) is None
+
+
+def test_a_deadline_that_was_pending_before_the_move_is_still_told() -> None:
+    """Airflow keeps the path of the callback in its database; 0.1.0 wrote this one."""
+    assert import_module("commonspace_deadline").late is late
 
 
 @pytest.mark.parametrize(

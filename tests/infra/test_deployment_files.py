@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,31 @@ def test_images_are_built_from_the_lock(image: str) -> None:
     assert {name: everything.get(name) for name in pins} == pins
     for file in INFRA.glob("docker/Dockerfile.*"):
         assert re.findall(r"uv==(\S+)", file.read_text()) == [everything["uv"]]
+
+
+@pytest.mark.parametrize("image", ["cpu", "cuda"])
+def test_what_an_image_copies_makes_the_whole_wheel(image: str, tmp_path: Path) -> None:
+    """COPY keeps links, as is done here; the wheel follows them."""
+    lines = (INFRA / f"docker/Dockerfile.{image}").read_text().splitlines()
+    sources: set[str] = set()
+    for line in lines:
+        words = line.split()
+        if words[:1] == ["COPY"] and words[-1].startswith("/src/"):
+            sources |= set(words[1:-1])
+    for name in sources:
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, tmp_path / name, symlinks=True)
+        else:
+            shutil.copy(REPOSITORY / name, tmp_path / name)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", "built"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    (wheel,) = (tmp_path / "built").glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for folder in ("pipeline", "encoders"):
+        for path in (REPOSITORY / folder).rglob("*.py"):
+            assert f"commonspace/{path.relative_to(REPOSITORY).as_posix()}" in names
 
 
 def pinned(lock: str) -> dict[str, str]:
