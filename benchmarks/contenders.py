@@ -41,10 +41,10 @@ def ours(
 def _sentence_transformer() -> Any:
     from sentence_transformers import SentenceTransformer
 
+    from commonspace.encoders.model_folder.location import find_model_folder
     from commonspace.encoders.reference import EncoderReference
-    from commonspace.encoders.weights.locate import find_folder
 
-    folder = find_folder(EncoderReference(TEXT_MODEL, "text"))
+    folder = find_model_folder(EncoderReference(TEXT_MODEL, "text"))
     return SentenceTransformer(str(folder), local_files_only=True)
 
 

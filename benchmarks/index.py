@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from commonspace.pipeline.index import vector_index
 from commonspace.pipeline.index.connection import connect
-from commonspace.pipeline.index.policy import REFINE, ladder, partitions
-from commonspace.pipeline.release.indexes import MEASURED_K, VectorIndex
+from commonspace.pipeline.index.policy import REFINE, partition_count, probe_ladder
+from commonspace.pipeline.release.indexes import RECALL_K, VectorIndex
 
 QUERIES = 100
 CENTRES = 2000
@@ -53,7 +53,7 @@ def asked(
     found, took = [], []
     for vector in vectors:
         began = time.perf_counter()
-        query = vector_index.nearest(table, vector, MEASURED_K + 1, index, where)
+        query = vector_index.nearest_query(table, vector, RECALL_K + 1, index, where)
         rows = query.select(["id", "_distance"]).to_arrow()
         took.append(time.perf_counter() - began)
         found.append(1 - np.asarray(rows["_distance"].to_pylist(), np.float32))
@@ -70,7 +70,7 @@ def main() -> None:
     began = time.perf_counter()
     best = np.sort(np.stack([vectors @ query for query in queries]), axis=1)[:, ::-1]
     print(f"exact, numpy, {len(queries)} queries: {time.perf_counter() - began:.1f} s")
-    least = best[:, MEASURED_K]
+    least = best[:, RECALL_K]
     with tempfile.TemporaryDirectory() as folder:
         element = pa.list_(pa.field("element", pa.float32()), chosen.dim)
         flat = pa.array(vectors.reshape(-1))
@@ -82,17 +82,17 @@ def main() -> None:
         table = connect(folder).create_table("t", data=pa.table(columns))
         print(f"exact, LanceDB: {asked(table, queries[:40], None)[1]:.1f} ms")
         began = time.perf_counter()
-        vector_index.build(table, chosen.rows)
-        whole = partitions(chosen.rows)
+        vector_index.train(table, chosen.rows)
+        whole = partition_count(chosen.rows)
         print(f"built in {time.perf_counter() - began:.1f} s, {whole} partitions")
-        for nprobes in ladder(whole):
+        for nprobes in probe_ladder(whole):
             index = VectorIndex("ivf_sq", chosen.rows, whole, nprobes, REFINE, 0, 0, QUERIES)
             found, milliseconds = asked(table, queries, index)
             hits = sum(
                 int((some >= limit - 1e-6).sum()) - 1  # a query finds itself
                 for some, limit in zip(found, least, strict=True)
             )
-            recall = hits / (len(queries) * MEASURED_K)
+            recall = hits / (len(queries) * RECALL_K)
             print(f"{nprobes:>4} probes: recall {recall:.3f}, {milliseconds:.1f} ms")
         for where in ("part < 1", "part < 50"):
             _, slow = asked(table, queries[:20], None, where)

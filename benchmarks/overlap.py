@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from commonspace.encoders.catalog import load
-from commonspace.encoders.engines.device import choose_threads
+from commonspace.encoders.engines.selection import choose_threads
 from commonspace.encoders.image.encoder import ImageEncoder
 from commonspace.encoders.protocol import Failure
 from commonspace.encoders.reference import EncoderReference

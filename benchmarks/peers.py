@@ -77,10 +77,10 @@ def _contender(name: str, peer: Peer, modality: str, weights: str | None) -> Con
 
 
 def _text_model() -> Path:
+    from commonspace.encoders.model_folder.location import find_model_folder
     from commonspace.encoders.reference import EncoderReference
-    from commonspace.encoders.weights.locate import find_folder
 
-    return find_folder(EncoderReference(own.TEXT_MODEL, "text"))
+    return find_model_folder(EncoderReference(own.TEXT_MODEL, "text"))
 
 
 def _installed(name: str, model: Path | None) -> Path:

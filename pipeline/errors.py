@@ -19,7 +19,7 @@ __all__ = [
     "SourceNotFound",
     "StoreFailed",
     "UserMistake",
-    "near",
+    "did_you_mean",
 ]
 
 
@@ -90,7 +90,7 @@ class Conflict(CommonspaceError):
         super().__init__(what, item=item, retry=retry, do=do)
 
 
-def near(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean …?)`, or what there is to choose from."""
     known = sorted(set(known))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)

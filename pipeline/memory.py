@@ -32,7 +32,7 @@ def use_one_allocator() -> None:
             mallopt(_M_ARENA_MAX, 2)
 
 
-def give_back() -> None:
+def release_free_memory() -> None:
     """Return freed memory to the system (Arrow calls `malloc_trim`, which is glibc's)."""
     pa.default_memory_pool().release_unused()
 

@@ -22,9 +22,9 @@ from commonspace.pipeline.config.sections import (
     SpaceSection,
 )
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.source.content import metadata_of
+from commonspace.pipeline.source.content import convert_metadata
 from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import EVERYTHING, Row
+from commonspace.pipeline.source.records import EVERYTHING, Record
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.workspace.work import Run
 from tests.support.checkout import REPOSITORY
@@ -107,9 +107,9 @@ def test_the_collection_of_every_key_is_whole(tmp_path: Path) -> None:
     (tmp_path / "museum/paintings").mkdir(parents=True)
     (tmp_path / "museum/paintings/a.csv").write_text("m1;A whale;1851;m1.jpg\n", encoding="utf-8")
     (row,) = open_source(collection).scan(EVERYTHING)
-    assert isinstance(row, Row)
+    assert isinstance(row, Record)
     assert row.partition == "paintings"
-    assert metadata_of(row, collection.source.metadata) == {"year": 1851}
+    assert convert_metadata(row, collection.source.metadata) == {"year": 1851}
     assert not collection.promotes(collection.find_space("scan", 2))
 
 
@@ -132,14 +132,28 @@ def test_every_verb_exists() -> None:
             assert verb == "stage" or re.search(rf"\b{verb}\b", answer.stdout), (document, verb)
 
 
-def test_every_file_named_exists() -> None:
-    architecture = (REPOSITORY / "ARCHITECTURE.md").read_text()
-    for row in re.findall(r"^\|.*\|$", architecture, re.MULTILINE):
-        folder = ""
-        for name in re.findall(r"`([\w/]+\.py|[\w/]+/)`", row):
-            folder = name.rpartition("/")[0] if "/" in name else folder
-            path = name if "/" in name else f"{folder}/{name}"
-            assert (REPOSITORY / path).exists(), name
+def tables(document: str) -> list[list[str]]:
+    """Every table of a Markdown document, row by row; its head is the first row."""
+    blocks = re.findall(r"(?:^\|.*\|\n?)+", document, re.MULTILINE)
+    return [[row for row in block.splitlines() if not row.startswith("|--")] for block in blocks]
+
+
+def test_every_folder_has_a_row_and_every_file_named_in_it_exists() -> None:
+    seen: set[str] = set()
+    for head, *rows in tables((REPOSITORY / "ARCHITECTURE.md").read_text()):
+        (top,) = re.findall(r"`(\w+/)`", head)
+        for row in rows:
+            first, _, said = row.removeprefix("| ").partition(" | ")
+            folders = re.findall(r"`([\w/.]+/)`", first) or [""]
+            places = [REPOSITORY, *(REPOSITORY / top / folder for folder in folders)]
+            for name in re.findall(r"`([\w/]+\.py|[\w/]+/)`", first + said):
+                assert any((place / name).exists() for place in [REPOSITORY / top, *places]), name
+            seen |= {f"{top}{folder}" for folder in folders}
+    packages = {path.parent for path in REPOSITORY.glob("[ep]*/*/__init__.py")}
+    assert {f"{path.relative_to(REPOSITORY)}/" for path in packages} <= seen
+
+
+def test_every_link_leads_somewhere() -> None:
     for document in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / link).exists(), (document, link)

@@ -88,7 +88,7 @@ def _wait_for_files(collection: Collection) -> Any:
     """Waits until the run's partition has files, or the time of late ones is over."""
     cadence = CADENCES[str(collection.collection.partitions)]
     late_by = collection.collection.late_by or timedelta(0)
-    longest = cadence.longest + late_by + LOOK_AGAIN
+    longest = cadence.max_length + late_by + LOOK_AGAIN
 
     @task.sensor(
         mode="reschedule",
@@ -102,7 +102,7 @@ def _wait_for_files(collection: Collection) -> Any:
             request = request_of_run(collection, context)
         if request.partition is None:
             return True
-        if datetime.now(UTC) >= cadence.ends(request.partition) + late_by:
+        if datetime.now(UTC) >= cadence.partition_end(request.partition) + late_by:
             return True
         options = ["--partition", request.partition]
         told = run_stage("look", str(collection.path), run_id_of(context), *options)

@@ -83,7 +83,7 @@ def partition_of(
     if period is None:
         return request or run_key
     cadence = CADENCES[period]
-    key = request or run_key or (cadence.key(interval_start) if interval_start else None)
+    key = request or run_key or (cadence.partition_at(interval_start) if interval_start else None)
     if key is None:
         raise UserMistake(
             f"a run of {collection.name} takes one {period}, and nothing says which",
@@ -91,7 +91,7 @@ def partition_of(
             f"{cadence.key_format}; or use `airflow backfill create`.",
         )
     try:
-        cadence.begins(key)
+        cadence.partition_start(key)
     except ValueError as error:
         raise UserMistake(
             f"{key!r} names no {period}", do=f"Write {cadence.key_format}."

@@ -25,7 +25,7 @@ from commonspace.pipeline.contract.columns import vector_type
 from commonspace.pipeline.contract.contract import Contract, bad_vectors
 from commonspace.pipeline.contract.layout import canary_key, candidate_canary_key
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.contract.parquet import read_table, table_bytes
+from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
 
@@ -56,7 +56,7 @@ class Canary:
         vectors = pa.FixedSizeListArray.from_arrays(flat, type=vector_type(spec))
         columns = {"probe": probes, "vector": vectors, "reason": list(self.reasons)}
         metadata = {_METADATA: json.dumps(dict(self.origin), sort_keys=True)}
-        return table_bytes(pa.table(columns, schema=schema.with_metadata(metadata)))
+        return parquet_bytes(pa.table(columns, schema=schema.with_metadata(metadata)))
 
 
 def published_canary(

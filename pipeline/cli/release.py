@@ -30,11 +30,11 @@ ReasonOption = Annotated[str, typer.Option(help="Why; shown wherever it matters.
 def releases(name: SpaceArgument, as_json: JsonOption = False) -> None:
     """Every release of a space: candidate, current, retired, superseded or damaged."""
     from commonspace.pipeline.release.history import list_releases
-    from commonspace.pipeline.release.pointer import current
+    from commonspace.pipeline.release.pointer import load_current
 
     full, store = _full(name), warehouse()
     found = [one.to_json() for one in list_releases(store, full)]
-    pointer = current(store, full)
+    pointer = load_current(store, full)
     held = pointer.held if pointer else None
     print_result({"space": str(full), "held": held, "releases": found}, as_json, tables.releases)
     problems = [one["problem"] for one in found if one["problem"]]
@@ -77,10 +77,10 @@ def pin(
     as_json: JsonOption = False,
 ) -> None:
     """Keep a release, whatever `retain` is told."""
-    from commonspace.pipeline.release.pins import pin as keep
+    from commonspace.pipeline.release.pins import pin_release
 
     full = _full(name)
-    made = keep(warehouse(), full, number, reason)
+    made = pin_release(warehouse(), full, number, reason)
     value = {"space": str(full), "release": number, "reason": made.reason, "at": made.pinned_at}
     print_result(value, as_json, tables.pinned)
 
@@ -88,10 +88,10 @@ def pin(
 @app.command()
 def unpin(name: SpaceArgument, number: NumberArgument, as_json: JsonOption = False) -> None:
     """Let `retain` remove a pinned release again."""
-    from commonspace.pipeline.release.pins import unpin as let_go
+    from commonspace.pipeline.release.pins import unpin_release
 
     full = _full(name)
-    let_go(warehouse(), full, number)
+    unpin_release(warehouse(), full, number)
     print_result({"space": str(full), "release": number}, as_json, tables.unpinned)
 
 
@@ -132,8 +132,7 @@ def retire(
     as_json: JsonOption = False,
 ) -> None:
     """Say that a version of a space is not filled again: readers are warned, runs refused."""
-    from commonspace.pipeline.release.retirement import retire as end
-    from commonspace.pipeline.release.retirement import revive
+    from commonspace.pipeline.release.retirement import retire_space, revive_space
 
     full, store = _full(name), warehouse()
     if name != str(full):
@@ -141,11 +140,11 @@ def retire(
     if store.read(spec_key(full)) is None and store.read(retirement_key(full)) is None:
         raise UserMistake("was never published", item=name)
     if undo:
-        revive(store, full)
+        revive_space(store, full)
         print_result({"space": name, "retired": None}, as_json, tables.retired)
     else:
         print_result(
-            {"space": name, "retired": str(end(store, full, reason))}, as_json, tables.retired
+            {"space": name, "retired": str(retire_space(store, full, reason))}, as_json, tables.retired
         )
 
 
@@ -178,9 +177,9 @@ def _print_result(full: Any, done: Any, as_json: bool) -> None:
 
 
 def _tell_if_exact(full: Any) -> None:
-    from commonspace.pipeline.release.pointer import current
+    from commonspace.pipeline.release.pointer import load_current
 
-    pointer = current(warehouse(), full)
+    pointer = load_current(warehouse(), full)
     vector = pointer.indices.vector if pointer and pointer.indices else None
     if vector is not None and vector.is_weak:
         log(

@@ -23,7 +23,7 @@ from commonspace.pipeline.cli.common import (
 )
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import find_collection
-from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 
 app = typer.Typer()
@@ -113,7 +113,7 @@ def quantise(
     from commonspace.pipeline.encode.quantise import quantise_space
 
     found = find_collection(collection)
-    made = quantise_space(found, found.find_space_named(space), to)
+    made = quantise_space(found, found.resolve_space(space), to)
     print_result(made, as_json, run_tables.quantised)
     log(f"use it in a version of its own: encoder = {made['folder']!r}")
 
@@ -149,7 +149,7 @@ def bench(
     script = CHECKOUT / "benchmarks" / f"{what}.py"
     if what not in BENCHMARKS or not script.is_file():
         raise UserMistake(
-            f"there is no benchmark {what!r}" + near(what, BENCHMARKS),
+            f"there is no benchmark {what!r}" + did_you_mean(what, BENCHMARKS),
             do="Benchmarks stand in the source repository, in benchmarks/; run it from there.",
         )
     done = subprocess.run([sys.executable, str(script), *context.args], check=False)
@@ -208,7 +208,7 @@ def _only(collection: Collection, names: list[str] | None) -> Collection:
     """The collection with only the named spaces: the others are not even read for."""
     if not names:
         return collection
-    chosen = tuple(collection.find_space_named(name) for name in names)
+    chosen = tuple(collection.resolve_space(name) for name in names)
     return collection.model_copy(update={"space": chosen})
 
 

@@ -1,4 +1,4 @@
-"""The collection file, checked, with every default; partitions and durations.
+"""The collection file, validated, with every default; partitions and durations.
 
-Imports release's settings of indexes, and neither Arrow nor LanceDB.
+Imports the index settings of `release`, and neither Arrow nor LanceDB.
 """

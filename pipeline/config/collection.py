@@ -1,6 +1,6 @@
-"""The collection file: one TOML file says what is pulled, encoded and published.
+"""A whole collection file: one TOML file says what is pulled, encoded and published.
 
-Loading is light (pydantic only), so that a scheduler can parse hundreds of files.
+Importing this is light (pydantic only), so that a scheduler can parse hundreds of files.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from commonspace.pipeline.config.sections import (
     _Section,
 )
 from commonspace.pipeline.contract.name import SpaceReference
-from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.release.indexes import IndexSettings
 
 LONGEST_APPROVAL = timedelta(days=6)
-"""A run's folder, which its promotion needs, is kept for a week."""
+"""Promotion needs the run's folder, which is removed after a week."""
 
 
 class Collection(_Section):
-    """A whole collection file, checked."""
+    """A whole collection file, validated; `path` is the file's own."""
 
     collection: CollectionSection
     source: SourceSection
@@ -42,39 +42,34 @@ class Collection(_Section):
     run: RunSection = RunSection()
     path: Path = Field(exclude=True)
 
-    @field_validator("space", mode="before")
-    @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @field_validator("space")
     @classmethod
-    def _distinct(cls, value: tuple[SpaceSection, ...]) -> tuple[SpaceSection, ...]:
+    def _check_distinct(cls, value: tuple[SpaceSection, ...]) -> tuple[SpaceSection, ...]:
         if not value:
             raise ValueError("at least one [[space]] is needed")
         if len({(space.name, space.version) for space in value}) < len(value):
-            raise ValueError("two spaces share a name and a version")
+            raise ValueError("two spaces have the same name and version")
         return value
 
     @model_validator(mode="after")
-    def _columns(self) -> Collection:
+    def _check_columns(self) -> Collection:
         clash = sorted(PASSAGE_COLUMNS & self.source.metadata.keys())
         if clash and any(space.overflow == "rows" for space in self.space):
-            raise ValueError(f'`overflow = "rows"` makes these columns: {", ".join(clash)}')
-        texts = [name for name, kind in self.source.metadata.items() if kind == "string"]
+            raise ValueError(f'`overflow = "rows"` adds columns of these names: {", ".join(clash)}')
+        strings = [name for name, kind in self.source.metadata.items() if kind == "string"]
         for column in (name for space in self.space for name in space.text_index):
-            if column not in texts:
-                known = near(column, texts) or " (there is none)"
+            if column not in strings:
+                hint = did_you_mean(column, strings) or " (there is none)"
                 raise ValueError(
-                    f"`text_index` names {column!r}, which is no column of strings in the source's "
-                    f"`metadata`{known}"
+                    f"`text_index` names {column!r}, which is not a string column of the source's "
+                    f"`metadata`{hint}"
                 )
         return self
 
     @model_validator(mode="after")
-    def _consistent(self) -> Collection:
-        by_hand = any(not self.promotes(space) for space in self.space)
-        if self.collection.approve_within and not by_hand:
+    def _check_consistent(self) -> Collection:
+        is_manual = any(not self.promotes(space) for space in self.space)
+        if self.collection.approve_within and not is_manual:
             raise ValueError('`approve_within` needs `promote = "manual"`')
         if (self.collection.approve_within or timedelta(0)) > LONGEST_APPROVAL:
             raise ValueError("`approve_within` is at most 6d: a run's folder is kept for a week")
@@ -84,8 +79,8 @@ class Collection(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _absolute(cls, document: dict[str, Any]) -> dict[str, Any]:
-        """The file with its `image_root` resolved against its own folder."""
+    def _make_image_root_absolute(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """Resolve `image_root` against the file's own folder."""
         source, folder = document.get("source"), document["path"].parent
         if not isinstance(source, dict):
             return document
@@ -100,40 +95,48 @@ class Collection(_Section):
 
     @cached_property
     def source_uri(self) -> str:
-        """The source's path or glob, relative ones resolved against the file's folder."""
+        """The source's path or glob; a relative one is resolved against the file's folder."""
         return _resolve(self.source.uri, Path(glob.escape(str(self.path.parent))))
 
     def find_space(self, name: str, version: int | None = None) -> SpaceSection:
-        """The space of that name; the highest version where none is asked for."""
-        found = [s for s in self.space if s.name == name and version in (None, s.version)]
-        if not found:
+        """The space of that name; the highest version where none is given.
+
+        Raises:
+            UserMistake: the collection has no such space or version.
+        """
+        matches = [s for s in self.space if s.name == name and version in (None, s.version)]
+        if not matches:
             raise UserMistake(
                 f"collection {self.name} has no space {name!r}"
                 + (f" v{version}" if version else "")
-                + near(name, [s.name for s in self.space])
+                + did_you_mean(name, [s.name for s in self.space])
             )
-        return max(found, key=lambda space: space.version)
+        return max(matches, key=lambda space: space.version)
 
-    def find_space_named(self, text: str) -> SpaceSection:
-        """The space that `space` or `space/vN` names. Raises UserMistake."""
-        named = SpaceReference.parse_within(self.name, text)
-        return self.find_space(named.space, named.version)
+    def resolve_space(self, text: str) -> SpaceSection:
+        """The space that a text such as `blurb` or `blurb/v2` names.
+
+        Raises:
+            UserMistake: the text is malformed, or the collection has no such space or version.
+        """
+        reference = SpaceReference.parse_within(self.name, text)
+        return self.find_space(reference.space, reference.version)
 
     def promotes(self, space: SpaceSection) -> bool:
-        """Whether a run promotes the space's release, or leaves it to a person."""
+        """Whether a run promotes the space's release itself, or leaves that to a person."""
         return (space.promote or self.collection.promote) == "auto"
 
-    def golden(self, space: SpaceSection) -> Path | None:
-        """The file of a space's golden queries, a relative one resolved against this file's."""
+    def golden_file(self, space: SpaceSection) -> Path | None:
+        """The file of a space's golden queries, if any, resolved against this file's folder."""
         return None if space.golden is None else Path(_resolve(space.golden, self.path.parent))
 
     def index_settings(self, space: SpaceSection) -> IndexSettings:
-        """The indices that the space's table gets."""
-        text = tuple(sorted(set(space.text_index)))
-        return IndexSettings(space.vector_index, text, self.gates.min_index_recall)
+        """The indexes that the space's table gets."""
+        text_columns = tuple(sorted(set(space.text_index)))
+        return IndexSettings(space.vector_index, text_columns, self.gates.min_index_recall)
 
-    def reference(self, space: SpaceSection) -> EncoderReference:
-        """The encoder of a space as its owner named it, with paths made absolute."""
+    def encoder_reference(self, space: SpaceSection) -> EncoderReference:
+        """The encoder of a space as the file names it, with paths made absolute."""
         name, weights, folder = space.encoder, space.weights, self.path.parent
         if name.startswith((".", "/", "~")):
             name = _resolve(name, folder)
@@ -142,14 +145,14 @@ class Collection(_Section):
         return EncoderReference(
             name,
             space.modality,
-            space.revision,
-            weights,
-            space.layer,
-            space.pooling,
-            space.overflow,
-            space.dimensions,
-            space.precision,
-            space.decoder,
+            revision=space.revision,
+            weights=weights,
+            layer=space.layer,
+            pooling=space.pooling,
+            overflow=space.overflow,
+            dimensions=space.dimensions,
+            precision=space.precision,
+            decoder=space.decoder,
         )
 
 

@@ -1,4 +1,4 @@
-"""Finding collection files, and saying what is wrong with one: all of it, in words."""
+"""Find and load collection files; every mistake in a file is reported, in words."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import (
@@ -19,13 +19,14 @@ from commonspace.pipeline.config.sections import (
     SourceSection,
     SpaceSection,
 )
-from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.errors import UserMistake, did_you_mean
 
 
 def load_collection(path: Path) -> Collection:
-    """Read and check one collection file; every mistake in it is named at once.
+    """Read and validate one collection file.
 
-    Raises UserMistake.
+    Raises:
+        UserMistake: the file cannot be read, is not TOML, or has mistakes; all are named at once.
     """
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -33,28 +34,33 @@ def load_collection(path: Path) -> Collection:
         raise UserMistake(f"cannot be read: {error.strerror}", item=str(path)) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise UserMistake(f"is not valid TOML: {error}", item=str(path)) from error
-    faults = [_unknown(["path"])] if "path" in document else []  # ours, not the file's
+    # `path` is a field of Collection, but no key of the file.
+    mistakes = [_unknown_key(["path"])] if "path" in document else []
     try:
         collection = Collection.model_validate({**document, "path": path.resolve()})
     except ValidationError as error:
-        faults += [_explain(fault) for fault in error.errors()]
-    if faults:
-        raise UserMistake("has mistakes:\n  " + "\n  ".join(faults), item=str(path))
+        mistakes += [_explain(details) for details in error.errors()]
+    if mistakes:
+        raise UserMistake("has mistakes:\n  " + "\n  ".join(mistakes), item=str(path))
     return collection
 
 
 def collections_folder() -> Path:
-    """The folder of collection files: COMMONSPACE_COLLECTIONS, or the default."""
+    """The folder of collection files: COMMONSPACE_COLLECTIONS, or `dags/collections`."""
     return Path(os.environ.get("COMMONSPACE_COLLECTIONS", "dags/collections"))
 
 
 def warehouse_address() -> str:
-    """Where releases are published: COMMONSPACE_WAREHOUSE, or the default."""
+    """Where releases are published: COMMONSPACE_WAREHOUSE, or `./warehouse`."""
     return os.environ.get("COMMONSPACE_WAREHOUSE", "./warehouse")
 
 
 def collection_files(folder: Path | None = None) -> list[Path]:
-    """Every collection file of the folder, by name. Raises UserMistake where there is none."""
+    """Every collection file of the folder, sorted by path.
+
+    Raises:
+        UserMistake: there is no such folder.
+    """
     folder = folder or collections_folder()
     if not folder.is_dir():
         raise UserMistake(
@@ -66,27 +72,35 @@ def collection_files(folder: Path | None = None) -> list[Path]:
 
 
 def find_collection(name: str, folder: Path | None = None) -> Collection:
-    """The collection of that name, or the file at that path. Raises UserMistake."""
+    """The collection of that name, or the one in the file at that path.
+
+    Args:
+        name: a collection's name, or a path that ends in `.toml`.
+        folder: where to look for the name; by default `collections_folder()`.
+
+    Raises:
+        UserMistake: no file or more than one declares the name, or the file has mistakes.
+    """
     if name.endswith(".toml"):
         return load_collection(Path(name))
     declared = [(declared_name(path), path) for path in collection_files(folder)]
-    found = [path for known, path in declared if known == name]
-    if len(found) > 1:
+    matches = [path for declared_as, path in declared if declared_as == name]
+    if len(matches) > 1:
         raise UserMistake(
-            f"two files declare the collection {name!r}: {', '.join(map(str, found))}",
+            f"two files declare the collection {name!r}: {', '.join(map(str, matches))}",
             do="Rename one: each would delete what the other publishes.",
         )
-    if found:
-        return load_collection(found[0])
-    names = [known for known, _ in declared]
+    if matches:
+        return load_collection(matches[0])
+    names = [declared_as for declared_as, _ in declared]
     raise UserMistake(
-        f"there is no collection {name!r} in {folder or collections_folder()}" + near(name, names),
-        do="`commonspace show` lists what there is.",
+        f"there is no collection {name!r} in {folder or collections_folder()}" + did_you_mean(name, names),
+        do="`commonspace show` lists the collections.",
     )
 
 
 def declared_name(path: Path) -> str:
-    """The name a file gives its collection, or the file's own where it gives none."""
+    """The name that a file gives its collection, or the file's stem where it gives none."""
     try:
         name = tomllib.loads(path.read_text(encoding="utf-8-sig"))["collection"]["name"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -94,35 +108,38 @@ def declared_name(path: Path) -> str:
     return str(name)
 
 
-_MODELS: dict[str, type[BaseModel]] = {
+_SECTIONS: dict[str, type[BaseModel]] = {
     "collection": CollectionSection,
     "source": SourceSection,
     "space": SpaceSection,
     "gates": GatesSection,
     "run": RunSection,
 }
-_WANTED = {"tuple_type": "must be a list", "model_type": "must be a table of keys"}
+_MESSAGES = {"tuple_type": "must be a list", "model_type": "must be a table of keys"}
 
 
-def _key(where: Sequence[str | int]) -> str:
-    return ".".join(f"[{p}]" if isinstance(p, int) else p for p in where).replace(".[", "[")
+def _key(location: Sequence[str | int]) -> str:
+    """`space[0].name`: the place of a mistake as a person would write it."""
+    parts = [f"[{part}]" if isinstance(part, int) else part for part in location]
+    return ".".join(parts).replace(".[", "[")
 
 
-def _unknown(where: Sequence[str | int]) -> str:
-    model = _MODELS.get(str(where[0]), Collection) if len(where) > 1 else Collection
+def _unknown_key(location: Sequence[str | int]) -> str:
+    model = _SECTIONS.get(str(location[0]), Collection) if len(location) > 1 else Collection
     known = [name for name in model.model_fields if name != "path"]
-    return f"{_key(where)}: unknown key" + near(str(where[-1]), known)
+    return f"{_key(location)}: unknown key" + did_you_mean(str(location[-1]), known)
 
 
-def _explain(fault: Any) -> str:
-    where, given = fault["loc"], fault["input"]
-    key = _key(where)
-    if fault["type"] == "extra_forbidden":
-        return _unknown(where)
-    if fault["type"] == "missing":
+def _explain(details: ErrorDetails) -> str:
+    """One mistake that pydantic found, in words."""
+    location, given, kind = details["loc"], details["input"], details["type"]
+    key = _key(location)
+    if kind == "extra_forbidden":
+        return _unknown_key(location)
+    if kind == "missing":
         return f"{key}: is required"
-    message = _WANTED.get(fault["type"], re.sub(r"^Value error, ", "", fault["msg"]))
-    if where == ("space",) and fault["type"] == "tuple_type":
+    message = _MESSAGES.get(kind, re.sub(r"^Value error, ", "", details["msg"]))
+    if location == ("space",) and kind == "tuple_type":
         message = "is written [[space]], once for each space"
     message = message[0].lower() + message[1:]
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""

@@ -1,4 +1,4 @@
-"""Periods of time in a collection file: durations, and the partitions that a schedule makes."""
+"""Time in a collection file: durations, and the partitions of hours, days and months."""
 
 from __future__ import annotations
 
@@ -14,42 +14,55 @@ Period = Literal["hour", "day", "month"]
 _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-def _duration(value: object) -> object:
+def _parse_duration(value: object) -> object:
     if not isinstance(value, str):
         return value
-    found = re.fullmatch(r"(\d{1,6})([mhd])", value)
-    if found is None:
+    match = re.fullmatch(r"(\d{1,6})([mhd])", value)
+    if match is None:
         raise ValueError('must be a duration such as "90m", "36h" or "7d"')
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
 """Written as a whole number of minutes, hours or days: `"90m"`, `"36h"`, `"7d"`."""
 
 
 @dataclass(frozen=True)
 class Cadence:
-    """Partitions of one length, each named by the moment in UTC at which it begins."""
+    """Partitions by hour, day or month, each named by the moment in UTC at which it starts.
+
+    preset: Airflow's name of the schedule, such as `@daily`.
+    cron: ticks at the start of every partition, and at no other moment.
+    key_format: how a partition is written, for `strftime`.
+    max_length: of the longest partition.
+    """
 
     preset: str
     cron: str
-    """Ticks at the beginning of every partition, and at no other moment."""
     key_format: str
-    longest: timedelta
+    max_length: timedelta
 
-    def begins(self, key: str) -> datetime:
-        """When the partition begins. Raises ValueError where the key names none."""
+    def partition_start(self, key: str) -> datetime:
+        """When the partition starts, in UTC.
+
+        Raises:
+            ValueError: the key names no partition.
+        """
         moment = datetime.strptime(key, self.key_format).replace(tzinfo=UTC)
-        if self.key(moment) != key:  # strptime takes 2026-1-5
-            raise ValueError(f"{key!r} is not written as {self.key(moment)!r}")
+        if self.partition_at(moment) != key:  # strptime takes 2026-1-5
+            raise ValueError(f"{key!r} is not written as {self.partition_at(moment)!r}")
         return moment
 
-    def ends(self, key: str) -> datetime:
-        """When the partition has ended. Raises ValueError where the key names none."""
-        return self.begins(self.key(self.begins(key) + self.longest))
+    def partition_end(self, key: str) -> datetime:
+        """When the partition ends and the next one starts, in UTC.
 
-    def key(self, moment: datetime) -> str:
-        """The partition that holds a moment in time."""
+        Raises:
+            ValueError: the key names no partition.
+        """
+        return self.partition_start(self.partition_at(self.partition_start(key) + self.max_length))
+
+    def partition_at(self, moment: datetime) -> str:
+        """The key of the partition that holds a moment in time."""
         return moment.astimezone(UTC).strftime(self.key_format)
 
 
@@ -60,16 +73,16 @@ CADENCES: dict[str, Cadence] = {
 }
 
 
-def schedule_fault(period: Period, schedule: str | None) -> str | None:
-    """What is wrong with the schedule of a collection whose partitions are that long.
+def schedule_problem(period: Period, schedule: str | None) -> str | None:
+    """What is wrong with the schedule of a collection that has such partitions, or None.
 
     Airflow names a partition by a tick of the schedule. Where that is not the partition's first
-    moment, its backfill drops the last partition and takes one again that was run by hand.
+    moment, a backfill leaves out the last partition and repeats one that was run by hand.
     """
     cadence = CADENCES[period]
     if schedule in (cadence.preset, cadence.cron):
         return None
     return (
         f'`partitions = "{period}"` needs `schedule = "{cadence.preset}"`, or `schedule_on`: a run '
-        "starts when its partition has ended; `late_by` says how long it waits for late files"
+        "starts when its partition has ended; `late_by` sets how long it waits for late files"
     )

@@ -1,4 +1,4 @@
-"""pipeline/config/sections.py"""
+"""The sections of a collection file: their keys, defaults and limits."""
 
 from __future__ import annotations
 
@@ -9,19 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from commonspace.encoders.spec import Modality
-from commonspace.pipeline.config.periods import Duration, Period, schedule_fault
+from commonspace.pipeline.config.periods import Duration, Period, schedule_problem
 from commonspace.pipeline.release.indexes import MIN_RECALL, VectorChoice
 
-NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(NAME, value) or len(value) > 64:
-        raise ValueError("must be lower-case letters and digits, joined by single '-' or '_'")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_name)]
 ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
 RESERVED = frozenset(
     {
@@ -32,23 +22,38 @@ RESERVED = frozenset(
         *("image_orientation", "image_frames", "image_rules"),
     }
 )
-"""Columns of our own, in a release or in a run's files."""
-
+"""Columns that commonspace writes itself, in a release or in a run's files."""
 
 PASSAGE_COLUMNS = frozenset({"item", "passage", "passage_start", "passage_end"})
-"""Columns of our own where a space has `overflow = "rows"`."""
+"""Columns that commonspace adds where a space has `overflow = "rows"`."""
+
+KEEP_RELEASES = 10
+"""How many releases of a space `retain` keeps by default."""
+
+NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
+
+
+def _check_name(value: str) -> str:
+    if not re.fullmatch(NAME, value) or len(value) > 64:
+        raise ValueError("must be lower-case letters and digits, joined by single '-' or '_'")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_check_name)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-
-KEEP_RELEASES = 10
-"""How many releases of a space `retain` keeps where its owner has not said."""
+    @field_validator("*", mode="before")
+    @classmethod
+    def _list_as_tuple(cls, value: Any) -> Any:
+        """TOML's arrays arrive as lists, which a strict tuple field would refuse."""
+        return tuple(value) if isinstance(value, list) else value
 
 
 class CollectionSection(_Section):
-    """Who owns the collection, when it runs, and what becomes of its releases."""
+    """Who owns the collection, when it runs, and how its releases are promoted and kept."""
 
     name: Name
     owner: str
@@ -63,28 +68,26 @@ class CollectionSection(_Section):
     deadline: Duration | None = Field(default=None, gt=timedelta(0))
     approve_within: Duration | None = Field(default=None, gt=timedelta(0))
 
-    @field_validator("schedule_on", mode="before")
-    @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @model_validator(mode="after")
-    def _scheduled(self) -> CollectionSection:
+    def _check_schedule(self) -> CollectionSection:
         if self.schedule_on and self.schedule:
-            raise ValueError("`schedule` and `schedule_on` exclude each other")
+            raise ValueError("`schedule` and `schedule_on` cannot both be set")
         if self.partitions is None and self.late_by:
-            raise ValueError("`late_by` waits for a partition: it needs `partitions`")
+            raise ValueError("`late_by` delays the run of a partition: it needs `partitions`")
         if self.deadline and self.late_by and self.deadline <= self.late_by:
-            raise ValueError("`deadline` must be longer than `late_by`, which a run may wait")
+            raise ValueError("`deadline` must be longer than `late_by`, for which a run may wait")
         if self.partitions and not self.schedule_on:
-            fault = schedule_fault(self.partitions, self.schedule)
-            if fault:
-                raise ValueError(fault)
+            problem = schedule_problem(self.partitions, self.schedule)
+            if problem:
+                raise ValueError(problem)
         return self
 
 
 class SourceSection(_Section):
-    """Where items come from. `uri` is a path or glob; `{partition}` in it makes partitions."""
+    """Where items come from.
+
+    uri: a path or a glob; `{partition}` stands for the part of the path that names a partition.
+    """
 
     kind: Literal["folder", "csv", "jsonl", "parquet"]
     uri: str = Field(min_length=1)
@@ -99,72 +102,71 @@ class SourceSection(_Section):
         ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
     )  # fmt: skip
 
-    @field_validator("columns", "text_suffixes", "image_suffixes", mode="before")
-    @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @field_validator("metadata", mode="before")
     @classmethod
-    def _typed(cls, value: Any) -> Any:
-        names = isinstance(value, list) and all(isinstance(name, str) for name in value)
-        return dict.fromkeys(value, "string") if names else value
+    def _names_as_string_columns(cls, value: Any) -> Any:
+        is_names = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        return dict.fromkeys(value, "string") if is_names else value
 
     @field_validator("metadata")
     @classmethod
-    def _columns(cls, value: dict[str, ColumnType]) -> dict[str, ColumnType]:
+    def _check_column_names(cls, value: dict[str, ColumnType]) -> dict[str, ColumnType]:
         if clash := sorted(RESERVED & value.keys()):
             raise ValueError(f"these names are reserved: {', '.join(clash)}")
-        if odd := [
-            n for n in value if not n.isprintable() or n[:1] in {"", "_"} or set(n) & {*".`"}
-        ]:
+        invalid = [
+            name
+            for name in value
+            if not name.isprintable() or name[:1] in {"", "_"} or set(name) & {*".`"}
+        ]
+        if invalid:
             raise ValueError(
-                f"a table cannot have these columns (empty, `_…`, `.` or ` in it): {odd}"
+                f"a table cannot have these columns (empty, `_…`, `.` or ` in it): {invalid}"
             )
         return value
 
     @field_validator("uri", "image_root")
     @classmethod
-    def _local(cls, value: str | None) -> str | None:
+    def _check_local(cls, value: str | None) -> str | None:
         if value and "://" in value:
-            raise ValueError("addresses are not served yet: name a path")
+            raise ValueError("URLs are not supported yet: give a path")
         return value
 
     @field_validator("delimiter")
     @classmethod
-    def _delimiting(cls, value: str) -> str:
+    def _check_delimiter(cls, value: str) -> str:
         if value in {'"', "\r", "\n"}:
-            raise ValueError("cannot be a quote or a line's end")
+            raise ValueError("cannot be a quote or a line break")
         return value
 
     @field_validator("columns")
     @classmethod
-    def _distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _check_distinct(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if value is not None and len(set(value)) < max(len(value), 1):
             raise ValueError("must be distinct names, at least one")
         return value
 
     @field_validator("text_suffixes", "image_suffixes")
     @classmethod
-    def _suffixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if odd := [s for s in value if not re.fullmatch(r"\*|\.[^./]+", s)]:
-            raise ValueError(f'a suffix is written ".txt" (one dot), or "*" for any: {odd}')
+    def _check_suffixes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        invalid = [suffix for suffix in value if not re.fullmatch(r"\*|\.[^./]+", suffix)]
+        if invalid:
+            raise ValueError(f'a suffix is written ".txt" (one dot), or "*" for any: {invalid}')
         return value
 
     @model_validator(mode="after")
-    def _coherent(self) -> SourceSection:
+    def _check_id(self) -> SourceSection:
         if self.kind == "folder":
             if self.id not in {"", "stem", "path"}:
                 raise ValueError('a folder\'s `id` is "stem" (pairs a text and an image) or "path"')
             if self.metadata:
-                raise ValueError("a folder has no columns: `metadata` belongs to tables")
+                raise ValueError("a folder has no columns: `metadata` is for csv, jsonl and parquet")
         elif not self.id:
             raise ValueError(f"a {self.kind} source needs `id`: the column with a stable id")
         return self
 
 
 class SpaceSection(_Section):
-    """One space: which content, seen through which encoder, at which version."""
+    """One space: which content is encoded, by which encoder, under which version."""
 
     name: Name
     version: int = Field(default=1, ge=1)
@@ -184,13 +186,8 @@ class SpaceSection(_Section):
     vector_index: VectorChoice = "auto"
     text_index: tuple[str, ...] = ()
 
-    @field_validator("fields", "text_index", mode="before")
-    @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
     @model_validator(mode="after")
-    def _one_content(self) -> SpaceSection:
+    def _check_content(self) -> SpaceSection:
         if bool(self.fields) == bool(self.image):
             raise ValueError("a space needs exactly one of `fields` (text) and `image`")
         return self
@@ -201,7 +198,7 @@ class SpaceSection(_Section):
 
 
 class GatesSection(_Section):
-    """Limits that a run must keep, or nothing of it is published."""
+    """The limits of the gates: a run that exceeds one publishes nothing."""
 
     max_reject_share: float = Field(default=0.01, ge=0, le=1)
     max_deleted_share: float = Field(default=0.2, ge=0, le=1)
@@ -213,7 +210,7 @@ class GatesSection(_Section):
 
 
 class RunSection(_Section):
-    """How the work is cut; never what it means."""
+    """How a run is divided and scheduled; none of it changes a vector."""
 
     shard_rows: int = Field(default=4096, ge=1)
     pool: str = Field(default="default_pool", min_length=1)
@@ -222,5 +219,5 @@ class RunSection(_Section):
 
 
 def space_key(space: SpaceSection) -> str:
-    """`blurb/v2`: how a space of a collection is called in keys and columns."""
+    """The space's name within its collection, such as `blurb/v2`, in keys and columns."""
     return f"{space.name}/v{space.version}"

@@ -16,12 +16,12 @@ COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-_FACT_TYPES = {int: pa.int64(), bool: pa.bool_(), str: pa.string()}
+_PROVENANCE_TYPES = {int: pa.int64(), bool: pa.bool_(), str: pa.string()}
 
 
-def fact_fields(spec: EncoderSpec) -> list[pa.Field]:
+def provenance_fields(spec: EncoderSpec) -> list[pa.Field]:
     """The truth columns of a space, by its modality."""
-    return [pa.field(name, _FACT_TYPES[kind]) for name, kind in FACTS[spec.modality].items()]
+    return [pa.field(name, _PROVENANCE_TYPES[kind]) for name, kind in FACTS[spec.modality].items()]
 
 
 PASSAGE_FIELDS = [
@@ -32,7 +32,7 @@ PASSAGE_FIELDS = [
 ]
 """Which item a passage is of, its number from 0, and where it stands in the item's text.
 
-The text is what `content_of` gives: the space's fields joined by line breaks, in NFC. The
+The text is what `read_content` gives: the space's fields joined by line breaks, in NFC. The
 passage is `text[passage_start:passage_end]` in Python: characters are Unicode code points.
 """
 

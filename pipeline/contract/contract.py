@@ -16,8 +16,8 @@ from commonspace.encoders.spec import EncoderSpec, differences
 from commonspace.encoders.vectors import norms
 from commonspace.pipeline.contract.columns import (
     COLUMN_TYPES,
-    fact_fields,
     passage_fields,
+    provenance_fields,
     vector_type,
 )
 from commonspace.pipeline.contract.layout import spec_key
@@ -85,7 +85,7 @@ class Contract:
                 pa.field("vector", vector_type(self.spec), nullable=False),
                 *passage_fields(self.spec),
                 *(pa.field(name, COLUMN_TYPES[kind]) for name, kind in self.metadata.items()),
-                *fact_fields(self.spec),
+                *provenance_fields(self.spec),
                 pa.field("partition", pa.string()),
                 pa.field("source_uri", pa.string(), nullable=False),
                 pa.field("content_digest", pa.string(), nullable=False),
@@ -97,7 +97,7 @@ class Contract:
         )
 
 
-def stored_contract(store: Store, name: SpaceName) -> Contract | None:
+def load_contract(store: Store, name: SpaceName) -> Contract | None:
     """The contract a space was first published under, or None where it never was."""
     data = store.read(spec_key(name))
     if data is None:
@@ -115,12 +115,12 @@ def stored_contract(store: Store, name: SpaceName) -> Contract | None:
     return contract
 
 
-def agree(store: Store, name: SpaceName, contract: Contract) -> None:
+def require_same_contract(store: Store, name: SpaceName, contract: Contract) -> None:
     """Refuse a contract that differs from the stored one; the first one is yet to be stored.
 
     Raises ContractBroken, naming every difference.
     """
-    stored = stored_contract(store, name)
+    stored = load_contract(store, name)
     if stored is None or stored == contract:
         return
     found = [str(difference) for difference in differences(stored.spec, contract.spec)]
@@ -148,7 +148,7 @@ def check_schema(found: pa.Schema, contract: Contract, where: str) -> None:
     if written is None:
         faults.append("it carries no contract")
     else:
-        faults += _strange(written, contract)
+        faults += _contract_differences(written, contract)
     if faults:
         raise ContractBroken(
             "does not keep the contract:\n  " + "\n  ".join(faults),
@@ -158,7 +158,7 @@ def check_schema(found: pa.Schema, contract: Contract, where: str) -> None:
         )
 
 
-def _strange(written: bytes, contract: Contract) -> list[str]:
+def _contract_differences(written: bytes, contract: Contract) -> list[str]:
     """How the contract that a file carries differs from the agreed one."""
     try:
         stored = Contract.from_json(json.loads(written))

@@ -116,7 +116,7 @@ def run_folder(collection: str, run: str) -> str:
     return f"{runs_folder(collection)}/{run}"
 
 
-def run_file(collection: str, run: str, name: SpaceName, file: str) -> str:
+def run_file_key(collection: str, run: str, name: SpaceName, file: str) -> str:
     """What the stages of one run leave for each other about one space."""
     return f"{run_folder(collection, run)}/{name.folder}/{file}"
 
@@ -136,7 +136,7 @@ def encoder_shards_folder(name: SpaceName, fingerprint: str) -> str:
     return f"{shards_folder(name.collection)}/{name.folder}-{fingerprint[:16]}"
 
 
-def shard_path(name: SpaceName, fingerprint: str, shard: str) -> str:
+def shard_key(name: SpaceName, fingerprint: str, shard: str) -> str:
     """A shard of a space; every run of the same fingerprint looks there.
 
     Only what would come out the same again lies there. A shard with failures that may pass

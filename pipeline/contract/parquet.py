@@ -21,17 +21,17 @@ ROW_GROUP_ROWS = 4096
 (measured: 4 to 8 thousand is the middle)."""
 
 
-def table_bytes(table: pa.Table) -> pa.Buffer:
+def parquet_bytes(table: pa.Table) -> pa.Buffer:
     """One table as one Parquet file; equal tables give equal bytes.
 
     Vectors are byte-stream-split (dense floats compress 17 % better so), pages carry
     checksums and the footer a seal, dictionaries are kept off the vectors.
     """
     starts = range(0, max(table.num_rows, 1), ROW_GROUP_ROWS)
-    return grouped_bytes(table.schema, (table.slice(at, ROW_GROUP_ROWS) for at in starts))
+    return parquet_bytes_of_groups(table.schema, (table.slice(at, ROW_GROUP_ROWS) for at in starts))
 
 
-def grouped_bytes(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa.Buffer:
+def parquet_bytes_of_groups(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa.Buffer:
     """As `table_bytes`, of a table that comes in pieces; each becomes a row group."""
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     others = [f.name for f in schema if f.name not in vectors]
@@ -53,13 +53,13 @@ def grouped_bytes(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa.Buffer:
 
 def read_table(data: pa.Buffer, key: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The table back, checksums verified. Raises ContractBroken for damaged bytes."""
-    with _damage_told(key):
+    with _translating_damage(key):
         # `pq.read_table` plans a dataset first, which takes twice as long as a small file.
-        table = _opened(data).read(None if columns is None else list(columns))
+        table = _open(data).read(None if columns is None else list(columns))
         return table if columns is None else table.select(columns)
 
 
-def read_groups(
+def read_row_groups(
     data: pa.Buffer,
     key: str,
     columns: Sequence[str] | None = None,
@@ -70,11 +70,11 @@ def read_groups(
     ids: only these rows; of a row group that has none of them only the ids are read.
     Measured: threads that read along keep 35 MB among them.
     """
-    with _damage_told(key):
-        file = _opened(data)
+    with _translating_damage(key):
+        file = _open(data)
         names = file.schema_arrow.names if columns is None else list(columns)
     for number in range(file.num_row_groups):
-        with _damage_told(key):
+        with _translating_damage(key):
             rows = _group(file, number, names, ids)
         if rows.num_rows:
             yield rows
@@ -82,11 +82,11 @@ def read_groups(
 
 def count_rows(data: pa.Buffer, key: str) -> int:
     """How many rows the file says it holds. Raises ContractBroken for a damaged footer."""
-    with _damage_told(key):
-        return int(_opened(data).metadata.num_rows)
+    with _translating_damage(key):
+        return int(_open(data).metadata.num_rows)
 
 
-def _opened(data: pa.Buffer) -> pq.ParquetFile:
+def _open(data: pa.Buffer) -> pq.ParquetFile:
     _check_seal(data)
     return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
 
@@ -104,7 +104,7 @@ def _group(file: pq.ParquetFile, number: int, names: list[str], ids: pa.Array | 
 
 
 @contextmanager
-def _damage_told(key: str) -> Iterator[None]:
+def _translating_damage(key: str) -> Iterator[None]:
     """Turns what Arrow says of damaged bytes into ContractBroken."""
     try:
         yield
@@ -114,7 +114,7 @@ def _damage_told(key: str) -> Iterator[None]:
         ) from error
 
 
-def _footer(data: pa.Buffer) -> int:
+def _footer_start(data: pa.Buffer) -> int:
     """Where the footer starts: its length stands before the last four bytes."""
     return len(data) - 8 - int.from_bytes(data[-8:-4], "little")
 
@@ -122,14 +122,14 @@ def _footer(data: pa.Buffer) -> int:
 def _seal(file: io.BytesIO) -> None:
     """Put the seal before the footer, in place."""
     with file.getbuffer() as written:
-        start = _footer(pa.py_buffer(written))
+        start = _footer_start(pa.py_buffer(written))
         footer = bytes(written[start:])
     file.seek(start)
     file.write(SEAL + hashlib.sha256(footer).digest() + footer)
 
 
 def _check_seal(data: pa.Buffer) -> None:
-    start = _footer(data)
+    start = _footer_start(data)
     seal = data[max(start - len(SEAL) - 32, 0) : max(start, 0)].to_pybytes()
     if start < 0 or seal != SEAL + hashlib.sha256(data[start:]).digest():
         raise ValueError("its footer does not bear its seal")

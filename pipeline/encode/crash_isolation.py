@@ -16,7 +16,7 @@ from functools import cached_property
 import pyarrow as pa
 
 from commonspace.encoders.protocol import Encoder, Failure, Reason
-from commonspace.pipeline.contract.parquet import grouped_bytes
+from commonspace.pipeline.contract.parquet import parquet_bytes_of_groups
 from commonspace.pipeline.encode.crash_log import CrashLog
 from commonspace.pipeline.encode.shard import encode_shard, failed_rows
 from commonspace.pipeline.plan.plan import shard_key
@@ -120,7 +120,7 @@ class ShardMaker:
                 passing = passing or has_retryable_failures(rows)
                 yield rows
 
-        data = grouped_bytes(shard_schema(work.spec), seen())
+        data = parquet_bytes_of_groups(shard_schema(work.spec), seen())
         if passing:
             store.put(work.own_shard(key), data)
             return work.own_shard(key)

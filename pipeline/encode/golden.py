@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from commonspace.encoders.protocol import Encoder
 from commonspace.pipeline.contract.columns import vector_type
 from commonspace.pipeline.contract.contract import bad_vectors
-from commonspace.pipeline.contract.parquet import table_bytes
+from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.plan.golden import _declared
 from commonspace.pipeline.plan.golden_file import GoldenQuery
@@ -40,7 +40,7 @@ def keep_golden(work: Work, encoder: Encoder) -> None:
         "k": [one.k for one in golden],
         "vector": pa.FixedSizeListArray.from_arrays(flat, type=vector_type(work.spec)),
     }
-    work.run.store.put(work.path(GOLDEN_VECTORS), table_bytes(pa.table(table)))
+    work.run.store.put(work.path(GOLDEN_VECTORS), parquet_bytes(pa.table(table)))
 
 
 def _encoded(golden: list[GoldenQuery], work: Work, encoder: Encoder) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ def _encoded(golden: list[GoldenQuery], work: Work, encoder: Encoder) -> NDArray
     for position, failure in encoded.failures.items():
         raise UserMistake(
             f"the golden query {golden[position].shown} cannot be encoded: {failure.message}",
-            item=str(work.run.collection.golden(work.space)),
+            item=str(work.run.collection.golden_file(work.space)),
         )
     if encoded.vectors.shape != (len(golden), work.spec.dim) or (
         bad_vectors(encoded.vectors, work.spec).any()

@@ -12,9 +12,9 @@ from commonspace.encoders.protocol import Content, Failure
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.source.content import content_of
+from commonspace.pipeline.source.content import read_content
 from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import EVERYTHING, Unreadable, digest_of
+from commonspace.pipeline.source.records import EVERYTHING, UnreadableRecord, sha256_hex
 
 CALIBRATED = 300
 """Items that decide the ranges; NNCF's own default, and more moved nothing measurable."""
@@ -40,7 +40,7 @@ def quantise_space(collection: Collection, space: SpaceSection, folder: Path) ->
             do=f"At least {FEWEST} are needed.",
         )
     cut = min(CALIBRATED, len(contents) * 2 // 3)
-    reference = collection.reference(space)
+    reference = collection.encoder_reference(space)
     answer = catalog.quantise(reference, folder.absolute(), contents[:cut], contents[cut:])
     return {"collection": collection.name, "space": space.name, **answer}
 
@@ -49,12 +49,12 @@ def _contents(collection: Collection, space: SpaceSection) -> Iterator[tuple[str
     """Each different content with its digest, which alone decides an order of them."""
     seen = set()
     for record in open_source(collection).scan(EVERYTHING):
-        if isinstance(record, Unreadable):
+        if isinstance(record, UnreadableRecord):
             continue
-        content = content_of(record, space, collection.source.image_root)
+        content = read_content(record, space, collection.source.image_root)
         if content is None or isinstance(content, Failure):
             continue
-        digest = digest_of(content)
+        digest = sha256_hex(content)
         if digest not in seen:
             seen.add(digest)
             yield digest, content

@@ -22,9 +22,9 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.contract import bad_vectors
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.source.content import content_of
+from commonspace.pipeline.source.content import read_content
 from commonspace.pipeline.source.protocol import Source
-from commonspace.pipeline.source.records import Unreadable, digest_of
+from commonspace.pipeline.source.records import UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import shard_schema
 
@@ -78,8 +78,8 @@ def _load(
     for (_, rows), record in zip(rows_of, source.load(locators), strict=True):
         whole = (
             record.failure
-            if isinstance(record, Unreadable)
-            else content_of(record, space, collection.source.image_root)
+            if isinstance(record, UnreadableRecord)
+            else read_content(record, space, collection.source.image_root)
         )
         for row in rows:
             yield row["id"], row["digest"], _planned(whole, row)
@@ -103,7 +103,7 @@ def _planned(whole: Content | Failure | None, row: Mapping[str, Any]) -> Content
 
 def _as_planned(content: Content | Failure, digest: str) -> bool:
     """False for other content, and for a lasting failure where `pull` read a content."""
-    return content.retryable if isinstance(content, Failure) else digest_of(content) == digest
+    return content.retryable if isinstance(content, Failure) else sha256_hex(content) == digest
 
 
 def _windows(items: Iterator[Loaded]) -> Iterator[list[Loaded]]:

@@ -21,7 +21,7 @@ from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.release.manifest import Part
-from commonspace.pipeline.release.parts import bucket_of, part_groups
+from commonspace.pipeline.release.parts import bucket_of, read_part_groups
 from commonspace.pipeline.workspace.shards import read_shard
 from commonspace.pipeline.workspace.work import Work
 
@@ -91,7 +91,7 @@ def sample(ids: pa.Array, count: int, seed: str) -> pa.Array:
 def check_published(pieces: ShardMaker, rows: pa.Table) -> SpotCheckResult:
     """Sampled rows of the base release that the plan keeps, against their stored vectors.
 
-    rows: what `located` tells of them.
+    rows: what `read_item_locations` returns for them.
     Raises GateRefused where a vector is not that of its row's content.
     """
     work = pieces.work
@@ -184,5 +184,5 @@ def _published_vectors(work: Work, rows: pa.Table) -> pa.Table:
     found = [work.contract.schema.empty_table().select(["id", "vector"])]
     for part, ids in wanted.items():
         columns, some = ["id", "vector"], pa.array(ids, pa.string())
-        found += part_groups(work.run.store, part, work.contract, columns, some)
+        found += read_part_groups(work.run.store, part, work.contract, columns, some)
     return pa.concat_tables([table.cast(found[0].schema) for table in found])

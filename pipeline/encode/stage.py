@@ -15,9 +15,9 @@ from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.encode.golden import keep_golden
 from commonspace.pipeline.encode.spot_check import check_made, check_published, sample
 from commonspace.pipeline.errors import GateRefused
-from commonspace.pipeline.memory import give_back, peak_rss
+from commonspace.pipeline.memory import release_free_memory, peak_rss
 from commonspace.pipeline.plan.plan_file import plan_groups
-from commonspace.pipeline.pull.items import located
+from commonspace.pipeline.pull.items import read_item_locations
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.workspace.work import Work, timer
 
@@ -32,11 +32,11 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     todo = [key for key in shards if work.finished_shard(key) is None or work.has(_unchecked(key))]
     if not todo:
         return []
-    encoder = encoder or catalog.load(run.collection.reference(work.space))
+    encoder = encoder or catalog.load(run.collection.encoder_reference(work.space))
     note_canary_check(work, encoder)
     seed, spot_rows = f"{run.id} {todo[0]}", run.collection.gates.spot_rows
     planned, kept = _planned(work, todo, spot_rows, seed)
-    give_back()
+    release_free_memory()
     progress = run.progress(f"{work.name}: encode", planned.num_rows)
     pieces = ShardMaker(work, open_source(run.collection), encoder, progress)
     spots = check_published(pieces, kept)
@@ -51,7 +51,7 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
                 place = pieces.make(key, rows)
             items = progress.done - before  # less than the rows where pieces were there already
             took = {"items": items, "seconds": seconds(), "peak_rss_bytes": peak_rss()}
-            give_back()
+            release_free_memory()
             note = {**took, "device": encoder.device, "engine": encoder.engine}
             rows = rows.filter(pc.is_in(rows["id"], value_set=spotted))
             spots = check_made(pieces, place, rows, todo[: number + 1])
@@ -76,9 +76,9 @@ def _planned(
         of_shard += mine["shard"].dictionary_encode().chunks
         keeps += rows.filter(pc.equal(rows["action"], "keep"))["id"].chunks
     kept = sample(pa.concat_arrays(keeps), spot_rows, seed)
-    planned = located(work, pa.concat_arrays(ids))
+    planned = read_item_locations(work, pa.concat_arrays(ids))
     shard = pa.chunked_array(of_shard, pa.dictionary(pa.int32(), pa.string()))
-    return planned.append_column("shard", shard), located(work, kept)
+    return planned.append_column("shard", shard), read_item_locations(work, kept)
 
 
 def note_canary_check(work: Work, encoder: Encoder) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from commonspace.pipeline.index import text_index, vector_index
-from commonspace.pipeline.index.compaction import EVER
-from commonspace.pipeline.index.policy import step
+from commonspace.pipeline.index.compaction import KEEP_EVERY_VERSION
+from commonspace.pipeline.index.policy import next_step
 from commonspace.pipeline.release.indexes import IndexSettings
 
 
@@ -37,22 +37,24 @@ def build_indexes(
     retrain: train it, whatever there is. anew: do so, and build the full-text indices again.
     """
     rows, listed = table.count_rows(), table.list_indices()
-    for name in vector_index.foreign(table, listed):
+    for name in vector_index.foreign_indexes(table, listed):
         table.drop_index(name)
-    found = vector_index.in_table(table, listed, trained_rows)
-    todo = step(wanted.vector, rows, dim, found)
+    found = vector_index.read_state(table, listed, trained_rows)
+    todo = next_step(wanted.vector, rows, dim, found)
     if (retrain or rebuild_indexes) and todo in ("extend", "leave"):
         todo = "build"
     if todo == "drop":
         table.drop_index(vector_index.NAME)
     elif todo == "build":
-        vector_index.build(table, rows)
+        vector_index.train(table, rows)
     if (
-        text_index.build_indexes(table, listed, wanted.text, rows, rebuild_indexes=rebuild_indexes)
+        text_index.build_text_indexes(
+            table, listed, wanted.text, rows, rebuild_indexes=rebuild_indexes
+        )
         or todo == "extend"
     ):
         # LanceDB extends indices only together with compaction. Old versions stay.
-        table.optimize(cleanup_older_than=EVER)
+        table.optimize(cleanup_older_than=KEEP_EVERY_VERSION)
     if todo in ("none", "drop"):
         return IndexState(int(table.version), None)
     trained = rows if todo == "build" or found is None else found.trained_rows

@@ -12,7 +12,7 @@ from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
 
 
-def digest(store: Store, name: SpaceName, version: int) -> str:
+def index_files_digest(store: Store, name: SpaceName, version: int) -> str:
     """sha256 over the names and bytes of the files that make up the version's indices.
 
     Which ones these are says the version's manifest: it holds the 16 bytes of the UUID that each

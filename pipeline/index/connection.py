@@ -14,14 +14,14 @@ import pyarrow as pa
 from commonspace.pipeline.contract.contract import Contract, check_schema
 from commonspace.pipeline.contract.layout import lancedb_address
 from commonspace.pipeline.errors import ContractBroken, StoreFailed
-from commonspace.pipeline.storage.s3_errors import failure_of, is_of_the_store
+from commonspace.pipeline.storage.s3_errors import is_store_error, store_failure
 
 PRIMARY_KEY = {"lance-schema:unenforced-primary-key": "true"}
-IDS_AT_ONCE = 4096
+IDS_PER_FILTER = 4096
 
 
 @contextmanager
-def reachable(item: str) -> Iterator[None]:
+def translating_store_errors(item: str) -> Iterator[None]:
     """Turns what LanceDB says of a bucket that fails it into StoreFailed.
 
     A panic of the Rust below it, as some damaged files cause, becomes a RuntimeError.
@@ -29,8 +29,8 @@ def reachable(item: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, RuntimeError, OSError) as error:
-        if is_of_the_store(error):
-            raise failure_of(error, item) from error
+        if is_store_error(error):
+            raise store_failure(error, item) from error
         raise
     except Exception as error:
         if type(error).__name__ != "RustPanic":  # a class that cannot be imported
@@ -39,10 +39,10 @@ def reachable(item: str) -> Iterator[None]:
 
 
 @contextmanager
-def readable(space: str) -> Iterator[None]:
+def translating_table_errors(space: str) -> Iterator[None]:
     """Turns LanceDB's own errors into one that says how the table is mended."""
     try:
-        with reachable(space):
+        with translating_store_errors(space):
             yield
     except (RuntimeError, OSError, ValueError) as error:
         said = re.sub(r",? \S+\.rs:[0-9:]+.*", "", (str(error).splitlines() or [""])[0])[:200]
@@ -68,14 +68,14 @@ def connect(address: str) -> Any:
     import lancedb  # two seconds that most stages need not pay
 
     place = lancedb_address(address)
-    with reachable(place):
+    with translating_store_errors(place):
         return lancedb.connect(place)
 
 
 def open_table(database: Any, name: str) -> Any | None:
     """The table at its latest version, or None where there is none."""
     try:
-        with reachable(f"LanceDB table {name}"):
+        with translating_store_errors(f"LanceDB table {name}"):
             return database.open_table(name)
     except (ValueError, RuntimeError) as error:
         if "not found" in str(error).lower():
@@ -94,14 +94,14 @@ def check_table(table: Any, contract: Contract) -> None:
     check_schema(table.schema, contract, f"LanceDB table {table.name}")
 
 
-def with_ids(ids: Sequence[str]) -> Any:
+def ids_filter(ids: Sequence[str]) -> Any:
     """A filter for some ids; built as an expression, so no id can be read as SQL."""
     from lancedb import expr
 
     return expr.col("id").isin(list(ids))
 
 
-def equals(where: dict[str, Any]) -> Any:
+def equality_filter(where: dict[str, Any]) -> Any:
     """A filter for rows whose columns equal the given values."""
     from lancedb import expr
 
@@ -112,16 +112,16 @@ def equals(where: dict[str, Any]) -> Any:
     return whole
 
 
-def rows_of(table: Any, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
+def fetch_rows(table: Any, ids: Sequence[str], columns: Sequence[str] | None = None) -> pa.Table:
     """The rows of some ids, in no order."""
     tables = []
-    for some in chunks(ids):
-        query = table.search().where(with_ids(some)).limit(len(some) * 2)
+    for some in id_batches(ids):
+        query = table.search().where(ids_filter(some)).limit(len(some) * 2)
         tables.append((query.select(list(columns)) if columns else query).to_arrow())
     return pa.concat_tables(tables) if tables else table.schema.empty_table()
 
 
-def chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+def id_batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     """Ids in lists that one filter can hold."""
-    for first in range(0, len(ids), IDS_AT_ONCE):
-        yield ids[first : first + IDS_AT_ONCE]
+    for first in range(0, len(ids), IDS_PER_FILTER):
+        yield ids[first : first + IDS_PER_FILTER]

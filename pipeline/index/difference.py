@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import STAMP, read_part
+from commonspace.pipeline.release.parts import COMPARED_COLUMNS, read_part
 from commonspace.pipeline.storage.store import Store
 
 
@@ -30,27 +30,29 @@ class Difference:
         return sum(map(len, self.stale)) + len(self.excess)
 
 
-def stamps_in(table: Any) -> pa.Table:
+def read_compared_columns(table: Any) -> pa.Table:
     """Every row's STAMP. A scan: `count_rows` does not open the files of deleted rows."""
-    return table.search().select(STAMP).limit(max(table.count_rows(), 1)).to_arrow()
+    return table.search().select(COMPARED_COLUMNS).limit(max(table.count_rows(), 1)).to_arrow()
 
 
-def repeated(ids: pa.ChunkedArray) -> list[str]:
+def duplicate_ids(ids: pa.ChunkedArray) -> list[str]:
     """The ids that stand more than once."""
     counts = pc.value_counts(ids)
     many = counts.filter(pc.greater(counts.field("counts"), 1))
     return list(many.field("values").to_pylist())
 
 
-def difference(there: pa.Table, store: Store, contract: Contract, release: Release) -> Difference:
+def compare_table(
+    there: pa.Table, store: Store, contract: Contract, release: Release
+) -> Difference:
     """Where a release and a table disagree. `there`: the table's stamps, no id in it twice."""
-    parts = [read_part(store, part, contract, STAMP) for part in release.parts]
+    parts = [read_part(store, part, contract, COMPARED_COLUMNS) for part in release.parts]
     if not parts:
         return Difference([], there["id"].combine_chunks())
     wanted = pa.concat_tables(parts)
     at = pc.index_in(wanted["id"], value_set=there["id"]).combine_chunks()
     held, same = there.take(at), pc.is_valid(at)
-    for column in STAMP[1:]:
+    for column in COMPARED_COLUMNS[1:]:
         equal = pc.equal(wanted[column], held[column].cast(wanted[column].type))
         same = pc.and_(same, pc.fill_null(equal, False))
     stale, first = [], 0

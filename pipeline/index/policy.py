@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from commonspace.pipeline.release.indexes import MEASURED_K, VectorChoice, VectorIndex
+from commonspace.pipeline.release.indexes import RECALL_K, VectorChoice, VectorIndex
 
 Step = Literal["none", "drop", "build", "extend", "leave"]
 EXACT_FLOATS = 20_000_000
@@ -34,7 +34,7 @@ class VectorIndexState:
     trained_rows: int
 
 
-def step(wanted: VectorChoice, rows: int, dim: int, there: VectorIndexState | None) -> Step:
+def next_step(wanted: VectorChoice, rows: int, dim: int, there: VectorIndexState | None) -> Step:
     """What is to be done, so that the index fits a table of so many vectors."""
     # Once there, an index stays until the table has halved: near the limit nothing flaps.
     enough = EXACT_FLOATS // (GROWTH if there else 1)
@@ -44,20 +44,20 @@ def step(wanted: VectorChoice, rows: int, dim: int, there: VectorIndexState | No
         return "build"
     if not there.trained_rows / GROWTH < rows < there.trained_rows * GROWTH:
         return "build"
-    return "extend" if there.unindexed > tail(rows, dim) else "leave"
+    return "extend" if there.unindexed > max_unindexed_rows(rows, dim) else "leave"
 
 
-def tail(rows: int, dim: int) -> float:
+def max_unindexed_rows(rows: int, dim: int) -> float:
     """How many rows may be beside the index: every search compares each of them."""
     return min(rows * TAIL_SHARE, TAIL_FLOATS / dim)
 
 
-def partitions(rows: int) -> int:
+def partition_count(rows: int) -> int:
     """How many partitions an index over so many rows has."""
     return max(rows // ROWS_IN_PARTITION, 1)
 
 
-def ladder(partitions: int) -> list[int]:
+def probe_ladder(partitions: int) -> list[int]:
     """How many partitions to probe: doubled until every one is."""
     rungs, rung = [], FEWEST_PROBES
     while rung < partitions:
@@ -66,7 +66,7 @@ def ladder(partitions: int) -> list[int]:
     return [*rungs, partitions]
 
 
-def probes(index: VectorIndex, k: int, *, filtered: bool) -> int:
+def probe_count(index: VectorIndex, k: int, *, filtered: bool) -> int:
     """How many partitions a search for k rows probes; LanceDB takes what there is of more.
 
     Recall is measured for ten rows (and the row that was asked for): more rows take as many
@@ -75,4 +75,4 @@ def probes(index: VectorIndex, k: int, *, filtered: bool) -> int:
     """
     if filtered:
         return EVERY_PARTITION
-    return min(index.nprobes * max(1, -(-(k - 1) // MEASURED_K)), EVERY_PARTITION)
+    return min(index.nprobes * max(1, -(-(k - 1) // RECALL_K)), EVERY_PARTITION)

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index import vector_index
-from commonspace.pipeline.index.connection import rows_of
-from commonspace.pipeline.release.indexes import MEASURED_K, VectorIndex
+from commonspace.pipeline.index.connection import fetch_rows
+from commonspace.pipeline.release.indexes import RECALL_K, VectorIndex
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import read_part
 from commonspace.pipeline.storage.store import Store
 
-SAMPLE = 100
+SAMPLED_ROWS = 100
 """1,000 neighbours: a recall of 0.95 is known to 0.007 (one standard error, were they
 independent)."""
-AT_ONCE = 8192
+BLOCK_ROWS = 8192
 ROUNDING = 1e-6
 """Rows whose cosines differ by less are equally near; float32 sums of unit vectors differ so."""
 
@@ -43,27 +43,29 @@ class RecallQueries:
     """(n,), the cosine of the last of them."""
 
 
-def recall_queries(table: Any, store: Store, contract: Contract, release: Release) -> RecallQueries:
+def sample_queries(table: Any, store: Store, contract: Contract, release: Release) -> RecallQueries:
     """SAMPLE rows at equal distances in the release's order, which mixes them by their ids' hash.
 
     table: holds the release; the rows that ask are taken from it. Every part is read once; beside
     one, memory holds a block of 100 x 8192 cosines. Raises ContractBroken where the table does
     not hold one of them.
     """
-    at = np.unique(np.linspace(0, release.rows - 1, min(SAMPLE, release.rows)).astype(np.int64))
-    ids, queries = _sampled(table, store, contract, release, at)
+    at = np.unique(
+        np.linspace(0, release.rows - 1, min(SAMPLED_ROWS, release.rows)).astype(np.int64)
+    )
+    ids, queries = _fetch_queries(table, store, contract, release, at)
     best = np.full((len(at), 0), -np.inf, np.float32), np.empty((len(at), 0), object)
     first = 0
     for part in release.parts:
         rows = read_part(store, part, contract, ["id", "vector"])
         names = rows["id"].to_numpy(zero_copy_only=False)
         vectors = _vectors(rows)
-        for begin in range(0, len(names), AT_ONCE):
-            near = queries @ vectors[begin : begin + AT_ONCE].T
+        for begin in range(0, len(names), BLOCK_ROWS):
+            near = queries @ vectors[begin : begin + BLOCK_ROWS].T
             own = at - first - begin
             here = (own >= 0) & (own < near.shape[1])
             near[np.flatnonzero(here), own[here]] = -np.inf
-            best = _best(best, near, names[begin : begin + AT_ONCE])
+            best = _best(best, near, names[begin : begin + BLOCK_ROWS])
         first += len(names)
     there = np.isfinite(best[0])
     nearest = [set(row[held]) for row, held in zip(best[1], there, strict=True)]
@@ -71,7 +73,7 @@ def recall_queries(table: Any, store: Store, contract: Contract, release: Releas
     return RecallQueries(ids, queries, nearest, least)
 
 
-def recall(table: Any, asked: RecallQueries, index: VectorIndex) -> float:
+def measure_recall(table: Any, asked: RecallQueries, index: VectorIndex) -> float:
     """The share of the truly nearest rows that this search of the table finds, 1 where there are
     none; a row that is as near as the last of them counts as found.
     """
@@ -79,7 +81,7 @@ def recall(table: Any, asked: RecallQueries, index: VectorIndex) -> float:
     for item, vector, nearest, least in zip(
         asked.ids, asked.vectors, asked.nearest, asked.least, strict=True
     ):
-        query = vector_index.nearest(table, vector, MEASURED_K + 1, index)
+        query = vector_index.nearest_query(table, vector, RECALL_K + 1, index)
         rows = query.select(["id", "_distance"]).to_arrow()
         pairs = zip(rows["id"].to_pylist(), rows["_distance"].to_pylist(), strict=True)
         others = [(other, 1 - distance) for other, distance in pairs if other != item]
@@ -89,7 +91,7 @@ def recall(table: Any, asked: RecallQueries, index: VectorIndex) -> float:
     return hits / wanted if wanted else 1.0
 
 
-def _sampled(
+def _fetch_queries(
     table: Any, store: Store, contract: Contract, release: Release, at: NDArray[np.int64]
 ) -> tuple[list[str], NDArray[np.float32]]:
     """The ids of the rows at these places of the release, and their vectors."""
@@ -100,7 +102,7 @@ def _sampled(
         if len(mine):
             ids += read_part(store, part, contract, ["id"])["id"].take(mine).to_pylist()
         first += part.rows
-    rows = rows_of(table, ids, ["id", "vector"])
+    rows = fetch_rows(table, ids, ["id", "vector"])
     places = pc.index_in(pa.array(ids, pa.string()), value_set=rows["id"].combine_chunks())
     if places.null_count:
         raise ContractBroken(f"LanceDB lacks rows of release {release.number}", item=release.space)
@@ -125,5 +127,5 @@ def _best(
 
 
 def _top(cosines: NDArray[np.float32]) -> NDArray[np.int64]:
-    k = min(MEASURED_K, cosines.shape[1])
+    k = min(RECALL_K, cosines.shape[1])
     return np.argpartition(-cosines, k - 1, axis=1)[:, :k]

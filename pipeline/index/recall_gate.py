@@ -7,18 +7,18 @@ from typing import Any
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, GateRefused
-from commonspace.pipeline.index import checksum as index_files
 from commonspace.pipeline.index.build import IndexState
-from commonspace.pipeline.index.connection import connect, open_table, readable
-from commonspace.pipeline.index.policy import REFINE, ladder, partitions
-from commonspace.pipeline.index.recall import recall, recall_queries
+from commonspace.pipeline.index.checksum import index_files_digest
+from commonspace.pipeline.index.connection import connect, open_table, translating_table_errors
+from commonspace.pipeline.index.policy import REFINE, partition_count, probe_ladder
+from commonspace.pipeline.index.recall import measure_recall, sample_queries
 from commonspace.pipeline.index.sync import sync_table
-from commonspace.pipeline.release.indexes import GATE, Indexes, VectorIndex
+from commonspace.pipeline.release.indexes import RECALL_GATE, Indexes, VectorIndex
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.pointer import Current
 from commonspace.pipeline.storage.store import Store
 
-KIND = "ivf_sq"
+INDEX_KIND = "ivf_sq"
 
 
 def sync_and_measure(
@@ -40,20 +40,20 @@ def sync_and_measure(
     """
     known = before.indices.vector if before and before.indices else None
     trained = known.trained_rows if known else None
-    altered = _altered(store, name, before)
+    altered = _index_files_changed(store, name, before)
     done = sync_table(
         store.address, store, name, contract, release, trained, rebuild_indexes=altered
     )
-    same = _unchanged(before, release, done)
-    found = same or measured(
+    same = _earlier_measurement(before, release, done)
+    found = same or measure_indexes(
         store, name, contract, release, done, fewest=known.nprobes if known else 0
     )
     if is_weak(found) and not done.trained and (refuse or same is None):
         done = sync_table(store.address, store, name, contract, release, trained, retrain=True)
-        found = measured(store, name, contract, release, done)
+        found = measure_indexes(store, name, contract, release, done)
     if refuse and found is not None and found.vector is not None and is_weak(found):
         raise GateRefused(
-            f"gate {GATE} refused: {found.vector.to_gate()['message']}",
+            f"gate {RECALL_GATE} refused: {found.vector.to_gate()['message']}",
             item=str(name),
             do='Lower `min_index_recall` in [gates], or set `vector_index = "none"` in the '
             "[[space]], which compares every row; then run again.\n"
@@ -63,7 +63,7 @@ def sync_and_measure(
     return done.version, found
 
 
-def measured(
+def measure_indexes(
     store: Store,
     name: SpaceName,
     contract: Contract,
@@ -80,14 +80,14 @@ def measured(
     if not release.rows or (done.trained_rows is None and not wanted.text):
         return None
     if done.trained_rows is not None:
-        with readable(str(name)):
+        with translating_table_errors(str(name)):
             table = open_table(connect(store.address), name.table)
             if table is None:
                 raise ContractBroken("the LanceDB table is gone", item=str(name))
             table.checkout(done.version)
             first = 0 if done.trained else fewest
-            vector = _probed(table, store, contract, release, done.trained_rows, first)
-    return Indexes(index_files.digest(store, name, done.version), vector, wanted.text)
+            vector = _fewest_probes(table, store, contract, release, done.trained_rows, first)
+    return Indexes(index_files_digest(store, name, done.version), vector, wanted.text)
 
 
 def is_weak(found: Indexes | None) -> bool:
@@ -95,7 +95,7 @@ def is_weak(found: Indexes | None) -> bool:
     return found is not None and found.vector is not None and found.vector.is_weak
 
 
-def _probed(
+def _fewest_probes(
     table: Any,
     store: Store,
     contract: Contract,
@@ -103,19 +103,21 @@ def _probed(
     trained_rows: int,
     fewest: int,
 ) -> VectorIndex:
-    asked, limit = recall_queries(table, store, contract, release), release.wanted.min_recall
-    whole = partitions(trained_rows)
-    for nprobes in (rung for rung in ladder(whole) if rung >= min(fewest, whole)):
+    asked, limit = sample_queries(table, store, contract, release), release.wanted.min_recall
+    whole = partition_count(trained_rows)
+    for nprobes in (rung for rung in probe_ladder(whole) if rung >= min(fewest, whole)):
         index = VectorIndex(
-            KIND, trained_rows, whole, nprobes, REFINE, 0.0, limit, sample=len(asked.ids)
+            INDEX_KIND, trained_rows, whole, nprobes, REFINE, 0.0, limit, sample=len(asked.ids)
         )
-        index = index.finding(recall(table, asked, index))
+        index = index.finding(measure_recall(table, asked, index))
         if not index.is_weak:
             break
     return index
 
 
-def _unchanged(before: Current | None, release: Release, done: IndexState) -> Indexes | None:
+def _earlier_measurement(
+    before: Current | None, release: Release, done: IndexState
+) -> Indexes | None:
     """What was measured of the same version under the same limit."""
     if before is None or before.indices is None or before.table_version != done.version:
         return None
@@ -127,11 +129,11 @@ def _unchanged(before: Current | None, release: Release, done: IndexState) -> In
     return before.indices if same else None
 
 
-def _altered(store: Store, name: SpaceName, before: Current | None) -> bool:
+def _index_files_changed(store: Store, name: SpaceName, before: Current | None) -> bool:
     """Whether the files of the indices that are served are not those that were measured."""
     if before is None or before.indices is None:
         return False
     try:
-        return index_files.digest(store, name, before.table_version) != before.indices.sha256
+        return index_files_digest(store, name, before.table_version) != before.indices.sha256
     except ContractBroken:  # the version is gone
         return True

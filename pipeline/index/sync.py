@@ -21,23 +21,27 @@ from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index.build import IndexState, build_indexes
 from commonspace.pipeline.index.connection import (
     check_table,
-    chunks,
     connect,
+    fetch_rows,
+    id_batches,
+    ids_filter,
     open_table,
-    reachable,
-    readable,
-    rows_of,
     table_schema,
-    with_ids,
+    translating_store_errors,
+    translating_table_errors,
 )
-from commonspace.pipeline.index.difference import difference, repeated, stamps_in
+from commonspace.pipeline.index.difference import (
+    compare_table,
+    duplicate_ids,
+    read_compared_columns,
+)
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import STAMP, part_groups
-from commonspace.pipeline.storage.s3_errors import is_of_the_store
+from commonspace.pipeline.release.parts import COMPARED_COLUMNS, read_part_groups
+from commonspace.pipeline.storage.s3_errors import is_store_error
 from commonspace.pipeline.storage.store import Store
 
 
-class Unfaithful(ContractBroken):
+class ReadBackMismatch(ContractBroken):
     """LanceDB holds something else than was written to it."""
 
 
@@ -62,24 +66,24 @@ def sync_table(
     Raises ContractBroken where the table belongs to another contract, cannot be opened, or
     still holds something else than was written.
     """
-    with readable(str(name)):
+    with translating_table_errors(str(name)):
         try:
-            with reachable(str(name)):
-                table, changed = _written(address, store, name, contract, release)
+            with translating_store_errors(str(name)):
+                table, changed = _write_difference(address, store, name, contract, release)
                 done = build_indexes(
                     table, release.wanted, contract.spec.dim, trained_rows,
                     retrain=retrain, rebuild_indexes=rebuild_indexes,
                 )  # fmt: skip
                 _read_back(table, store, contract, release, changed)
                 return replace(done, version=int(table.version))
-        except (Unfaithful, OSError, RuntimeError, ValueError) as error:
-            if is_of_the_store(error):  # it is not the table that is at fault
+        except (ReadBackMismatch, OSError, RuntimeError, ValueError) as error:
+            if is_store_error(error):  # it is not the table that is at fault
                 raise
             open_table(connect(address), name.table)  # one that cannot be opened needs a person
-            return refill(address, store, name, contract, release)
+            return rewrite_table(address, store, name, contract, release)
 
 
-def _written(
+def _write_difference(
     address: str, store: Store, name: SpaceName, contract: Contract, release: Release
 ) -> tuple[Any, Sequence[pa.Array] | None]:
     """The table once the difference is written; and which ids were, as `_read_back` takes it."""
@@ -88,11 +92,11 @@ def _written(
     if table is not None:
         check_table(table, contract)
         return table, _update(table, store, contract, release)
-    reader = _reader(_parts(store, contract, release), contract)
+    reader = _reader(_release_groups(store, contract, release), contract)
     return database.create_table(name.table, data=reader, schema=table_schema(contract)), None
 
 
-def refill(
+def rewrite_table(
     address: str,
     store: Store,
     name: SpaceName,
@@ -107,7 +111,7 @@ def refill(
     below `at_least`, one that it has had. Raises ContractBroken where what was written does not
     read back.
     """
-    with readable(str(name)):
+    with translating_table_errors(str(name)):
         database = connect(address)
         try:
             table = open_table(database, name.table)
@@ -116,7 +120,7 @@ def refill(
             lost = True
         if lost:
             database.drop_table(name.table, ignore_missing=True)
-        reader = _reader(_parts(store, contract, release), contract)
+        reader = _reader(_release_groups(store, contract, release), contract)
         table = database.create_table(
             name.table, data=reader, schema=table_schema(contract), mode="overwrite"
         )
@@ -128,21 +132,21 @@ def refill(
 def _update(table: Any, store: Store, contract: Contract, release: Release) -> list[pa.Array]:
     """Writes the difference; the ids that were written, part by part."""
     ids = table.search().select(["id"]).limit(max(table.count_rows(), 1)).to_arrow()["id"]
-    for some in chunks(repeated(ids)):
-        table.delete(with_ids(some))
-    found = difference(stamps_in(table), store, contract, release)
+    for some in id_batches(duplicate_ids(ids)):
+        table.delete(ids_filter(some))
+    found = compare_table(read_compared_columns(table), store, contract, release)
     if any(map(len, found.stale)):
         merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         changed = (
             rows
             for part, ids in zip(release.parts, found.stale, strict=True)
             if len(ids)
-            for rows in part_groups(store, part, contract, ids=ids)
+            for rows in read_part_groups(store, part, contract, ids=ids)
         )
         # An index on the key would hide rows that a concurrent merge inserted.
         merge.use_index(False).execute(_reader(changed, contract))
-    for some in chunks(found.excess.to_pylist()):
-        table.delete(with_ids(some))
+    for some in id_batches(found.excess.to_pylist()):
+        table.delete(ids_filter(some))
     return found.stale
 
 
@@ -161,19 +165,19 @@ def _read_back(
     """
     table.checkout_latest()
     problem = ""
-    there = stamps_in(table)
-    found = difference(there, store, contract, release)
+    there = read_compared_columns(table)
+    found = compare_table(there, store, contract, release)
     if there.num_rows != release.rows:
         problem = f"{there.num_rows} rows, the release has {release.rows}"
     elif found.rows:
         problem = f"{found.rows} rows of another release"
     elif not all(
-        same_rows(some, rows_of(table, some["id"].to_pylist(), some.column_names))
-        for some in _what_was_written(store, contract, release, changed)
+        rows_equal(some, fetch_rows(table, some["id"].to_pylist(), some.column_names))
+        for some in _written_rows(store, contract, release, changed)
     ):
         problem = "other rows than were written"
     if problem:
-        raise Unfaithful(
+        raise ReadBackMismatch(
             f"reading back gave {problem}",
             item=f"LanceDB table {table.name}",
             retry=True,
@@ -181,16 +185,16 @@ def _read_back(
         )
 
 
-def _what_was_written(
+def _written_rows(
     store: Store, contract: Contract, release: Release, changed: Sequence[pa.Array] | None
 ) -> Iterator[pa.Table]:
     for number, part in enumerate(release.parts):
         ids = None if changed is None else changed[number]
         if ids is None or len(ids):
-            yield from part_groups(store, part, contract, [*STAMP, "vector"], ids)
+            yield from read_part_groups(store, part, contract, [*COMPARED_COLUMNS, "vector"], ids)
 
 
-def same_rows(one: pa.Table, other: pa.Table) -> bool:
+def rows_equal(one: pa.Table, other: pa.Table) -> bool:
     """True where both hold the same ids with equal columns; floats are compared bit by bit."""
     if one.num_rows != other.num_rows or set(one.column_names) != set(other.column_names):
         return False
@@ -208,8 +212,8 @@ def _bits(column: pa.ChunkedArray) -> pa.Array:
     return values
 
 
-def _parts(store: Store, contract: Contract, release: Release) -> Iterator[pa.Table]:
-    return (group for part in release.parts for group in part_groups(store, part, contract))
+def _release_groups(store: Store, contract: Contract, release: Release) -> Iterator[pa.Table]:
+    return (group for part in release.parts for group in read_part_groups(store, part, contract))
 
 
 def _reader(tables: Iterator[pa.Table], contract: Contract) -> pa.RecordBatchReader:

@@ -8,20 +8,20 @@ from typing import Any
 from commonspace.pipeline.index.policy import TAIL_SHARE
 
 
-def by_column(listed: Sequence[Any]) -> dict[str, Any]:
+def indexes_by_column(listed: Sequence[Any]) -> dict[str, Any]:
     """The full-text indices among those that `list_indices` gives."""
     texts = (one for one in listed if one.index_type == "FTS")
     return {one.columns[0].strip("`"): one for one in texts}  # LanceDB quotes some names
 
 
-def build_indexes(
+def build_text_indexes(
     table: Any, listed: Sequence[Any], columns: Collection[str], rows: int, *, rebuild_indexes: bool
 ) -> bool:
     """Make the table have these and no others; True where too many rows are beside one.
 
     anew: build each of them, whatever there is.
     """
-    found = by_column(listed)
+    found = indexes_by_column(listed)
     for column, one in found.items():
         if column not in columns or not rows:
             table.drop_index(one.name)
@@ -40,7 +40,7 @@ def _build(table: Any, column: str) -> None:
     table.create_index(column, config=config, replace=True)
 
 
-def matching(table: Any, words: str, columns: Sequence[str], k: int, where: Any = None) -> Any:
+def match_query(table: Any, words: str, columns: Sequence[str], k: int, where: Any = None) -> Any:
     """A query for the k rows with the highest BM25 `_score` of any of the words."""
     from lancedb import query as of
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from commonspace.pipeline.index.policy import VectorIndexState, partitions, probes
+from commonspace.pipeline.index.policy import VectorIndexState, partition_count, probe_count
 from commonspace.pipeline.release.indexes import VectorIndex
 
 NAME = "vector_idx"
@@ -18,7 +18,7 @@ ROWS_TO_TRAIN_ON = 64
 24 s instead of 47 s, and 32 probes found 0.984 and 0.981 of the nearest rows."""
 
 
-def in_table(
+def read_state(
     table: Any, listed: Sequence[Any], trained_rows: int | None
 ) -> VectorIndexState | None:
     """The table's index, at the version that is open; None where it has none of ours.
@@ -35,7 +35,7 @@ def in_table(
     return None
 
 
-def foreign(table: Any, listed: Sequence[Any]) -> list[str]:
+def foreign_indexes(table: Any, listed: Sequence[Any]) -> list[str]:
     """The names of the indices over vectors that somebody else has made."""
     over = [one for one in listed if one.columns == [COLUMN]]
     return [one.name for one in over if not (one.name == NAME and is_ours(table, one))]
@@ -47,19 +47,19 @@ def is_ours(table: Any, index: Any) -> bool:
     return stats is not None and (stats.index_type, stats.distance_type) == ("IVF_SQ", "dot")
 
 
-def build(table: Any, rows: int) -> None:
+def train(table: Any, rows: int) -> None:
     """Train an index over all rows, in the place of the one that is there: one commit."""
     from lancedb.index import IvfSq
 
     # Vectors are unit: the inner product is the cosine. With LanceDB's own metric of that name a
     # quantised index gives twice the distance (github.com/lancedb/lancedb/issues/3530).
     config = IvfSq(
-        distance_type="dot", num_partitions=partitions(rows), sample_rate=ROWS_TO_TRAIN_ON
+        distance_type="dot", num_partitions=partition_count(rows), sample_rate=ROWS_TO_TRAIN_ON
     )
     table.create_index(COLUMN, config=config, replace=True, name=NAME)
 
 
-def nearest(
+def nearest_query(
     table: Any,
     vector: NDArray[np.float32],
     k: int,
@@ -76,4 +76,6 @@ def nearest(
         query = query.where(where, prefilter=True)
     if index is None:
         return query.bypass_vector_index()
-    return query.nprobes(probes(index, k, filtered=where is not None)).refine_factor(index.refine)
+    return query.nprobes(probe_count(index, k, filtered=where is not None)).refine_factor(
+        index.refine
+    )

@@ -10,10 +10,10 @@ from commonspace.pipeline.contract.layout import (
 )
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.index.connection import connect, readable
+from commonspace.pipeline.index.connection import connect, translating_table_errors
 from commonspace.pipeline.release.manifest import number_ranges
-from commonspace.pipeline.release.pins import pins
-from commonspace.pipeline.release.retirement import retirement
+from commonspace.pipeline.release.pins import load_pins
+from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 
@@ -24,9 +24,9 @@ def drop(store: Store, name: SpaceName) -> list[str]:
     cannot be taken back; the mark stays. Raises UserMistake where the version is not retired, or
     one of its releases is pinned, and ContractBroken where LanceDB fails.
     """
-    if retirement(store, name) is None:
+    if load_retirement(store, name) is None:
         raise UserMistake("is not retired", item=str(name), do=f"`commonspace retire {name}`")
-    if pinned := pins(store, name):
+    if pinned := load_pins(store, name):
         raise UserMistake(
             f"pinned releases are kept: {number_ranges(pinned)}",
             item=str(name),
@@ -37,7 +37,7 @@ def drop(store: Store, name: SpaceName) -> list[str]:
         first = [current_key(name), spec_key(name)]
         for key in first:
             store.delete(key)
-        with readable(str(name)):
+        with translating_table_errors(str(name)):
             connect(store.address).drop_table(name.table, ignore_missing=True)
         for key in gone:
             if key not in first:

@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.contract.parquet import table_bytes
-from commonspace.pipeline.index.connection import reachable
+from commonspace.pipeline.contract.parquet import parquet_bytes
+from commonspace.pipeline.index.connection import translating_store_errors
 from commonspace.pipeline.read.lance_rows import LanceRows
 from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.release.parts import bucket_of, read_part
@@ -51,7 +51,7 @@ def _is_whole(store: Store, part: Part, contract: Contract) -> bool:
 def _places(rows: LanceRows, contract: Contract) -> pa.Table | None:
     """`id` and `partition` of every row that LanceDB holds, or None where it cannot be read."""
     try:
-        with reachable(contract.space):
+        with translating_store_errors(contract.space):
             table = rows.table
             every = max(table.count_rows(), 1)
             return table.search().select(["id", "partition"]).limit(every).to_arrow()
@@ -62,8 +62,8 @@ def _places(rows: LanceRows, contract: Contract) -> pa.Table | None:
 def _bytes(rows: LanceRows, places: pa.Table, part: Part, contract: Contract) -> pa.Buffer | None:
     """The part's file as it was published, or None where LanceDB does not give it back."""
     try:
-        with reachable(contract.space):
-            data = table_bytes(_rows(rows, places, part, contract))
+        with translating_store_errors(contract.space):
+            data = parquet_bytes(_rows(rows, places, part, contract))
     except _DAMAGED:
         return None
     return data if hashlib.sha256(data).hexdigest() == part.sha256 else None

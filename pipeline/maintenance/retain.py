@@ -24,14 +24,18 @@ from commonspace.pipeline.contract.layout import (
 )
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.index.compaction import prune
+from commonspace.pipeline.index.compaction import prune_versions
 from commonspace.pipeline.publish.promote import announced
-from commonspace.pipeline.release.history import manifests, readable_manifests
-from commonspace.pipeline.release.manifest import Release, numbers
+from commonspace.pipeline.release.history import load_manifests, load_readable_manifests
+from commonspace.pipeline.release.manifest import Release, release_numbers
 from commonspace.pipeline.release.markers import marker_bytes
-from commonspace.pipeline.release.pins import pins
-from commonspace.pipeline.release.pointer import Current, current, require_pointer
-from commonspace.pipeline.release.removal import PendingRemoval, files_of, pending_removal
+from commonspace.pipeline.release.pins import load_pins
+from commonspace.pipeline.release.pointer import Current, load_current, require_pointer
+from commonspace.pipeline.release.removal import (
+    PendingRemoval,
+    load_pending_removal,
+    removable_files,
+)
 from commonspace.pipeline.storage.store import Store
 
 IN_FLIGHT = 86_400.0
@@ -96,7 +100,7 @@ def retain(store: Store, name: SpaceName, last: int) -> Retention:
                 store.delete(release_key(name, number))
             for key in plan.files:
                 store.delete(key)
-        if pending_removal(store, name) != PendingRemoval():
+        if load_pending_removal(store, name) != PendingRemoval():
             store.delete(removal_key(name))
     with store.lock(promotion_lock_key(name)):
         _forget(store, name)
@@ -106,12 +110,12 @@ def retain(store: Store, name: SpaceName, last: int) -> Retention:
 
 def orphans(store: Store, name: SpaceName) -> list[str]:
     """Files that no manifest names: of interrupted runs, or of one that is under way."""
-    named = {key for release in manifests(store, name).values() for key in files_of(release)}
+    named = {key for release in load_manifests(store, name).values() for key in removable_files(release)}
     return sorted(_files(store, name).keys() - named)
 
 
 def _every(store: Store, name: SpaceName) -> dict[int, Release]:
-    found, damaged = readable_manifests(store, name)
+    found, damaged = load_readable_manifests(store, name)
     for error in damaged.values():
         raise ContractBroken(
             error.what,
@@ -126,18 +130,18 @@ def _every(store: Store, name: SpaceName) -> dict[int, Release]:
 def _kept(store: Store, name: SpaceName, found: Mapping[int, Release], last: int) -> dict[int, str]:
     turn = announced(store, name)  # before CURRENT: a promotion moves it, then withdraws
     require_pointer(store, name)
-    pointer = current(store, name)
+    pointer = load_current(store, name)
     parents = {number: release.parent for number, release in found.items()}
     served, pending = pointer.release if pointer else 0, turn.release if turn else 0
-    return releases_to_keep(parents, served, pending, pins(store, name), last)
+    return releases_to_keep(parents, served, pending, load_pins(store, name), last)
 
 
 def _unneeded(
     store: Store, name: SpaceName, found: Mapping[int, Release], kept: Collection[int]
 ) -> tuple[str, ...]:
-    needed = {key for number in kept for key in files_of(found[number])}
-    named = {key for release in found.values() for key in files_of(release)}
-    old = named | pending_removal(store, name).files  # of an interrupted removal
+    needed = {key for number in kept for key in removable_files(found[number])}
+    named = {key for release in found.values() for key in removable_files(release)}
+    old = named | load_pending_removal(store, name).files  # of an interrupted removal
     young = time.time() - IN_FLIGHT
     there = {**_files(store, name), **store.list_temporary(str(name))}
     return tuple(
@@ -154,7 +158,7 @@ def _spare(store: Store, name: SpaceName, plan: Retention, last: int) -> Retenti
     found = _every(store, name)
     kept = _kept(store, name, found, last)
     kept |= {n: "made meanwhile" for n in found if n not in kept and n not in plan.releases}
-    needed = {key for number in kept for key in files_of(found[number])}
+    needed = {key for number in kept for key in removable_files(found[number])}
     return Retention(
         dict(sorted(kept.items())),
         tuple(number for number in plan.releases if number not in kept),
@@ -174,7 +178,7 @@ def _forget(store: Store, name: SpaceName) -> None:
     data = store.read(current_key(name))
     if data is None:
         return
-    pointer, there = Current.from_bytes(data.to_pybytes()), numbers(store, name)
+    pointer, there = Current.from_bytes(data.to_pybytes()), release_numbers(store, name)
     left = tuple(one for one in pointer.served if one.release in there)
     if left != pointer.served:
         store.compare_and_swap(
@@ -187,7 +191,7 @@ def _clean_table(store: Store, name: SpaceName, kept: Mapping[int, str]) -> None
 
     Pins do not count: a pinned release is read from Parquet.
     """
-    pointer = current(store, name)
+    pointer = load_current(store, name)
     if pointer is not None:
         served = [s for s in pointer.served if kept.get(s.release, "pinned") != "pinned"]
-        prune(store.address, name, {pointer.table_version, *(one.table_version for one in served)})
+        prune_versions(store.address, name, {pointer.table_version, *(one.table_version for one in served)})

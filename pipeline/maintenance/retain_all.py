@@ -14,9 +14,9 @@ from commonspace.pipeline.maintenance.drop import drop
 from commonspace.pipeline.maintenance.retain import Retention, retain, retention
 from commonspace.pipeline.read.catalog import matching_names
 from commonspace.pipeline.read.versions import versions
-from commonspace.pipeline.release.manifest import numbers
-from commonspace.pipeline.release.pins import pins
-from commonspace.pipeline.release.retirement import retirement
+from commonspace.pipeline.release.manifest import release_numbers
+from commonspace.pipeline.release.pins import load_pins
+from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 LEFT_OUT = "no collection file that was read says how many releases to keep"
@@ -58,7 +58,7 @@ def _answer(
 ) -> dict[str, Any]:
     done, told = Retention({}, (), ()), dict[str, Any](left_out=None)
     try:
-        if retired and retirement(store, space) is not None and not pins(store, space):
+        if retired and load_retirement(store, space) is not None and not load_pins(store, space):
             done = _dropped(store, space, dry_run)
         elif last is None:
             told["left_out"] = LEFT_OUT
@@ -88,6 +88,6 @@ def _begun(store: Store) -> list[str]:
 
 
 def _dropped(store: Store, name: SpaceName, dry_run: bool) -> Retention:
-    every = tuple(numbers(store, name))
+    every = tuple(release_numbers(store, name))
     files = store.list(str(name)) if dry_run else drop(store, name)
     return Retention({}, every, tuple(files))

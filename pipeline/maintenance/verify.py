@@ -17,7 +17,7 @@ from commonspace.pipeline.contract.contract import (
     Contract,
     bad_vectors,
     check_schema,
-    stored_contract,
+    load_contract,
 )
 from commonspace.pipeline.contract.layout import current_key, promotion_lock_key
 from commonspace.pipeline.contract.name import SpaceName
@@ -26,23 +26,23 @@ from commonspace.pipeline.index import vector_index
 from commonspace.pipeline.index.connection import (
     check_table,
     connect,
+    fetch_rows,
     open_table,
-    reachable,
-    rows_of,
+    translating_store_errors,
 )
-from commonspace.pipeline.index.difference import stamps_in
-from commonspace.pipeline.index.recall_gate import measured
-from commonspace.pipeline.index.sync import refill, same_rows
+from commonspace.pipeline.index.difference import read_compared_columns
+from commonspace.pipeline.index.recall_gate import measure_indexes
+from commonspace.pipeline.index.sync import rewrite_table, rows_equal
 from commonspace.pipeline.maintenance.restore import restore_parts
 from commonspace.pipeline.maintenance.retain import orphans
 from commonspace.pipeline.maintenance.verify_indexes import check_indexes
 from commonspace.pipeline.publish.promote import interrupted, recover_promotion
 from commonspace.pipeline.read.query_encoder import unchecked_encoder
 from commonspace.pipeline.read.space import open_space
-from commonspace.pipeline.release.history import readable_manifests
+from commonspace.pipeline.release.history import load_readable_manifests
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import read_part
-from commonspace.pipeline.release.pointer import Current, current
+from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.storage.store import Store
 
 
@@ -64,7 +64,7 @@ def verify_space(
     """
     space = open_space(name, warehouse=store.address)
     full = SpaceName.parse(space.name)
-    contract, pointer = stored_contract(store, full), current(store, full)
+    contract, pointer = load_contract(store, full), load_current(store, full)
     if contract is None or pointer is None:
         raise NotPublished("nothing was promoted", item=name)
     if pointer.release != space.release.number:
@@ -81,7 +81,7 @@ def verify_space(
     if rebuilt:
         pointer = _rebuild(store, full, contract, space.release)
         table_problems = _check_table(store, full, contract, space.release, pointer)
-    damaged = readable_manifests(store, full)[1]
+    damaged = load_readable_manifests(store, full)[1]
     others = [f"{error.item}: {error.what}" for error in damaged.values()]
     return {
         "space": space.name,
@@ -167,7 +167,7 @@ def _check_table(
     store: Store, name: SpaceName, contract: Contract, release: Release, pointer: Current
 ) -> list[str]:
     try:
-        with reachable(str(name)):
+        with translating_store_errors(str(name)):
             table = open_table(connect(store.address), name.table)
             if table is None:
                 return ["the LanceDB table is gone"]
@@ -177,11 +177,11 @@ def _check_table(
             if table.count_rows() != release.rows:
                 return [f"LanceDB holds {table.count_rows()} rows, the release {release.rows}"]
             # Some damage shows only to those who read some columns, as searches do.
-            stamps_in(table)
-            vector_index.nearest(table, np.ones(contract.spec.dim, np.float32), 1, None).to_arrow()
+            read_compared_columns(table)
+            vector_index.nearest_query(table, np.ones(contract.spec.dim, np.float32), 1, None).to_arrow()
             for part in release.parts:
                 rows = read_part(store, part, contract)
-                if not same_rows(rows, rows_of(table, rows["id"].to_pylist())):
+                if not rows_equal(rows, fetch_rows(table, rows["id"].to_pylist())):
                     return [f"LanceDB holds other rows than {part.key}"]
             if wrong := check_indexes(table, store, name, contract, release, pointer):
                 return wrong
@@ -197,7 +197,7 @@ def _rebuild(store: Store, name: SpaceName, contract: Contract, release: Release
     with store.lock(promotion_lock_key(name)):
         pointer = _rebuild_held(store, name, contract, release)
     recover_promotion(store, name, contract)
-    return current(store, name) or pointer
+    return load_current(store, name) or pointer
 
 
 def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Release) -> Current:
@@ -208,8 +208,8 @@ def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Re
     served = Current.from_bytes(before.to_pybytes())
     if served.release != release.number:
         raise _promoted_meanwhile(name)
-    done = refill(store.address, store, name, contract, release, served.table_version)
-    indices = measured(store, name, contract, release, done)
+    done = rewrite_table(store.address, store, name, contract, release, served.table_version)
+    indices = measure_indexes(store, name, contract, release, done)
     store.flush(f"lancedb/{name.table}.lance")
     pointer = replace(served, table_version=done.version, indices=indices)
     if not store.compare_and_swap(key, before.to_pybytes(), pointer.to_bytes()):

@@ -29,11 +29,11 @@ def check_golden(work: Work, items: pa.Table, published: pa.Table) -> None:
         raise UserMistake(
             f"golden queries want {len(unknown)} ids that the source does not offer and that are "
             f"not published: {unknown[0].as_py()!r}",
-            item=str(work.run.collection.golden(work.space)),
+            item=str(work.run.collection.golden_file(work.space)),
             do="Correct the ids, or take them out.",
         )
 
 
 def _declared(work: Work) -> list[GoldenQuery]:
-    path = work.run.collection.golden(work.space)
+    path = work.run.collection.golden_file(work.space)
     return read_golden(path, {work.spec.modality, *work.spec.queries}) if path else []

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from commonspace.encoders.protocol import Content
-from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.source.content import MAX_FILE_BYTES
 
 
@@ -109,6 +109,6 @@ def _bytes(folder: Path, image: str, where: str) -> bytes:
 def _explained(fault: Any) -> str:
     key = ".".join(map(str, fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        return f"unknown key {key!r}" + near(key, _Line.model_fields)
+        return f"unknown key {key!r}" + did_you_mean(key, _Line.model_fields)
     said = str(fault["msg"]).removeprefix("Value error, ")
     return f"{key}: {said}" if key else said

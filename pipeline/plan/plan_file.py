@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from commonspace.pipeline.contract.parquet import read_groups, read_table
+from commonspace.pipeline.contract.parquet import read_row_groups, read_table
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.plan.plan import PLAN_SCHEMA, Plan
 from commonspace.pipeline.workspace.work import Work
@@ -19,7 +19,7 @@ def read_plan(work: Work) -> Plan:
 
 def plan_groups(work: Work, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Some columns of the run's plan, some thousand rows at a time."""
-    return read_groups(*_plan_file(work), columns)
+    return read_row_groups(*_plan_file(work), columns)
 
 
 def _plan_file(work: Work) -> tuple[pa.Buffer, str]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from commonspace.pipeline.contract.contract import agree
-from commonspace.pipeline.contract.parquet import table_bytes
+from commonspace.pipeline.contract.contract import require_same_contract
+from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.errors import NothingOffered
 from commonspace.pipeline.plan.golden import check_golden
 from commonspace.pipeline.plan.plan import make_plan
 from commonspace.pipeline.plan.rejects import known_rejects, lost_for_good, spared
-from commonspace.pipeline.pull.items import offered, pull_rejects
+from commonspace.pipeline.pull.items import read_offered_items, read_pull_rejects
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.parts import _published
-from commonspace.pipeline.release.pointer import current, require_pointer
+from commonspace.pipeline.release.parts import published_rows
+from commonspace.pipeline.release.pointer import load_current, require_pointer
 from commonspace.pipeline.release.rejects import describe_rejects
-from commonspace.pipeline.release.retirement import refuse_retired
+from commonspace.pipeline.release.retirement import require_not_retired
 from commonspace.pipeline.workspace.work import Work, timer
 
 _ENCODED = ("shards/", "unchecked-", "encode-", "canary-", "spot-")
@@ -32,28 +32,28 @@ def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
     for stale in store.list(work.path("")):  # of an earlier try of the same run
         if not stale.startswith(stays):
             store.delete(stale)
-    refuse_retired(store, work.name)
-    agree(store, work.name, work.contract)
+    require_not_retired(store, work.name)
+    require_same_contract(store, work.name, work.contract)
     with timer() as seconds:
         require_pointer(store, work.name)
-        pointer = current(store, work.name)
+        pointer = load_current(store, work.name)
         base = load_release(store, work.name, pointer.release) if pointer else None
-        published = _published(store, base, work.contract)
-        items, absent = offered(work, ["row_digest"])
+        published = published_rows(store, base, work.contract)
+        items, absent = read_offered_items(work, ["row_digest"])
         plan = make_plan(
             items,
             published,
             known_rejects(store, base, retry=run.retry_rejects or run.force),
-            spared=spared(pull_rejects(work)),
-            lost=lost_for_good(pull_rejects(work)),
+            spared=spared(read_pull_rejects(work)),
+            lost=lost_for_good(read_pull_rejects(work)),
             scope=run.scope,
             shard_rows=run.collection.run.shard_rows,
             force=run.force,
             apart=run.apart,
         )
-    rejected = pull_rejects(work).num_rows
+    rejected = read_pull_rejects(work).num_rows
     if base is None and not plan.table.num_rows:
-        said = describe_rejects(pull_rejects(work).to_pylist())
+        said = describe_rejects(read_pull_rejects(work).to_pylist())
         raise NothingOffered(
             f"the source offers no items for space {work.space.name!r} "
             f"({rejected} rejected, {absent} without content)",
@@ -63,7 +63,7 @@ def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
             ),
         )
     check_golden(work, items, published)
-    store.put(work.path("plan.parquet"), table_bytes(plan.table))
+    store.put(work.path("plan.parquet"), parquet_bytes(plan.table))
     result = {
         "base": base.number if base else 0,
         "fingerprint": work.spec.fingerprint,
@@ -87,5 +87,5 @@ def _estimate(items: int, base: Release | None) -> float | None:
 
 def is_stale(work: Work) -> bool:
     """Whether another release has been promoted since the plan was made."""
-    pointer = current(work.run.store, work.name)
+    pointer = load_current(work.run.store, work.name)
     return bool((pointer.release if pointer else 0) != work.read_note("plan.json")["base"])

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.contract.columns import fact_fields
+from commonspace.pipeline.contract.columns import provenance_fields
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import part_groups, read_part
-from commonspace.pipeline.storage.local import raising_store_failed
+from commonspace.pipeline.release.parts import read_part, read_part_groups
+from commonspace.pipeline.storage.local import translating_os_errors
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.shards import shard_groups
 
@@ -55,7 +55,7 @@ class Slots:
         self.wanted, self.at = wanted, dict[str, int]()
         self._dim = contract.spec.dim
         self._vectors = _on_disk(folder, len(wanted), self._dim)
-        names = {*(f.name for f in fact_fields(contract.spec)), "encoded_at", "run"}
+        names = {*(f.name for f in provenance_fields(contract.spec)), "encoded_at", "run"}
         self._schema = pa.schema([f for f in contract.schema if f.name in names])
         self._truths = [self._schema.empty_table()]
 
@@ -113,7 +113,7 @@ def collect(
             break
         held = read_part(store, part, contract, ["content_digest"])["content_digest"]
         if pc.any(pc.is_in(held, value_set=missing)).as_py():
-            for group in part_groups(store, part, contract):
+            for group in read_part_groups(store, part, contract):
                 slots.fill(group)
     return _rows(chosen, items, slots, failed, contract)
 
@@ -148,7 +148,7 @@ def _on_disk(folder: Path, rows: int, dim: int) -> NDArray[np.float32]:
     if not rows:
         return np.zeros((0, dim), np.float32)
     with (
-        raising_store_failed(folder),
+        translating_os_errors(folder),
         tempfile.TemporaryFile(prefix=".collect-", dir=folder) as file,
     ):
         if hasattr(os, "posix_fallocate"):

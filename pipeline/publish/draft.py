@@ -32,7 +32,7 @@ def about(work: Work) -> dict[str, Any]:
     # The defaults go without saying: a release from before there were indices is still equal.
     said = {} if index == IndexSettings() else {"index": json.loads(json.dumps(asdict(index)))}
     return {
-        "encoder": collection.reference(work.space).to_json(),
+        "encoder": collection.encoder_reference(work.space).to_json(),
         "owner": collection.collection.owner,
         "description": collection.collection.description,
         **said,

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from commonspace.pipeline.contract.contract import Contract, stored_contract
+from commonspace.pipeline.contract.contract import Contract, load_contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from commonspace.pipeline.publish.promote import announced, serve
-from commonspace.pipeline.release.history import State, readable_manifests, states_of
+from commonspace.pipeline.release.history import State, load_readable_manifests, release_states
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import (
     Current,
     RollbackHold,
-    current,
+    any_was_served,
+    load_current,
     require_pointer,
-    was_served,
 )
-from commonspace.pipeline.release.retirement import refuse_retired
+from commonspace.pipeline.release.retirement import require_not_retired
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work, timer
 
@@ -47,7 +47,7 @@ def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) ->
     no candidate, Conflict where another release has been promoted since it was made,
     ContractBroken where the newest candidate's manifest is damaged.
     """
-    refuse_retired(store, name)
+    require_not_retired(store, name)
     pointer, known, damaged = _known(store, name)
     served = pointer.release if pointer else 0
     number = number or _interrupted(store, name, "promote")
@@ -91,7 +91,7 @@ def promote_approved(work: Work) -> None:
     a hold that was set since is left alone.
     """
     number = work.read_note("publish.json")["release"]
-    pointer = current(work.run.store, work.name)
+    pointer = load_current(work.run.store, work.name)
     with timer() as seconds:
         if pointer is None or pointer.release != number:
             promote_by_hand(work.run.store, work.name, number)
@@ -137,7 +137,7 @@ def roll_back(
 def _is_unknown(store: Store, name: SpaceName) -> bool:
     """Whether something was served, and CURRENT does not say what."""
     try:
-        return current(store, name) is None and was_served(store, name)
+        return load_current(store, name) is None and any_was_served(store, name)
     except ContractBroken:
         return True
 
@@ -158,11 +158,11 @@ def _known(
 ) -> tuple[Current | None, dict[int, State], dict[int, ContractBroken]]:
     """The pointer; the state of every release; and what is wrong with those, never served,
     whose manifest is damaged."""
-    pointer = current(store, name)
-    found, damaged = readable_manifests(store, name)
+    pointer = load_current(store, name)
+    found, damaged = load_readable_manifests(store, name)
     earlier = {one.release for one in pointer.served} if pointer else set()
     never = {number: error for number, error in damaged.items() if number not in earlier}
-    return pointer, states_of(found, pointer), never
+    return pointer, release_states(found, pointer), never
 
 
 def _refuse_damaged(damaged: dict[int, ContractBroken], after: int) -> None:
@@ -179,7 +179,7 @@ def _interrupted(store: Store, name: SpaceName, verb: str) -> int | None:
 
 
 def _contract(store: Store, name: SpaceName) -> Contract:
-    contract = stored_contract(store, name)
+    contract = load_contract(store, name)
     if contract is None:
         raise NotPublished("nothing was published", item=str(name))
     return contract

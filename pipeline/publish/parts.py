@@ -18,12 +18,16 @@ import pyarrow.compute as pc
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import part_key
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.contract.parquet import table_bytes
+from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.publish.collect import NewRows
 from commonspace.pipeline.release.manifest import Part
 from commonspace.pipeline.release.parts import bucket_of, read_part
-from commonspace.pipeline.release.removal import PendingRemoval, key_not_in_removal, pending_removal
+from commonspace.pipeline.release.removal import (
+    PendingRemoval,
+    key_not_in_removal,
+    load_pending_removal,
+)
 from commonspace.pipeline.storage.store import Store
 
 PART_ROWS = 16_384
@@ -85,7 +89,7 @@ def write_parts(
             width = bits[part.partition] - len(part.bucket)
             touched |= {(part.partition, f"{part.bucket}{n:0{width}b}") for n in range(2**width)}
     kept = [p for p in parts if not any(_holds(p, place) for place in touched)]
-    pending, leaving = pending_removal(store, name), pa.array(gone, pa.string())
+    pending, leaving = load_pending_removal(store, name), pa.array(gone, pa.string())
     for place in sorted(touched, key=lambda p: (p[0] or "", p[1])):
         old = [part for part in parts if _holds(part, place)]
         table = _bucket(store, contract, old, place, leaving, change.rows.take(coming[place]))
@@ -142,7 +146,7 @@ def _bucket(
 def _write(
     store: Store, name: SpaceName, place: Place, table: pa.Table, pending: PendingRemoval
 ) -> Part:
-    data = table_bytes(table)
+    data = parquet_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
     partition, bucket = place
     # Not `key=value`, which engines would read as a column; never only dots.

@@ -21,13 +21,13 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import current_key, promotion_key, promotion_lock_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, GateRefused, NotPublished
-from commonspace.pipeline.index.compaction import upkeep
+from commonspace.pipeline.index.compaction import compact_when_due
 from commonspace.pipeline.index.recall_gate import sync_and_measure
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.markers import marker_bytes, read_marker
-from commonspace.pipeline.release.pointer import Current, RollbackHold, current
+from commonspace.pipeline.release.markers import load_marker, marker_bytes
+from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
 from commonspace.pipeline.release.removal import require_not_in_removal
-from commonspace.pipeline.release.retirement import refuse_retired
+from commonspace.pipeline.release.retirement import require_not_retired
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work, timer
 
@@ -47,7 +47,7 @@ class PendingPromotion:
 
 def announced(store: Store, name: SpaceName) -> PendingPromotion | None:
     """The promotion that is under way or was interrupted."""
-    return read_marker(store, promotion_key(name), PendingPromotion)
+    return load_marker(store, promotion_key(name), PendingPromotion)
 
 
 def promote_stage(work: Work, number: int) -> bool:
@@ -56,10 +56,10 @@ def promote_stage(work: Work, number: int) -> bool:
     Raises Conflict where another run was promoted since the plan was made, or the space is held,
     UserMistake where the space's version has been retired since.
     """
-    refuse_retired(work.run.store, work.name)
+    require_not_retired(work.run.store, work.name)
     release = load_release(work.run.store, work.name, number)
     with timer() as seconds:
-        before = current(work.run.store, work.name)
+        before = load_current(work.run.store, work.name)
         moved = serve(
             work.run.store, work.name, work.contract, release,
             by=work.run.id, after=work.read_note("plan.json")["base"],
@@ -124,7 +124,7 @@ def serve(
         if new != pointer and not store.compare_and_swap(current_key(name), old, new.to_bytes()):
             raise Conflict("another run was promoted meanwhile", item=str(name))
         if new != pointer:  # before the withdrawal: where it fails, the same call is finished
-            upkeep(store.address, name, pointer.table_version if pointer else 0, version)
+            compact_when_due(store.address, name, pointer.table_version if pointer else 0, version)
         if store.read(promotion_key(name)) is not None:
             store.delete(promotion_key(name))
     return served != release.number
@@ -136,7 +136,7 @@ def recover_promotion(store: Store, name: SpaceName, contract: Contract) -> bool
     LanceDB goes back to the served release. Where nothing is served yet, nobody relies on the
     table, and the next promotion finishes.
     """
-    pointer = current(store, name)
+    pointer = load_current(store, name)
     if pointer is None or announced(store, name) is None:
         return False
     release = load_release(store, name, pointer.release)

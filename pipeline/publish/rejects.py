@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.layout import rejects_key
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.contract.parquet import table_bytes
+from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
-from commonspace.pipeline.release.removal import key_not_in_removal, pending_removal
+from commonspace.pipeline.release.removal import key_not_in_removal, load_pending_removal
 from commonspace.pipeline.storage.store import Store
 
 
@@ -27,9 +27,9 @@ def write_rejects(
     stable = [known.get(_reject_key(row), row) for row in rows]
     stable.sort(key=lambda row: tuple(str(value) for value in _reject_key(row)))
     table = pa.Table.from_pylist(stable, REJECTS_SCHEMA)
-    data = table_bytes(table)
+    data = parquet_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
-    key = key_not_in_removal(rejects_key(name, digest), pending_removal(store, name))
+    key = key_not_in_removal(rejects_key(name, digest), load_pending_removal(store, name))
     store.put_if_absent(key, data)
     by_reason = pc.value_counts(table["reason"]).to_pylist()
     return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from commonspace.pipeline.canary.reference import publish_canary
-from commonspace.pipeline.contract.contract import agree
+from commonspace.pipeline.contract.contract import require_same_contract
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.gates.gate import Gate
@@ -20,11 +20,11 @@ from commonspace.pipeline.publish.collect import collect
 from commonspace.pipeline.publish.draft import about, draft_release, state_of
 from commonspace.pipeline.publish.parts import Change, write_parts
 from commonspace.pipeline.publish.rejects import write_rejects
-from commonspace.pipeline.pull.items import offered
+from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.release.commit import commit
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import _published
-from commonspace.pipeline.release.rejects import release_rejects
+from commonspace.pipeline.release.parts import published_rows
+from commonspace.pipeline.release.rejects import read_rejects
 from commonspace.pipeline.validate.verdict import Verdict
 from commonspace.pipeline.workspace.work import Work, timer
 
@@ -34,20 +34,20 @@ def publish_stage(work: Work) -> Release:
     verdict = _verdict(work)
     verdict.enforce(str(work.name))
     store, base = work.run.store, work.base
-    agree(store, work.name, work.contract)
+    require_same_contract(store, work.name, work.contract)
     with timer() as seconds:
         plan = read_plan(work)
         own = [*work.contract.metadata, "partition", "source_uri", "row_digest"]
-        items, _ = offered(work, own)
+        items, _ = read_offered_items(work, own)
         collected = collect(store, work.contract, plan, items, base, work.shard_files)
         _check_verdict(work, verdict, plan, len(collected.failures))
         lasting = [item for item, why in collected.failures.items() if not why.retryable]
         removed = [*plan.of("delete", "reject")["id"].to_pylist(), *lasting]
-        published, change = _published(store, base, work.contract), Change(collected, removed)
+        published, change = published_rows(store, base, work.contract), Change(collected, removed)
         parts = write_parts(
             store, work.name, work.contract, base.parts if base else (), published, change
         )
-        old = release_rejects(store, base)
+        old = read_rejects(store, base)
         rejects = write_rejects(
             store, work.name, release_reject_rows(work, plan, collected.failures, old), old
         )
@@ -55,7 +55,7 @@ def publish_stage(work: Work) -> Release:
         release = base if base and base.state == state else None
         if release is None:
             store.put_if_absent(spec_key(work.name), work.contract.to_bytes())
-            agree(store, work.name, work.contract)
+            require_same_contract(store, work.name, work.contract)
             canary = base.canary if base else None
             canary = canary or publish_canary(store, work.name, work.contract)
             draft = draft_release(work, verdict, parts, rejects, state, canary)

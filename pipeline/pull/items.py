@@ -15,7 +15,7 @@ from commonspace.pipeline.pull.passages import (
     has_passages,
     passages_folder,
     read_passages,
-    with_items,
+    join_items,
 )
 from commonspace.pipeline.workspace.work import Work
 
@@ -53,7 +53,7 @@ def _among(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
     return pc.is_in(column, value_set=values)
 
 
-def offered(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
+def read_offered_items(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
     """The items that carry content for the space, and how many carry none.
 
     They have `id`, `digest` and those of their `columns` that are asked for; where the space
@@ -61,15 +61,15 @@ def offered(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
     """
     items = _items(work, columns)
     there = items.filter(pc.is_valid(items["digest"]))
-    refused = pull_rejects(work, own=True).num_rows
+    refused = read_pull_rejects(work, own=True).num_rows
     absent = items.num_rows - there.num_rows - refused
     if has_passages(work.space):
         folder = passages_folder(work.run.folder, work.space)
-        there = with_items(read_passages(work.run.store, folder), there)
+        there = join_items(read_passages(work.run.store, folder), there)
     return there, absent
 
 
-def located(work: Work, ids: pa.Array) -> pa.Table:
+def read_item_locations(work: Work, ids: pa.Array) -> pa.Table:
     """Where the content of some planned rows lies, in the order of their ids.
 
     `id`, `digest`, `locator`, `partition`, and PASSAGES_SCHEMA where the space has passages.
@@ -80,13 +80,13 @@ def located(work: Work, ids: pa.Array) -> pa.Table:
         folder = passages_folder(work.run.folder, work.space)
         passages = read_passages(work.run.store, folder, ids)
         items = _items(work, columns, pc.unique(passages["item"]))
-        found = with_items(passages, items)
+        found = join_items(passages, items)
     else:
         found = _items(work, columns, ids)
     return found.take(pc.index_in(ids, value_set=found["id"].combine_chunks()))
 
 
-def pull_rejects(work: Work, *, own: bool = False) -> pa.Table:
+def read_pull_rejects(work: Work, *, own: bool = False) -> pa.Table:
     """What `pull` rejected for this space; `own`: only what it rejected for no other."""
     key = f"{work.run.folder}/pull-rejects.parquet"
     data = work.run.store.read(key)

@@ -19,8 +19,8 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.contract.columns import PASSAGE_FIELDS
-from commonspace.pipeline.contract.parquet import read_table, table_bytes
-from commonspace.pipeline.source.records import digest_of
+from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
+from commonspace.pipeline.source.records import sha256_hex
 from commonspace.pipeline.storage.store import Store
 
 FILE_ROWS = 65_536
@@ -47,7 +47,7 @@ def passage_id(item: str, number: int) -> str:
     return f"{item}#{number:05}"
 
 
-def item_of(passage: str) -> str:
+def item_of_passage(passage: str) -> str:
     """The item of a passage's id."""
     return passage.rpartition("#")[0]
 
@@ -66,8 +66,8 @@ class PassageFiles:
             self._waiting.append(
                 {
                     "id": passage_id(item["id"], number),
-                    "digest": digest_of(text[start:end]),
-                    "row_digest": digest_of(f"{item['row_digest']}:{start}:{end}")[:32],
+                    "digest": sha256_hex(text[start:end]),
+                    "row_digest": sha256_hex(f"{item['row_digest']}:{start}:{end}")[:32],
                     "item": item["id"],
                     "passage": number,
                     "passage_start": start,
@@ -81,7 +81,7 @@ class PassageFiles:
         """Write what has been taken since the last file."""
         if self._waiting:
             table = pa.Table.from_pylist(self._waiting, PASSAGES_SCHEMA)
-            self._store.put(f"{self._folder}/{self._written:05}.parquet", table_bytes(table))
+            self._store.put(f"{self._folder}/{self._written:05}.parquet", parquet_bytes(table))
             self._waiting, self._written = [], self._written + 1
 
 
@@ -98,7 +98,7 @@ def read_passages(store: Store, folder: str, ids: pa.Array | None = None) -> pa.
     return pa.concat_tables([PASSAGES_SCHEMA.empty_table(), *kept])
 
 
-def with_items(passages: pa.Table, items: pa.Table) -> pa.Table:
+def join_items(passages: pa.Table, items: pa.Table) -> pa.Table:
     """The passages with the columns of their items (`id` among them) that they lack."""
     at = pc.index_in(passages["item"], value_set=items["id"].combine_chunks())
     for name in (n for n in items.column_names if n not in passages.column_names):

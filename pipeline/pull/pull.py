@@ -18,14 +18,20 @@ from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import space_key
-from commonspace.pipeline.contract.parquet import table_bytes
-from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.contract.parquet import parquet_bytes
+from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.pull.items import items_schema
 from commonspace.pipeline.pull.passages import PassageFiles, has_passages, passages_folder
-from commonspace.pipeline.release.rejects import REJECTS_SCHEMA, reject
-from commonspace.pipeline.source.content import content_of, id_of, metadata_of
+from commonspace.pipeline.release.rejects import REJECTS_SCHEMA, reject_row
+from commonspace.pipeline.source.content import convert_metadata, parse_id, read_content
 from commonspace.pipeline.source.protocol import Source
-from commonspace.pipeline.source.records import EVERYTHING, Row, Scope, Unreadable, digest_of
+from commonspace.pipeline.source.records import (
+    EVERYTHING,
+    Record,
+    Scope,
+    UnreadableRecord,
+    sha256_hex,
+)
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.progress import Progress
 
@@ -37,7 +43,7 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).e
 
 
 @dataclass
-class Pulled:
+class PullCounts:
     """What one pull found; counts only."""
 
     run: str
@@ -56,7 +62,7 @@ def pull(
     run: str,
     scope: Scope,
     progress: Progress,
-) -> Pulled:
+) -> PullCounts:
     """Scan the scope of the source into the run's folder.
 
     Raises SourceNotFound or UserMistake where the source is not there or a configured field
@@ -65,7 +71,7 @@ def pull(
     for part in ("items", "passages"):
         for stale in store.list(f"{folder}/{part}"):  # of an earlier try of the same run
             store.delete(stale)
-    pulled = Pulled(run)
+    pulled = PullCounts(run)
     rejects: list[dict[str, Any]] = []
     records = _in_scope(source.scan(scope), collection, scope)
     passages = _passages(collection, store, folder)
@@ -73,14 +79,14 @@ def pull(
     schema = items_schema([space_key(s) for s in collection.space], collection.source.metadata)
     for number, chunk in enumerate(chunks):
         table = pa.Table.from_pylist(chunk, schema)
-        store.put(f"{folder}/items/{number:05}.parquet", table_bytes(table))
+        store.put(f"{folder}/items/{number:05}.parquet", parquet_bytes(table))
     for files in passages.values():
         files.write()
     if scope == EVERYTHING:  # a few ids or one day may well lack an optional field
         _check_fields(collection, pulled)
     pulled.rejected = len(rejects)
     table = pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
-    store.put(f"{folder}/pull-rejects.parquet", table_bytes(table))
+    store.put(f"{folder}/pull-rejects.parquet", parquet_bytes(table))
     return pulled
 
 
@@ -90,7 +96,7 @@ def _passages(collection: Collection, store: Store, folder: str) -> dict[str, Pa
         space_key(space): PassageFiles(
             store,
             passages_folder(folder, space),
-            catalog.passage_splitter(collection.reference(space)),
+            catalog.passage_splitter(collection.encoder_reference(space)),
         )
         for space in collection.space
         if has_passages(space)
@@ -98,14 +104,14 @@ def _passages(collection: Collection, store: Store, folder: str) -> dict[str, Pa
 
 
 def _in_scope(
-    records: Iterable[Row | Unreadable], collection: Collection, scope: Scope
-) -> Iterator[Row | Unreadable]:
+    records: Iterable[Record | UnreadableRecord], collection: Collection, scope: Scope
+) -> Iterator[Record | UnreadableRecord]:
     """The records of the scope; one without a readable id belongs to no list of ids."""
     for record in records:
         if scope.ids is None:
             yield record
-        elif isinstance(record, Row):
-            found = id_of(record.values.get(_id_column(collection)))
+        elif isinstance(record, Record):
+            found = parse_id(record.values.get(_id_column(collection)))
             if isinstance(found, str) and found in scope.ids:
                 yield record
         elif record.id in scope.ids:
@@ -113,9 +119,9 @@ def _in_scope(
 
 
 def _items(
-    records: Iterable[Row | Unreadable],
+    records: Iterable[Record | UnreadableRecord],
     collection: Collection,
-    pulled: Pulled,
+    pulled: PullCounts,
     rejects: list[dict[str, Any]],
     progress: Progress,
     passages: Mapping[str, PassageFiles],
@@ -123,23 +129,23 @@ def _items(
     for record in records:
         pulled.records += 1
         progress.advance()
-        if isinstance(record, Unreadable):
+        if isinstance(record, UnreadableRecord):
             rejects.append(_rejected(record, record.failure, pulled.run, record.id))
             continue
         pulled.fields.update(record.values)
         item = _item(record, collection, pulled)
         if isinstance(item, Failure):
-            found = id_of(record.values.get(_id_column(collection)))
+            found = parse_id(record.values.get(_id_column(collection)))
             known = found if isinstance(found, str) else None
             rejects.append(_rejected(record, item, pulled.run, known))
             continue
         for space in collection.space:
-            content = content_of(record, space, collection.source.image_root)
+            content = read_content(record, space, collection.source.image_root)
             if isinstance(content, Failure):
                 item[f"digest:{space_key(space)}"] = None
                 rejects.append(_rejected(record, content, pulled.run, item["id"], space_key(space)))
             else:
-                digest = None if content is None else digest_of(content)
+                digest = None if content is None else sha256_hex(content)
                 item[f"digest:{space_key(space)}"] = digest
                 if isinstance(content, str) and space_key(space) in passages:
                     passages[space_key(space)].add(item, content)
@@ -147,9 +153,9 @@ def _items(
         yield item
 
 
-def _item(record: Row, collection: Collection, pulled: Pulled) -> dict[str, Any] | Failure:
+def _item(record: Record, collection: Collection, pulled: PullCounts) -> dict[str, Any] | Failure:
     """The item without its digests. The first record of an id wins; later ones are rejects."""
-    found = id_of(record.values.get(_id_column(collection)))
+    found = parse_id(record.values.get(_id_column(collection)))
     if isinstance(found, Failure):
         return found
     if not _storable(record.locator, record.origin, record.partition or ""):
@@ -157,7 +163,7 @@ def _item(record: Row, collection: Collection, pulled: Pulled) -> dict[str, Any]
     short = hashlib.blake2b(found.encode(), digest_size=16).digest()
     if short in pulled.seen:
         return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
-    metadata = metadata_of(record, collection.source.metadata)
+    metadata = convert_metadata(record, collection.source.metadata)
     if isinstance(metadata, Failure):
         return metadata
     pulled.seen.add(short)
@@ -167,12 +173,12 @@ def _item(record: Row, collection: Collection, pulled: Pulled) -> dict[str, Any]
         "partition": record.partition,
         "source_uri": record.origin,
         "locator": record.locator,
-        "row_digest": digest_of(_CANONICAL(beside))[:32],
+        "row_digest": sha256_hex(_CANONICAL(beside))[:32],
         **metadata,
     }
 
 
-def _check_fields(collection: Collection, pulled: Pulled) -> None:
+def _check_fields(collection: Collection, pulled: PullCounts) -> None:
     needed = {_id_column(collection): "the source's `id`"}
     for space in collection.space:
         names = [*space.fields, *([space.image] if space.image else [])]
@@ -182,18 +188,18 @@ def _check_fields(collection: Collection, pulled: Pulled) -> None:
         if pulled.fields and name not in pulled.fields:
             raise UserMistake(
                 f"no record has the field {name!r} that {owner} needs"
-                + near(name, sorted(map(_printable, pulled.fields))),
+                + did_you_mean(name, sorted(map(_printable, pulled.fields))),
                 item=str(collection.path),
             )
 
 
 def _rejected(
-    record: Row | Unreadable, failure: Failure, run: str, item: str | None, space: str | None = None
+    record: Record | UnreadableRecord, failure: Failure, run: str, item: str | None, space: str | None = None
 ) -> dict[str, Any]:
     known = {"id": item, "partition": record.partition, "source_uri": record.origin, "space": space}
     shown = {name: None if text is None else _printable(text) for name, text in known.items()}
     failure = replace(failure, message=_printable(failure.message))
-    return reject(failure, stage="pull", run=run, **shown)
+    return reject_row(failure, stage="pull", run=run, **shown)
 
 
 def _printable(text: str) -> str:

@@ -10,11 +10,11 @@ from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.layout import report_suffix, runs_folder, table_address
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.errors import ContractBroken, NotPublished, near
+from commonspace.pipeline.errors import ContractBroken, NotPublished, did_you_mean
 from commonspace.pipeline.read.versions import published_versions
-from commonspace.pipeline.release.manifest import Release, load_release, numbers
-from commonspace.pipeline.release.pointer import Current, current, require_pointer
-from commonspace.pipeline.release.retirement import Retirement, retirement
+from commonspace.pipeline.release.manifest import Release, load_release, release_numbers
+from commonspace.pipeline.release.pointer import Current, load_current, require_pointer
+from commonspace.pipeline.release.retirement import Retirement, load_retirement
 from commonspace.pipeline.storage.store import Store
 
 
@@ -42,7 +42,7 @@ def matching_names(names: list[str], name: str | None) -> list[str]:
     """
     found = [n for n in names if name is None or n == name or n.startswith(f"{name}/")]
     if name is not None and not found:
-        raise NotPublished(f"there is no {name!r}" + near(name, names))
+        raise NotPublished(f"there is no {name!r}" + did_you_mean(name, names))
     return found
 
 
@@ -59,7 +59,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
     problem = None
     try:
         require_pointer(store, name)
-        retired, pointer = retirement(store, name), current(store, name)
+        retired, pointer = load_retirement(store, name), load_current(store, name)
         release = load_release(store, name, pointer.release) if pointer else None
     except ContractBroken as error:
         problem = f"{error.item}: {error.what}"
@@ -69,7 +69,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "owner": release.owner if release else owner,
         "description": release.description if release else "",
         "release": pointer.release if pointer else None,
-        "releases": numbers(store, name),
+        "releases": release_numbers(store, name),
         "retired": str(retired) if retired else None,
         "problem": problem,
         "held": pointer.held if pointer else None,

@@ -17,11 +17,11 @@ from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.connection import (
     check_table,
     connect,
-    equals,
+    equality_filter,
+    fetch_rows,
     open_table,
-    reachable,
-    readable,
-    rows_of,
+    translating_store_errors,
+    translating_table_errors,
 )
 from commonspace.pipeline.release.pointer import Current
 
@@ -36,7 +36,7 @@ class LanceRows:
     @cached_property
     def table(self) -> Any:
         """The LanceDB table at the release's version. Raises ContractBroken."""
-        with readable(self._space):
+        with translating_table_errors(self._space):
             table = open_table(connect(self._address), self._pointer.table)
         advice = f"Run `commonspace verify {self._space} --repair` to rebuild it."
         if table is None:
@@ -44,7 +44,7 @@ class LanceRows:
         check_table(table, self._contract)
         version = self._pointer.table_version
         try:
-            with reachable(self._space):
+            with translating_store_errors(self._space):
                 table.checkout(version)
         except (ValueError, RuntimeError) as error:
             raise ContractBroken(
@@ -54,8 +54,8 @@ class LanceRows:
 
     def of(self, ids: Sequence[str]) -> pa.Table:
         """The rows of some ids, in no order."""
-        with readable(self._space):
-            return rows_of(self.table, ids)
+        with translating_table_errors(self._space):
+            return fetch_rows(self.table, ids)
 
     def nearest(
         self,
@@ -75,11 +75,11 @@ class LanceRows:
         index, kept = indices.searched if indices else None, condition(where)
         columns = [*columns, "_distance"]
         found = self._asked(
-            vector_index.nearest(self.table, vector, k, index, kept), columns, where
+            vector_index.nearest_query(self.table, vector, k, index, kept), columns, where
         )
         if index and kept is None and found.num_rows < k:  # those that were probed hold fewer
             found = self._asked(
-                vector_index.nearest(self.table, vector, k, None, kept), columns, where
+                vector_index.nearest_query(self.table, vector, k, None, kept), columns, where
             )
         similarity = pc.subtract(pa.scalar(1.0, pa.float32()), found["_distance"])
         return found.drop(["_distance"]).append_column("similarity", similarity)
@@ -93,15 +93,15 @@ class LanceRows:
         among: Sequence[str],
     ) -> pa.Table:
         """The k rows that best match some of the words, best first, with `bm25`."""
-        with readable(self._space):
-            missing = sorted(set(among) - text_index.by_column(self.table.list_indices()).keys())
+        with translating_table_errors(self._space):
+            missing = sorted(set(among) - text_index.indexes_by_column(self.table.list_indices()).keys())
         if missing:
             raise ContractBroken(
                 f"the full-text index of {missing[0]!r} is gone",
                 item=self._space,
                 do=f"Run `commonspace verify {self._space} --repair` to rebuild it.",
             )
-        query = text_index.matching(self.table, words, among, k, condition(where))
+        query = text_index.match_query(self.table, words, among, k, condition(where))
         found = self._asked(query, [*columns, "_score"], where)
         return found.rename_columns([*columns, "bm25"])
 
@@ -110,7 +110,7 @@ class LanceRows:
     ) -> pa.Table:
         sql = isinstance(where, str) and bool(where)
         try:
-            with reachable(self._space) if sql else readable(self._space):
+            with translating_store_errors(self._space) if sql else translating_table_errors(self._space):
                 return query.select(list(columns)).to_arrow().select(list(columns))
         except (ValueError, RuntimeError) as error:
             raise UserMistake(f"the condition {where!r} was refused: {error}") from error
@@ -120,4 +120,4 @@ def condition(where: str | Mapping[str, Any] | None) -> Any:
     """A filter as LanceDB takes it; None for none."""
     if not where:
         return None
-    return where if isinstance(where, str) else equals(dict(where))
+    return where if isinstance(where, str) else equality_filter(dict(where))

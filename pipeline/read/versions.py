@@ -6,8 +6,8 @@ import re
 
 from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName, SpaceReference
-from commonspace.pipeline.release.pointer import was_served
-from commonspace.pipeline.release.retirement import retirement
+from commonspace.pipeline.release.pointer import any_was_served
+from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 
@@ -22,7 +22,7 @@ def full_name(store: Store, name: str) -> SpaceName:
     if named.version is not None:
         return SpaceName(collection, space, named.version)
     there = [SpaceName(collection, space, n) for n in published_versions(store, collection, space)]
-    alive = [one for one in there if retirement(store, one) is None]
+    alive = [one for one in there if load_retirement(store, one) is None]
     return (alive or there or _begun(store, collection, space))[-1]
 
 
@@ -33,7 +33,7 @@ def _begun(store: Store, collection: str, space: str) -> list[SpaceName]:
 def published_versions(store: Store, collection: str, space: str) -> list[int]:
     """The versions of a space that have a promoted release, whether its pointer is lost or not."""
     found = (SpaceName(collection, space, n) for n in versions(store, collection, space))
-    there = [one for one in found if store.read(current_key(one)) or was_served(store, one)]
+    there = [one for one in found if store.read(current_key(one)) or any_was_served(store, one)]
     return [one.version for one in there]
 
 

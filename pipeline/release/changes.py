@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import STAMP, concatenated, read_part
+from commonspace.pipeline.release.parts import COMPARED_COLUMNS, concat_or_empty, read_part
 from commonspace.pipeline.storage.store import Store
 
 
@@ -49,10 +49,10 @@ def changes_between(store: Store, contract: Contract, since: Release, until: Rel
     Takes as much memory as the changed rows, and a few short columns of the parts around them.
     """
     shared = {part.sha256 for part in since.parts} & {part.sha256 for part in until.parts}
-    short = pa.schema([contract.schema.field(name) for name in STAMP])
-    before = concatenated(
+    short = pa.schema([contract.schema.field(name) for name in COMPARED_COLUMNS])
+    before = concat_or_empty(
         (
-            read_part(store, part, contract, STAMP).cast(short)
+            read_part(store, part, contract, COMPARED_COLUMNS).cast(short)
             for part in since.parts
             if part.sha256 not in shared
         ),
@@ -71,8 +71,8 @@ def changes_between(store: Store, contract: Contract, since: Release, until: Rel
     return Changes(
         since.number,
         until.number,
-        concatenated(iter(added), contract.schema),
-        concatenated(iter(changed), contract.schema),
+        concat_or_empty(iter(added), contract.schema),
+        concat_or_empty(iter(changed), contract.schema),
         before.filter(left).select(["id"]),
     )
 
@@ -80,7 +80,7 @@ def changes_between(store: Store, contract: Contract, since: Release, until: Rel
 def _same(rows: pa.Table, before: pa.Table, at: pa.ChunkedArray) -> pa.Array:
     """Whether each row equals the one that stood at that position; false where none did."""
     same = pc.is_valid(at)
-    for name in STAMP:
+    for name in COMPARED_COLUMNS:
         same = pc.and_(same, pc.equal(rows[name], _column(before, name).take(at)))
     return pc.fill_null(same, False)
 

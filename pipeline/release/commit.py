@@ -7,8 +7,17 @@ from collections.abc import Iterable
 from commonspace.pipeline.contract.layout import parts_folder, rejects_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished
-from commonspace.pipeline.release.manifest import Release, create_release, load_release, numbers
-from commonspace.pipeline.release.removal import files_of, pending_removal, require_not_in_removal
+from commonspace.pipeline.release.manifest import (
+    Release,
+    create_release,
+    load_release,
+    release_numbers,
+)
+from commonspace.pipeline.release.removal import (
+    load_pending_removal,
+    removable_files,
+    require_not_in_removal,
+)
 from commonspace.pipeline.storage.store import Store
 
 
@@ -18,8 +27,8 @@ def commit(store: Store, name: SpaceName, draft: Release) -> Release:
     Raises Conflict where other runs keep taking the numbers, or files are being removed.
     """
     for _ in range(20):
-        taken = numbers(store, name)
-        equal = _equal(store, name, draft, [n for n in reversed(taken) if n > draft.parent])
+        taken = release_numbers(store, name)
+        equal = _equal_release(store, name, draft, [n for n in reversed(taken) if n > draft.parent])
         if equal is not None:
             return _whole(store, name, equal)
         numbered = Release.from_json({**draft.to_json(), "number": max(taken, default=0) + 1})
@@ -28,15 +37,17 @@ def commit(store: Store, name: SpaceName, draft: Release) -> Release:
     raise Conflict("other runs keep publishing", item=str(name))
 
 
-def _equal(store: Store, name: SpaceName, draft: Release, numbers: Iterable[int]) -> Release | None:
+def _equal_release(
+    store: Store, name: SpaceName, draft: Release, numbers: Iterable[int]
+) -> Release | None:
     """A release that holds and follows the same, and is not about to be removed."""
-    pending = pending_removal(store, name)
+    pending = load_pending_removal(store, name)
     for number in numbers:
         try:
             found = load_release(store, name, number)
         except (NotPublished, ContractBroken):  # removed since it was listed, or damaged
             continue
-        stays = number not in pending.releases and not files_of(found) & pending.files
+        stays = number not in pending.releases and not removable_files(found) & pending.files
         if stays and found.parent == draft.parent and found.state == draft.state:
             return found
     return None
@@ -52,7 +63,7 @@ def _whole(store: Store, name: SpaceName, release: Release) -> Release:
     except NotPublished as error:  # an equal candidate, superseded
         raise Conflict(f"release {release.number} has just been removed", item=str(name)) from error
     there = {*store.list(parts_folder(name)), *store.list(rejects_folder(name))}
-    gone = files_of(release) - there
+    gone = removable_files(release) - there
     if gone:
         raise Conflict(f"{min(gone)} has just been removed as a file of an old release")
     return release

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
-from commonspace.pipeline.release.manifest import Release, load_release, numbers
-from commonspace.pipeline.release.pins import pins
-from commonspace.pipeline.release.pointer import Current, current
+from commonspace.pipeline.release.manifest import Release, load_release, release_numbers
+from commonspace.pipeline.release.pins import load_pins
+from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.storage.store import Store
 
 State = Literal["candidate", "current", "retired", "superseded", "damaged"]
@@ -49,7 +49,9 @@ class ReleaseInfo:
         return asdict(self)
 
 
-def states(parents: Mapping[int, int], served: int, earlier: Collection[int]) -> dict[int, State]:
+def classify_releases(
+    parents: Mapping[int, int], served: int, earlier: Collection[int]
+) -> dict[int, State]:
     """The state of every release.
 
     parents: of each number, the release it was made from. served: the current one, 0 where
@@ -69,23 +71,23 @@ def states(parents: Mapping[int, int], served: int, earlier: Collection[int]) ->
     return found
 
 
-def manifests(store: Store, name: SpaceName) -> dict[int, Release]:
+def load_manifests(store: Store, name: SpaceName) -> dict[int, Release]:
     """Every release of the space, by number; one that is removed meanwhile is left out.
 
     Raises ContractBroken where a manifest is damaged.
     """
-    found, damaged = readable_manifests(store, name)
+    found, damaged = load_readable_manifests(store, name)
     for error in damaged.values():
         raise error
     return found
 
 
-def readable_manifests(
+def load_readable_manifests(
     store: Store, name: SpaceName
 ) -> tuple[dict[int, Release], dict[int, ContractBroken]]:
     """Every release whose manifest can be read; and what is wrong with the others."""
     found, damaged = {}, {}
-    for number in numbers(store, name):
+    for number in release_numbers(store, name):
         try:
             found[number] = load_release(store, name, number)
         except NotPublished:
@@ -100,12 +102,12 @@ def list_releases(store: Store, name: SpaceName) -> list[ReleaseInfo]:
 
     Raises NotPublished for none.
     """
-    pointer, (found, damaged) = current(store, name), readable_manifests(store, name)
+    pointer, (found, damaged) = load_current(store, name), load_readable_manifests(store, name)
     if not found and not damaged:
         raise NotPublished(
             "there are no releases", item=str(name), do="`commonspace show` lists what there is."
         )
-    state, pinned = states_of(found, pointer), pins(store, name)
+    state, pinned = release_states(found, pointer), load_pins(store, name)
     promoted = {one.release: one.promoted_at for one in pointer.served} if pointer else {}
     if pointer:
         promoted[pointer.release] = pointer.promoted_at
@@ -136,8 +138,8 @@ def list_releases(store: Store, name: SpaceName) -> list[ReleaseInfo]:
     return sorted(whole + broken, key=lambda one: one.number)
 
 
-def states_of(found: Mapping[int, Release], pointer: Current | None) -> dict[int, State]:
+def release_states(found: Mapping[int, Release], pointer: Current | None) -> dict[int, State]:
     """`states` of the manifests under a pointer."""
     earlier = [one.release for one in pointer.served] if pointer else []
     parents = {number: release.parent for number, release in found.items()}
-    return states(parents, pointer.release if pointer else 0, earlier)
+    return classify_releases(parents, pointer.release if pointer else 0, earlier)

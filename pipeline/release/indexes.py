@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 VectorChoice = Literal["auto", "ivf_sq", "none"]
 
-GATE = "index_recall"
+RECALL_GATE = "index_recall"
 MIN_RECALL = 0.95
 """Of the ten nearest rows, half a row is missed: what an approximate search is expected to keep.
 docs/index.md says what less and more cost."""
-MEASURED_K = 10
+RECALL_K = 10
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ class VectorIndex:
     def to_gate(self) -> dict[str, Any]:
         """As the gate `index_recall`, beside those of the manifest."""
         said = (
-            f"of the {MEASURED_K} nearest of {self.sample} rows, {self.recall:.1%} are found, "
+            f"of the {RECALL_K} nearest of {self.sample} rows, {self.recall:.1%} are found, "
             f"probing {self.nprobes} of {self.partitions} partitions "
             f"(min_index_recall is {self.limit:.1%})"
         )
-        gate = {"name": GATE, "ok": not self.is_weak, "value": self.recall}
+        gate = {"name": RECALL_GATE, "ok": not self.is_weak, "value": self.recall}
         return {**gate, "limit": self.limit, "message": said}
 
 

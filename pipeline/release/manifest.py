@@ -81,13 +81,13 @@ def canonical_digest(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-_DAMAGED = (
+RESTORE_HINT = (
     "`commonspace verify` lists the damage, and with `--repair` takes parts back out of LanceDB; "
     "restore any other file from a copy."
 )
 
 
-def numbers(store: Store, name: SpaceName) -> list[int]:
+def release_numbers(store: Store, name: SpaceName) -> list[int]:
     """Every release of the space, candidates included, ascending."""
     found = (re.search(r"/([0-9]{6,})\.json$", key) for key in store.list(releases_folder(name)))
     return sorted(int(match[1]) for match in found if match)
@@ -110,7 +110,7 @@ def load_release(store: Store, name: SpaceName, number: int) -> Release:
     data = store.read(key)
     if data is None:
         raise NotPublished(
-            f"there is no release {number} (kept: {number_ranges(numbers(store, name))})",
+            f"there is no release {number} (kept: {number_ranges(release_numbers(store, name))})",
             item=str(name),
             do="`commonspace releases` lists them; a pinned release is never removed.",
         )
@@ -121,7 +121,7 @@ def load_release(store: Store, name: SpaceName, number: int) -> Release:
             raise ValueError("its checksum does not match")
         return Release.from_json(document)
     except (ValueError, TypeError, KeyError) as error:
-        raise ContractBroken(f"is damaged: {error}", item=key, do=_DAMAGED) from error
+        raise ContractBroken(f"is damaged: {error}", item=key, do=RESTORE_HINT) from error
 
 
 def create_release(store: Store, name: SpaceName, release: Release) -> bool:

@@ -19,7 +19,7 @@ def marker_bytes(mark: DataclassInstance) -> bytes:
     return (json.dumps(asdict(mark), default=sorted, sort_keys=True) + "\n").encode()
 
 
-def read_marker(store: Store, key: str, kind: type[Marker]) -> Marker | None:
+def load_marker(store: Store, key: str, kind: type[Marker]) -> Marker | None:
     """The mark, or None where there is none. Raises ContractBroken where it is damaged."""
     data = store.read(key)
     if data is None:

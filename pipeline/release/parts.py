@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from commonspace.pipeline.contract.contract import Contract, check_schema
-from commonspace.pipeline.contract.parquet import count_rows, read_groups, read_table
+from commonspace.pipeline.contract.parquet import count_rows, read_row_groups, read_table
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.release.manifest import _DAMAGED, Part, Release
+from commonspace.pipeline.release.manifest import RESTORE_HINT, Part, Release
 from commonspace.pipeline.storage.store import Store
 
 
@@ -20,7 +20,7 @@ def bucket_of(item: str, bits: int) -> str:
     return f"{head:032b}"[:bits]
 
 
-STAMP = ["id", "content_digest", "row_digest", "run", "encoded_at"]
+COMPARED_COLUMNS = ["id", "content_digest", "row_digest", "run", "encoded_at"]
 """The columns that differ whenever a row differs."""
 
 
@@ -38,13 +38,13 @@ def read_part(
     """
     data = _part_bytes(store, part)
     if deep and hashlib.sha256(data).hexdigest() != part.sha256:
-        raise ContractBroken("is not the file that was published", item=part.key, do=_DAMAGED)
-    table = _promised(read_table(data, part.key, columns), part, contract, columns)
+        raise ContractBroken("is not the file that was published", item=part.key, do=RESTORE_HINT)
+    table = _in_contract_order(read_table(data, part.key, columns), part, contract, columns)
     _check_rows(table.num_rows, part)
     return table
 
 
-def part_groups(
+def read_part_groups(
     store: Store,
     part: Part,
     contract: Contract,
@@ -54,20 +54,20 @@ def part_groups(
     """As `read_part`, but some thousand rows at a time, of the given ids where there are any."""
     data = _part_bytes(store, part)
     _check_rows(count_rows(data, part.key), part)
-    for group in read_groups(data, part.key, columns, ids):
-        yield _promised(group, part, contract, columns)
+    for group in read_row_groups(data, part.key, columns, ids):
+        yield _in_contract_order(group, part, contract, columns)
 
 
 def _part_bytes(store: Store, part: Part) -> pa.Buffer:
     data = store.read(part.key)
     if data is None:
-        raise ContractBroken("is missing", item=part.key, do=_DAMAGED)
+        raise ContractBroken("is missing", item=part.key, do=RESTORE_HINT)
     if len(data) != part.bytes:
-        raise ContractBroken("is not the file that was published", item=part.key, do=_DAMAGED)
+        raise ContractBroken("is not the file that was published", item=part.key, do=RESTORE_HINT)
     return data
 
 
-def _promised(
+def _in_contract_order(
     table: pa.Table, part: Part, contract: Contract, columns: Sequence[str] | None
 ) -> pa.Table:
     """Whole rows as the contract has them; parts of 0.1.0 stand in the file's order."""
@@ -82,7 +82,7 @@ def _check_rows(rows: int, part: Part) -> None:
         raise ContractBroken(f"holds {rows} rows, the manifest says {part.rows}", item=part.key)
 
 
-def release_rows(
+def read_parts(
     store: Store, release: Release, contract: Contract, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
     """The rows of a release, part by part."""
@@ -90,15 +90,15 @@ def release_rows(
         yield read_part(store, part, contract, columns)
 
 
-def concatenated(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
+def concat_or_empty(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
     """All the tables as one; of the given schema where there is none."""
     found = list(tables)
     return pa.concat_tables(found) if found else schema.empty_table()
 
 
-def _published(store: Store, base: Release | None, contract: Contract) -> pa.Table:
+def published_rows(store: Store, base: Release | None, contract: Contract) -> pa.Table:
     columns = ["id", "content_digest", "row_digest", "partition"]
     columns += [contract.item_column] if contract.item_column != "id" else []
     schema = pa.schema([contract.schema.field(name) for name in columns])
-    rows = release_rows(store, base, contract, columns) if base else iter(())
-    return concatenated((table.select(columns).cast(schema) for table in rows), schema)
+    rows = read_parts(store, base, contract, columns) if base else iter(())
+    return concat_or_empty((table.select(columns).cast(schema) for table in rows), schema)

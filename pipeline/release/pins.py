@@ -11,7 +11,7 @@ from commonspace.pipeline.contract.layout import pin_key, pins_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, UserMistake
 from commonspace.pipeline.release.manifest import load_release, number_ranges
-from commonspace.pipeline.release.markers import marker_bytes, read_marker
+from commonspace.pipeline.release.markers import load_marker, marker_bytes
 from commonspace.pipeline.release.removal import require_not_in_removal
 from commonspace.pipeline.storage.store import Store
 
@@ -25,7 +25,7 @@ class Pin:
     pinned_at: str
 
 
-def pin(store: Store, name: SpaceName, number: int, reason: str = "") -> Pin:
+def pin_release(store: Store, name: SpaceName, number: int, reason: str = "") -> Pin:
     """Keep a release; the pin that stands already, where there is one.
 
     Raises NotPublished where there is no such release, Conflict where it is being removed.
@@ -34,7 +34,7 @@ def pin(store: Store, name: SpaceName, number: int, reason: str = "") -> Pin:
     made = Pin(number, reason, datetime.now(UTC).isoformat(timespec="seconds"))
     key = pin_key(name, number)
     if not store.put_if_absent(key, marker_bytes(made)):
-        return pins(store, name).get(number, made)
+        return load_pins(store, name).get(number, made)
     try:
         require_not_in_removal(store, name, release)
     except (Conflict, UserMistake):
@@ -43,9 +43,9 @@ def pin(store: Store, name: SpaceName, number: int, reason: str = "") -> Pin:
     return made
 
 
-def unpin(store: Store, name: SpaceName, number: int) -> None:
+def unpin_release(store: Store, name: SpaceName, number: int) -> None:
     """Let `retain` remove the release again. Raises UserMistake where it is not pinned."""
-    there = pins(store, name)
+    there = load_pins(store, name)
     if number not in there:
         raise UserMistake(
             f"release {number} is not pinned (pinned: {number_ranges(there)})", item=str(name)
@@ -53,11 +53,11 @@ def unpin(store: Store, name: SpaceName, number: int) -> None:
     store.delete(pin_key(name, number))
 
 
-def pins(store: Store, name: SpaceName) -> Mapping[int, Pin]:
+def load_pins(store: Store, name: SpaceName) -> Mapping[int, Pin]:
     """Every pin of the space, by release."""
     found = {}
     for key in store.list(pins_folder(name)):
-        one = read_marker(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
+        one = load_marker(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
         if one is not None:
             found[one.release] = one
     return found

@@ -14,7 +14,7 @@ from commonspace.pipeline.release.manifest import (
     canonical_digest,
     load_release,
     number_ranges,
-    numbers,
+    release_numbers,
 )
 from commonspace.pipeline.storage.store import Store
 
@@ -113,7 +113,7 @@ class Current:
             ) from error
 
 
-def current(store: Store, name: SpaceName) -> Current | None:
+def load_current(store: Store, name: SpaceName) -> Current | None:
     """The promoted release, or None where nothing was promoted yet."""
     data = store.read(current_key(name))
     if data is None:
@@ -121,7 +121,7 @@ def current(store: Store, name: SpaceName) -> Current | None:
     try:
         return Current.from_bytes(data.to_pybytes())
     except ContractBroken as error:
-        key, do = current_key(name), how_to_serve_again(store, name)
+        key, do = current_key(name), pointer_recovery_hint(store, name)
         raise ContractBroken(error.what, item=key, do=do) from error
 
 
@@ -130,17 +130,17 @@ def require_pointer(store: Store, name: SpaceName) -> None:
 
     A release that others were made from was served: a run plans from CURRENT.
     """
-    if store.read(current_key(name)) is None and was_served(store, name):
+    if store.read(current_key(name)) is None and any_was_served(store, name):
         raise ContractBroken(
             "the pointer to the served release is lost",
             item=current_key(name),
-            do=how_to_serve_again(store, name),
+            do=pointer_recovery_hint(store, name),
         )
 
 
-def was_served(store: Store, name: SpaceName) -> bool:
+def any_was_served(store: Store, name: SpaceName) -> bool:
     """Whether any release that is kept was made from another one."""
-    for number in numbers(store, name):
+    for number in release_numbers(store, name):
         try:
             if load_release(store, name, number).parent:
                 return True
@@ -149,10 +149,10 @@ def was_served(store: Store, name: SpaceName) -> bool:
     return False
 
 
-def how_to_serve_again(store: Store, name: SpaceName) -> str:
+def pointer_recovery_hint(store: Store, name: SpaceName) -> str:
     """What its owner can do where CURRENT does not say which release is served."""
     return (
         "Restore the file from a copy, or say which release readers are to see: "
         f"`commonspace rollback {name} RELEASE` serves it and holds the space there (kept: "
-        f"{number_ranges(numbers(store, name))})."
+        f"{number_ranges(release_numbers(store, name))})."
     )

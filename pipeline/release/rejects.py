@@ -11,11 +11,11 @@ import pyarrow as pa
 from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.contract.parquet import read_table
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.release.manifest import _DAMAGED, Release
+from commonspace.pipeline.release.manifest import RESTORE_HINT, Release
 from commonspace.pipeline.storage.store import Store
 
 
-def reject(
+def reject_row(
     failure: Failure, *, stage: str, run: str, **known: str | None
 ) -> dict[str, str | bool | None]:
     """A row of REJECTS_SCHEMA; `known`: id, partition, source_uri, content_digest, space."""
@@ -30,14 +30,14 @@ def reject(
     }
 
 
-def release_rejects(store: Store, release: Release | None) -> pa.Table:
+def read_rejects(store: Store, release: Release | None) -> pa.Table:
     """REJECTS_SCHEMA rows: what the release could not embed."""
     if release is None or release.rejects is None:
         return REJECTS_SCHEMA.empty_table()
     key = str(release.rejects["key"])
     data = store.read(key)
     if data is None:
-        raise ContractBroken("is missing", item=key, do=_DAMAGED)
+        raise ContractBroken("is missing", item=key, do=RESTORE_HINT)
     return read_table(data, key).cast(REJECTS_SCHEMA)
 
 

@@ -21,7 +21,7 @@ from commonspace.pipeline.contract.layout import removal_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.markers import read_marker
+from commonspace.pipeline.release.markers import load_marker
 from commonspace.pipeline.storage.store import Store
 
 
@@ -33,13 +33,13 @@ class PendingRemoval:
     files: frozenset[str] = frozenset()
 
 
-def pending_removal(store: Store, name: SpaceName) -> PendingRemoval:
+def load_pending_removal(store: Store, name: SpaceName) -> PendingRemoval:
     """What is being removed from the space; nothing, most of the time."""
-    found = read_marker(store, removal_key(name), PendingRemoval) or PendingRemoval()
+    found = load_marker(store, removal_key(name), PendingRemoval) or PendingRemoval()
     return PendingRemoval(frozenset(found.releases), frozenset(found.files))
 
 
-def files_of(release: Release) -> set[str]:
+def removable_files(release: Release) -> set[str]:
     """The keys of every file that the manifest names and `retain` may remove."""
     rejects = {str(release.rejects["key"])} if release.rejects else set()
     return {part.key for part in release.parts} | rejects
@@ -50,8 +50,8 @@ def require_not_in_removal(store: Store, name: SpaceName, release: Release) -> N
 
     Asked after whatever makes `retain` spare the release has been stored.
     """
-    pending = pending_removal(store, name)
-    if release.number in pending.releases or files_of(release) & pending.files:
+    pending = load_pending_removal(store, name)
+    if release.number in pending.releases or removable_files(release) & pending.files:
         raise Conflict(
             f"release {release.number} is being removed",
             item=str(name),

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from commonspace.pipeline.contract.layout import retirement_key, spec_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.release.markers import marker_bytes, read_marker
+from commonspace.pipeline.release.markers import load_marker, marker_bytes
 from commonspace.pipeline.storage.store import Store
 
 
@@ -28,21 +28,21 @@ class Retirement:
         return f"retired {self.retired_at[:10]}" + (f": {self.reason}" if self.reason else "")
 
 
-def retirement(store: Store, name: SpaceName) -> Retirement | None:
+def load_retirement(store: Store, name: SpaceName) -> Retirement | None:
     """The retirement of a space version, or None where it is alive."""
-    return read_marker(store, retirement_key(name), Retirement)
+    return load_marker(store, retirement_key(name), Retirement)
 
 
-def retire(store: Store, name: SpaceName, reason: str = "") -> Retirement:
+def retire_space(store: Store, name: SpaceName, reason: str = "") -> Retirement:
     """Retire a space version; the retirement that stands already, where there is one."""
     made = Retirement(reason, datetime.now(UTC).isoformat(timespec="seconds"))
     store.put_if_absent(retirement_key(name), marker_bytes(made))
-    return retirement(store, name) or made
+    return load_retirement(store, name) or made
 
 
-def revive(store: Store, name: SpaceName) -> None:
+def revive_space(store: Store, name: SpaceName) -> None:
     """Take a retirement back. Raises UserMistake where there is none, or the rows were removed."""
-    if retirement(store, name) is None:
+    if load_retirement(store, name) is None:
         raise UserMistake("is not retired", item=str(name))
     if store.read(spec_key(name)) is None:  # there with the first candidate
         raise UserMistake(
@@ -53,9 +53,9 @@ def revive(store: Store, name: SpaceName) -> None:
     store.delete(retirement_key(name))
 
 
-def refuse_retired(store: Store, name: SpaceName) -> None:
+def require_not_retired(store: Store, name: SpaceName) -> None:
     """Stop a run of a retired space version. Raises UserMistake."""
-    found = retirement(store, name)
+    found = load_retirement(store, name)
     if found is not None:
         raise UserMistake(
             f"this version of the space was {found}",

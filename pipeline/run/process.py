@@ -26,7 +26,7 @@ from commonspace.pipeline.plan.stage import is_stale, plan_stage
 from commonspace.pipeline.publish.manual import promote_approved
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import load_release
-from commonspace.pipeline.release.pointer import current
+from commonspace.pipeline.release.pointer import load_current
 from commonspace.pipeline.run.markdown import plan_text, release_text, report_text
 from commonspace.pipeline.run.report import refusal, report_stage
 from commonspace.pipeline.run.run import (
@@ -36,7 +36,7 @@ from commonspace.pipeline.run.run import (
     rejected_ids,
     replanning_on_conflict,
 )
-from commonspace.pipeline.source.files import find
+from commonspace.pipeline.source.files import find_files
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
@@ -78,7 +78,7 @@ def run_stage(
     noted = run.read_note()
     asked = {"retry_rejects": noted["retry_rejects"], "force": noted.get("force", False)}
     run = Run(run_id, collection, store, run.scope_of_pull, **asked)
-    work = Work(run, collection.find_space_named(space))
+    work = Work(run, collection.resolve_space(space))
     try:
         return _space_stage(stage, work, shards)
     except GateRefused as error:
@@ -101,7 +101,7 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
         case "publish":
             replanning_on_conflict(work, ensure_published, _log)
             told = _announcement(work, promoted=False)
-            pointer = current(work.run.store, work.name)
+            pointer = load_current(work.run.store, work.name)
             serves = pointer is not None and pointer.release == told["release"]
             told["held"] = str(pointer.hold) if pointer and pointer.hold else None
             return {**told, "waits": not serves, "text": release_text(told)}
@@ -120,7 +120,7 @@ def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any
 def _is_there(run: Run) -> bool:
     """Whether the source has a file within the run's scope."""
     try:
-        return bool(find(run.collection.source_uri, run.scope))
+        return bool(find_files(run.collection.source_uri, run.scope))
     except SourceNotFound:
         return False
 
@@ -160,7 +160,7 @@ def _rows_of_partition(run: Run) -> int:
     rows = 0
     for space in run.collection.space:
         name = SpaceName(run.collection.name, space.name, space.version)
-        pointer = current(run.store, name)
+        pointer = load_current(run.store, name)
         parts = load_release(run.store, name, pointer.release).parts if pointer else ()
         rows += sum(part.rows for part in parts if part.partition == run.scope.partition)
     return rows

@@ -9,7 +9,7 @@ from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.memory import peak_rss
 from commonspace.pipeline.release.manifest import load_release
-from commonspace.pipeline.release.pointer import Current, current
+from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.run.markdown import report_text
 from commonspace.pipeline.workspace.work import Work, encode_notes
 
@@ -23,7 +23,7 @@ def report_stage(work: Work) -> dict[str, Any]:
     encodes = [work.read_note(file) for file in encode_notes(work)]
     seconds = sum(e["seconds"] for e in encodes)
     release = load_release(store, work.name, published["release"])
-    pulled, pointer = work.run.read_note(), current(store, work.name)
+    pulled, pointer = work.run.read_note(), load_current(store, work.name)
     report = {
         "collection": work.run.collection.name,
         "space": work.space.name,

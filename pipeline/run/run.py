@@ -24,8 +24,8 @@ from commonspace.pipeline.publish.promote import promote_stage, recover_promotio
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.pointer import current
-from commonspace.pipeline.release.rejects import release_rejects
+from commonspace.pipeline.release.pointer import load_current
+from commonspace.pipeline.release.rejects import read_rejects
 from commonspace.pipeline.run.report import refusal, report_stage
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.storage.store import Store
@@ -128,9 +128,9 @@ def rejected_ids(store: Store, collection: Collection, spaces: list[SpaceSection
     found: set[str] = set()
     for space in spaces:
         name = SpaceName(collection.name, space.name, space.version)
-        pointer = current(store, name)
+        pointer = load_current(store, name)
         if pointer:
-            rejects = release_rejects(store, load_release(store, name, pointer.release))
+            rejects = read_rejects(store, load_release(store, name, pointer.release))
             items = (rejected_item(row, space) for row in rejects.to_pylist())
             found.update(item for item in items if item is not None)
     return Scope(ids=frozenset(found))
@@ -180,7 +180,7 @@ def finish(work: Work, promote: bool, log: Callable[[str], None]) -> RunResult:
     """
     number = int(work.read_note("publish.json")["release"] if work.has("publish.json") else 0)
     number = number or ensure_published(work).number
-    pointer = current(work.run.store, work.name)
+    pointer = load_current(work.run.store, work.name)
     if promote and not (pointer and pointer.hold):
         return RunResult(number, moved=_promoted(work, number))
     recover_promotion(work.run.store, work.name, work.contract)

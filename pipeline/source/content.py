@@ -12,14 +12,14 @@ from typing import Any
 
 from commonspace.encoders.protocol import Content, Failure, Reason
 from commonspace.pipeline.config.sections import SpaceSection
-from commonspace.pipeline.source.records import Row
+from commonspace.pipeline.source.records import Record
 
 MAX_ID_BYTES = 4096
 MAX_FILE_BYTES = 256 * 2**20
 """A photo has a hundredth of it; a file beyond it was not meant, and would fill the memory."""
 
 
-def id_of(value: Any) -> str | Failure:
+def parse_id(value: Any) -> str | Failure:
     """A stable id: a non-empty string, or an integer written as one.
 
     Strings are taken as they are; nothing is trimmed, folded or guessed.
@@ -39,7 +39,7 @@ def id_of(value: Any) -> str | Failure:
     return value
 
 
-def content_of(row: Row, space: SpaceSection, image_root: str | None) -> Content | Failure | None:
+def read_content(row: Record, space: SpaceSection, image_root: str | None) -> Content | Failure | None:
     """What the space's encoder sees of a record; None where the record carries nothing for it."""
     if space.image:
         return _image(row, row.values.get(space.image), image_root)
@@ -60,7 +60,7 @@ def content_of(row: Row, space: SpaceSection, image_root: str | None) -> Content
     return text
 
 
-def metadata_of(row: Row, types: Mapping[str, str]) -> dict[str, Any] | Failure:
+def convert_metadata(row: Record, types: Mapping[str, str]) -> dict[str, Any] | Failure:
     """The declared metadata columns, converted to their declared types; absent ones are null."""
     values: dict[str, Any] = {}
     for name, kind in types.items():
@@ -87,7 +87,7 @@ def _text(value: Any, field: str) -> str | Failure | None:
     return Failure(Reason.WRONG_TYPE, f"field {field!r} holds {_kind(value)}, not text")
 
 
-def _image(row: Row, value: Any, image_root: str | None) -> bytes | Failure | None:
+def _image(row: Record, value: Any, image_root: str | None) -> bytes | Failure | None:
     """The image file's bytes; an empty path is no image, as a table's empty cell."""
     if value is None or value == "":
         return None

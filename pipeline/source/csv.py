@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.files import SourceFile, find
+from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.lines import Lines, TextFiles
-from commonspace.pipeline.source.records import Row, Scope, Unreadable
+from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 # Python's own limit of 128 KiB a field would refuse long texts; 64 MiB bounds the memory.
 csv.field_size_limit(64 * 2**20)
@@ -27,24 +27,24 @@ class CsvSource:
         self._uri, self._delimiter, self._columns = uri, delimiter, columns
         self._files = TextFiles(encoding)
 
-    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
-        for found in find(self._uri, scope):
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+        for found in find_files(self._uri, scope):
             with self._files.open(found) as lines:
                 columns = self._columns or self._header(lines, found)
                 yield from self._records(found, lines, columns)
 
-    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+    def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         headers: dict[str, Sequence[str]] = {}
         for found, locator, lines in self._files.at(locators):
             if isinstance(lines, Failure):
-                yield Unreadable(locator, found.name, lines)
+                yield UnreadableRecord(locator, found.name, lines)
                 continue
             key = str(found.path)
             if key not in headers:
                 with self._files.open(found) as top:
                     headers[key] = self._columns or self._header(top, found)
             gone = Failure(Reason.CHANGED_DURING_RUN, "the record is no longer there", True)
-            lost = Unreadable(locator, found.name, gone)
+            lost = UnreadableRecord(locator, found.name, gone)
             yield next(self._records(found, lines, headers[key], locator), lost)
 
     def _header(self, lines: Lines, found: SourceFile) -> Sequence[str]:
@@ -62,7 +62,7 @@ class CsvSource:
 
     def _records(
         self, found: SourceFile, lines: Lines, columns: Sequence[str], locator: str = ""
-    ) -> Iterator[Row | Unreadable]:
+    ) -> Iterator[Record | UnreadableRecord]:
         """The records that follow. After a broken one, reading resumes at its second line: a
         quote that nobody closed costs its own record, not all that stand behind it.
         """
@@ -87,8 +87,8 @@ class CsvSource:
                 fault = f"has {len(values)} fields, the header has {len(columns)}"
             if fault:
                 failure = Failure(Reason.BAD_RECORD, fault)
-                yield Unreadable(where, found.name, failure, found.partition)
+                yield UnreadableRecord(where, found.name, failure, found.partition)
             else:
                 record = dict(zip(columns, values, strict=True))
                 folder = str(found.path.parent)
-                yield Row(where, found.name, record, found.partition, folder)
+                yield Record(where, found.name, record, found.partition, folder)

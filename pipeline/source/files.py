@@ -46,14 +46,14 @@ class SourceFile:
         return cls(Path(path), name), int(start), int(length)
 
 
-def find(uri: str, scope: Scope) -> list[SourceFile]:
+def find_files(uri: str, scope: Scope) -> list[SourceFile]:
     """What `uri` names within the scope, sorted by path.
 
     Raises SourceNotFound where that is nothing, UserMistake for a partition without a place.
     """
     _check_partition(uri, scope.partition)
     value = "*" if scope.partition is None else glob.escape(scope.partition)
-    base, expression = fixed_part(uri), _expression(uri)
+    base, expression = base_folder(uri), _expression(uri)
     found = []
     for text in sorted(set(glob.glob(uri.replace(PLACEHOLDER, value), recursive=True))):
         partition = None
@@ -80,7 +80,7 @@ def _nothing(uri: str, partition: str | None) -> SourceNotFound:
     )
 
 
-def readable(found: SourceFile) -> Path:
+def require_readable(found: SourceFile) -> Path:
     """The path, once it is sure that it can be opened. Raises SourceNotFound."""
     try:
         with found.path.open("rb"):
@@ -89,16 +89,16 @@ def readable(found: SourceFile) -> Path:
         raise SourceNotFound(
             f"cannot be opened: {error.strerror}",
             item=str(found.path),
-            do="A source's file must be readable by the user that runs commonspace.",
+            do="A source's file must be require_readable by the user that runs commonspace.",
         ) from error
 
 
-def unreadable(error: OSError) -> Failure:
+def read_failure(error: OSError) -> Failure:
     """The failure of one record whose bytes could not be had; trying again may help."""
     return Failure(Reason.SOURCE_UNREADABLE, error.strerror or str(error), retryable=True)
 
 
-def fixed_part(uri: str) -> str:
+def base_folder(uri: str) -> str:
     """The folder above the first wildcard, or the folder that holds the one file."""
     plain = re.sub(r"\[[*?\[]\]", "xxx", uri)  # an escaped wildcard is a name's part
     wild = re.search(r"[*?\[]|\{partition\}", plain)

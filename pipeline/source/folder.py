@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.files import SourceFile, find, fixed_part, has_wildcard
-from commonspace.pipeline.source.records import Row, Scope, Unreadable
+from commonspace.pipeline.source.files import SourceFile, find_files, base_folder, has_wildcard
+from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 ANY = "*"
 
@@ -32,19 +32,19 @@ class FolderSource:
         self._texts = {suffix.lower() for suffix in text_suffixes}
         self._images = {suffix.lower() for suffix in image_suffixes}
 
-    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
-        for found in find(self._uri, scope):
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+        for found in find_files(self._uri, scope):
             if not found.path.is_dir():
                 raise SourceNotFound("is not a folder", item=str(found.path))
-            root = Path(fixed_part(self._uri)) if has_wildcard(self._uri) else found.path
+            root = Path(base_folder(self._uri)) if has_wildcard(self._uri) else found.path
             yield from self._folder(root, found)
 
-    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+    def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         for locator in locators:
             root, *names = locator.split("\0")
             yield self._row(Path(root), names, None)
 
-    def _folder(self, root: Path, found: SourceFile) -> Iterator[Row | Unreadable]:
+    def _folder(self, root: Path, found: SourceFile) -> Iterator[Record | UnreadableRecord]:
         """One folder's items; `names` of one id are at most a text and an image."""
         items: dict[str, dict[str, str]] = {}
         for name in _walk(found.path, root):
@@ -56,17 +56,17 @@ class FolderSource:
                 other = items[item_id][kind]
                 message = f'{name} and {other} share a stem; `id = "path"` keeps both'
                 failure = Failure(Reason.DUPLICATE_ID, message)
-                yield Unreadable(name, name, failure, found.partition, item_id)
+                yield UnreadableRecord(name, name, failure, found.partition, item_id)
             else:
                 items[item_id][kind] = name
         for names in items.values():
             yield self._row(root, sorted(names.values()), found.partition)
 
-    def _row(self, root: Path, names: Sequence[str], partition: str | None) -> Row:
+    def _row(self, root: Path, names: Sequence[str], partition: str | None) -> Record:
         kinds = {self._kind(name): root / name for name in names}
         item_id = _stem(names[0]) if self._pair else names[0]
         values = {"id": item_id, "text": kinds.get("text"), "image": kinds.get("image")}
-        return Row("\0".join([str(root), *names]), " + ".join(names), values, partition)
+        return Record("\0".join([str(root), *names]), " + ".join(names), values, partition)
 
     def _kind(self, name: str) -> str | None:
         suffix = PurePosixPath(name).suffix.lower()

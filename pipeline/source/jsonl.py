@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.source.files import SourceFile, find
+from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.lines import TextFiles
-from commonspace.pipeline.source.records import Row, Scope, Unreadable
+from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 
 class JsonlSource:
@@ -18,8 +18,8 @@ class JsonlSource:
         self._uri = uri
         self._files = TextFiles(encoding)
 
-    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
-        for found in find(self._uri, scope):
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+        for found in find_files(self._uri, scope):
             with self._files.open(found) as lines:
                 start = lines.offset
                 for line in lines:
@@ -28,17 +28,17 @@ class JsonlSource:
                     if line.strip():
                         yield self._record(found, line, locator, undecodable=undecodable)
 
-    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+    def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         for found, locator, lines in self._files.at(locators):
             if isinstance(lines, Failure):
-                yield Unreadable(locator, found.name, lines)
+                yield UnreadableRecord(locator, found.name, lines)
             else:
                 line = "".join(lines)
                 yield self._record(found, line, locator, undecodable=lines.undecodable)
 
     def _record(
         self, found: SourceFile, line: str, locator: str, *, undecodable: bool
-    ) -> Row | Unreadable:
+    ) -> Record | UnreadableRecord:
         fault, value = "", None
         try:
             value = json.loads(line)
@@ -50,5 +50,5 @@ class JsonlSource:
             fault = f"is no JSON object but {type(value).__name__}"
         if fault or value is None:
             failure = Failure(Reason.BAD_RECORD, fault)
-            return Unreadable(locator, found.name, failure, found.partition)
-        return Row(locator, found.name, value, found.partition, found.folder)
+            return UnreadableRecord(locator, found.name, failure, found.partition)
+        return Record(locator, found.name, value, found.partition, found.folder)

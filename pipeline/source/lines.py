@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.source.files import SourceFile, readable, unreadable
+from commonspace.pipeline.source.files import SourceFile, require_readable, read_failure
 
 ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso-8859-15", "cp1252")
 """Encodings in which the byte 0x0A is always a line's end."""
@@ -54,7 +54,7 @@ class TextFiles:
 
     @contextmanager
     def open(self, found: SourceFile) -> Iterator[Lines]:
-        with readable(found).open("rb") as file:
+        with require_readable(found).open("rb") as file:
             yield Lines(file, self.encoding)
 
     def at(self, locators: Sequence[str]) -> Iterator[tuple[SourceFile, str, Lines | Failure]]:
@@ -72,7 +72,7 @@ class TextFiles:
                     file.seek(start)
                     data = file.read(length)
                 except OSError as error:
-                    yield found, locator, unreadable(error)
+                    yield found, locator, read_failure(error)
                     file = None
                     continue
                 yield found, locator, Lines(io.BytesIO(data), self.encoding, offset=start)

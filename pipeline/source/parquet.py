@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.errors import SourceNotFound, UserMistake, near
-from commonspace.pipeline.source.files import SourceFile, find, readable, unreadable
-from commonspace.pipeline.source.records import Row, Scope, Unreadable
+from commonspace.pipeline.errors import SourceNotFound, UserMistake, did_you_mean
+from commonspace.pipeline.source.files import SourceFile, find_files, require_readable, read_failure
+from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 BATCH_ROWS = 256
 BUFFER_BYTES = 2**16
@@ -29,14 +29,14 @@ class ParquetSource:
     def __init__(self, uri: str, columns: Sequence[str]) -> None:
         self._uri, self._columns = uri, list(columns)
 
-    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
-        for found in find(self._uri, scope):
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+        for found in find_files(self._uri, scope):
             with self._open(found) as file, _told(found):
                 for first, batch in _batches(file, 0, 0, self._columns):
                     for at, values in enumerate(_values(batch)):
                         yield self._row(found, first + at, values)
 
-    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+    def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         """One pass over each row group where the locators stand in file order."""
         window = _Window()
         for locator in locators:
@@ -48,13 +48,13 @@ class ParquetSource:
                     values = window.row(row, self._columns)
             except (OSError, UserMistake) as error:
                 reason = error if isinstance(error, OSError) else OSError(str(error))
-                yield Unreadable(locator, found.name, unreadable(reason))
+                yield UnreadableRecord(locator, found.name, read_failure(reason))
                 window = _Window()
                 continue
             yield self._row(found, row, values)
 
     def _open(self, found: SourceFile) -> pq.ParquetFile:
-        path = readable(found)
+        path = require_readable(found)
         with _told(found):
             file = pq.ParquetFile(
                 path,
@@ -65,16 +65,16 @@ class ParquetSource:
         for column in self._columns:
             if column not in file.schema_arrow.names:
                 raise UserMistake(
-                    f"has no column {column!r}" + near(column, file.schema_arrow.names),
+                    f"has no column {column!r}" + did_you_mean(column, file.schema_arrow.names),
                     item=str(found.path),
                 )
         return file
 
-    def _row(self, found: SourceFile, row: int, values: Values | Failure) -> Row | Unreadable:
+    def _row(self, found: SourceFile, row: int, values: Values | Failure) -> Record | UnreadableRecord:
         locator = found.locator(row, row + 1)
         if isinstance(values, Failure):
-            return Unreadable(locator, found.name, values, found.partition)
-        return Row(locator, found.name, values, found.partition, found.folder)
+            return UnreadableRecord(locator, found.name, values, found.partition)
+        return Record(locator, found.name, values, found.partition, found.folder)
 
 
 class _Window:
@@ -108,7 +108,7 @@ def _told(found: SourceFile) -> Iterator[None]:
         yield
     except (OSError, pa.ArrowException) as error:
         raise SourceNotFound(
-            f"is not a readable Parquet file: {error}", item=str(found.path)
+            f"is not a require_readable Parquet file: {error}", item=str(found.path)
         ) from error
 
 

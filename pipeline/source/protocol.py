@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from commonspace.pipeline.source.records import Row, Scope, Unreadable
+from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 
 class Source(Protocol):
     """A place that items are pulled from; records are read one after the other."""
 
-    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
         """Every record of the scope, in an order that only a changed source changes.
 
         A record that cannot be read is a value; a source that is not there raises
@@ -19,6 +19,6 @@ class Source(Protocol):
         """
         ...
 
-    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+    def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         """The records at those locators again, in that order, one for each."""
         ...

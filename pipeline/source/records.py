@@ -27,7 +27,7 @@ EVERYTHING = Scope()
 
 
 @dataclass(frozen=True)
-class Row:
+class Record:
     """One record of a source, as it stands there.
 
     locator: where `Source.load` finds it again; meaningful to that source only.
@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableRecord:
     """A record of a source that could not be read; the others could."""
 
     locator: str
@@ -53,6 +53,6 @@ class Unreadable:
     id: str | None = None
 
 
-def digest_of(content: str | bytes) -> str:
+def sha256_hex(content: str | bytes) -> str:
     """sha256 (hex) of a content: UTF-8 of the text, or the bytes of the image file."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()

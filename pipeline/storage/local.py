@@ -31,7 +31,7 @@ class LocalStore:
         return str(self.root / key)
 
     def read(self, key: str) -> pa.Buffer | None:
-        with raising_store_failed(self.root / key):
+        with translating_os_errors(self.root / key):
             try:
                 with pa.memory_map(str(self.root / key)) as file:
                     return file.read_buffer()
@@ -39,7 +39,7 @@ class LocalStore:
                 return None
 
     def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
-        with raising_store_failed(self.root / key), self._beside(key, data) as (beside, target):
+        with translating_os_errors(self.root / key), self._beside(key, data) as (beside, target):
             try:
                 os.link(beside, target)
             except FileExistsError:
@@ -47,12 +47,12 @@ class LocalStore:
             return True
 
     def put(self, key: str, data: bytes | pa.Buffer) -> None:
-        with raising_store_failed(self.root / key), self._beside(key, data) as (beside, target):
+        with translating_os_errors(self.root / key), self._beside(key, data) as (beside, target):
             beside.rename(target)
 
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         path = self.root / key
-        with raising_store_failed(path):
+        with translating_os_errors(path):
             _make_folder(path.parent)
             with (path.parent / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -65,7 +65,7 @@ class LocalStore:
                 return True
 
     def folders(self, prefix: str) -> list[str]:
-        with raising_store_failed(self.root / prefix):
+        with translating_os_errors(self.root / prefix):
             try:
                 return sorted(p.name for p in (self.root / prefix).iterdir() if p.is_dir())
             except (FileNotFoundError, NotADirectoryError):
@@ -82,7 +82,7 @@ class LocalStore:
 
     def _files(self, prefix: str, wanted: Callable[[str], bool]) -> dict[str, float]:
         found: dict[str, float] = {}
-        with raising_store_failed(self.root / prefix):
+        with translating_os_errors(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for name in files:
                     path = Path(folder) / name
@@ -93,31 +93,31 @@ class LocalStore:
         return found
 
     def delete(self, key: str) -> None:
-        with raising_store_failed(self.root / key):
+        with translating_os_errors(self.root / key):
             (self.root / key).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """Keep every other holder of the key waiting, on this machine or a shared disk."""
         path = self.root / key
-        with raising_store_failed(path):
+        with translating_os_errors(path):
             _make_folder(path.parent)
             lock = path.open("w")
         with lock:
-            with raising_store_failed(path):
+            with translating_os_errors(path):
                 fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
     def flush(self, prefix: str) -> None:
         """Bring every file below the folder to the disk: for writers that do not do it."""
-        with raising_store_failed(self.root / prefix):
+        with translating_os_errors(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for path in (*(Path(folder) / name for name in files), Path(folder)):
                     _flush(path)
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove the folder with all that is in it."""
-        with raising_store_failed(self.root / prefix):
+        with translating_os_errors(self.root / prefix):
             shutil.rmtree(self.root / prefix, ignore_errors=True)
             with suppress(OSError):  # folders that this leaves empty, the root included
                 os.removedirs((self.root / prefix).parent)
@@ -171,7 +171,7 @@ _ADVICE = {
 
 
 @contextmanager
-def raising_store_failed(path: Path) -> Iterator[None]:
+def translating_os_errors(path: Path) -> Iterator[None]:
     """Turns an OSError into a StoreFailed that says what to do."""
     try:
         yield

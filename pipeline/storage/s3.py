@@ -9,18 +9,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from commonspace.pipeline.storage.lease import lease
-from commonspace.pipeline.storage.s3_client import Bucket
+from commonspace.pipeline.storage.s3_client import S3Client
 from commonspace.pipeline.storage.s3_preflight import check_conditional_writes
 
 _proven: set[tuple[str, str]] = set()
 """The stores that this process has found to keep to conditional writes."""
 
 
-class BucketStore:
+class S3Store:
     """Objects below `s3://bucket/prefix`. Before the first write, the store itself is tried."""
 
     def __init__(self, address: str) -> None:
-        self._bucket = Bucket(address)
+        self._bucket = S3Client(address)
         self.address = self._bucket.address
 
     @property
@@ -75,7 +75,7 @@ class BucketStore:
         """Nothing to do: a bucket keeps what it has acknowledged."""
 
     @property
-    def _writable(self) -> Bucket:
+    def _writable(self) -> S3Client:
         place = (self._bucket.endpoint, self.address)
         if place not in _proven:
             check_conditional_writes(self._bucket)

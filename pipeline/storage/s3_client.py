@@ -19,7 +19,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from obstore import PutMode
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.storage.s3_errors import failure_of
+from commonspace.pipeline.storage.s3_errors import store_failure
 
 TIMEOUT = "180s"
 """For one request, its body included."""
@@ -37,7 +37,7 @@ ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 Answer = TypeVar("Answer")
 
 
-class Bucket:
+class S3Client:
     """The objects below `s3://bucket/prefix`. Every method raises StoreFailed on trouble."""
 
     def __init__(self, address: str) -> None:
@@ -133,7 +133,7 @@ class Bucket:
             try:
                 return act()
             except (BaseError, OSError, ValueError) as error:
-                failure = failure_of(error, f"{self.address}/{key}")
+                failure = store_failure(error, f"{self.address}/{key}")
                 if not failure.retry or not left:
                     raise failure from error
                 time.sleep(random.uniform(0.05, 0.5))  # noqa: S311

@@ -54,7 +54,7 @@ RULES = (
 """The first that fits counts. Patterns are of object_store, under both obstore and LanceDB."""
 
 
-def failure_of(error: Exception, item: str) -> StoreFailed:
+def store_failure(error: Exception, item: str) -> StoreFailed:
     """The StoreFailed that an error of obstore or LanceDB amounts to."""
     said = str(error).partition("\n\nDebug source")[0]
     meaning = next(one for one in RULES if re.search(one.pattern, said))
@@ -72,7 +72,7 @@ def _gist(said: str) -> str:
     return line.strip()[-200:]
 
 
-def is_of_the_store(error: Exception) -> bool:
+def is_store_error(error: Exception) -> bool:
     """Whether an error of LanceDB tells of the bucket beneath it, and not of what lies there."""
     said = str(error)
     return "Generic S3 error" in said or 'store: "S3"' in said

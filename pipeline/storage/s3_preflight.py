@@ -5,13 +5,13 @@ from __future__ import annotations
 import secrets
 
 from commonspace.pipeline.errors import StoreFailed
-from commonspace.pipeline.storage.s3_client import Bucket
+from commonspace.pipeline.storage.s3_client import S3Client
 
 NO_OBJECT = f'"{"0" * 32}"'
 """An etag that no object has."""
 
 
-def check_conditional_writes(bucket: Bucket) -> None:
+def check_conditional_writes(bucket: S3Client) -> None:
     """Write a probe in every way that must succeed or be refused. Raises StoreFailed."""
     probe = f".probe-{secrets.token_hex(8)}"
     try:
@@ -27,7 +27,7 @@ def check_conditional_writes(bucket: Bucket) -> None:
         )
 
 
-def _problem(bucket: Bucket, probe: str) -> str | None:
+def _problem(bucket: S3Client, probe: str) -> str | None:
     if not bucket.put_if(probe, b"1", None):
         return "it refuses to put an object that is absent (If-None-Match)"
     if bucket.put_if(probe, b"2", None):

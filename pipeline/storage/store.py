@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.storage.s3 import BucketStore
+from commonspace.pipeline.storage.s3 import S3Store
 
 
 class Store(Protocol):
@@ -96,7 +96,7 @@ def open_store(address: str) -> Store:
     if not colons:
         return LocalStore(Path(address).expanduser().resolve())
     if scheme == "s3":
-        return BucketStore(address)
+        return S3Store(address)
     raise UserMistake(
         f"there are no warehouses on {scheme}://",
         item=address,

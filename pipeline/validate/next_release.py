@@ -14,7 +14,7 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.gates.contents import Contents
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import part_groups
+from commonspace.pipeline.release.parts import read_part_groups
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.shards import shard_groups
 
@@ -84,7 +84,7 @@ def next_release_contents(
     first = 0
     columns = ["content_digest", "vector"]
     parts = base.parts if base else ()
-    for table in (some for part in parts for some in part_groups(store, part, contract, columns)):
+    for table in (some for part in parts for some in read_part_groups(store, part, contract, columns)):
         rows = coming.of_published[first : first + table.num_rows]
         first += table.num_rows
         yield _contents(table, contract.spec.dim, rows, fresh=False)

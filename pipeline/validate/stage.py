@@ -14,8 +14,8 @@ from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.spot import spot_gate
 from commonspace.pipeline.plan.plan_file import read_plan
 from commonspace.pipeline.plan.rejects import carried_rejects
-from commonspace.pipeline.pull.items import pull_rejects
-from commonspace.pipeline.release.parts import _published
+from commonspace.pipeline.pull.items import read_pull_rejects
+from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.golden import golden_recall
 from commonspace.pipeline.validate.validate import count_run, validate
@@ -26,7 +26,7 @@ from commonspace.pipeline.workspace.work import Work, canary_notes, encode_notes
 def validate_stage(work: Work) -> Verdict:
     """Balance the ledger and hold the gates. Raises GateRefused; the verdict is kept either way."""
     planned, store = work.read_note("plan.json"), work.run.store
-    published = _published(store, work.base, work.contract)
+    published = published_rows(store, work.base, work.contract)
     scope = work.run.scope
     touched = published.filter(_in_scope(published, scope, work.contract)).num_rows
     carried = carried_rejects(work)
@@ -36,7 +36,7 @@ def validate_stage(work: Work) -> Verdict:
             read_plan(work),
             planned["offered"],
             planned["absent"],
-            pull_rejects(work),
+            read_pull_rejects(work),
             published,
             shards,
             work.contract,
@@ -61,7 +61,7 @@ def validate_stage(work: Work) -> Verdict:
 
 
 def _loaded(work: Work) -> Encoder:
-    encoder = catalog.load(work.run.collection.reference(work.space))
+    encoder = catalog.load(work.run.collection.encoder_reference(work.space))
     note_canary_check(work, encoder)
     return encoder
 

@@ -1,45 +1,68 @@
-"""pipeline/validate/verdict.py"""
+"""The verdict over a run: its ledger, its gates, and whether it may be published."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.ledger import Ledger
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a run amounts to, and whether it may be published."""
+    """What a run amounts to; stored for `publish` and for the report.
+
+    Attributes:
+        ledger: Every offered item in exactly one state.
+        gates: In the order in which people are shown them.
+        rejects: What this run rejected, in words: counts by reason, then the first items.
+        seconds: What validating took.
+    """
+
+    FILE: ClassVar[str] = "verdict.json"
 
     ledger: Ledger
     gates: tuple[Gate, ...]
     rejects: tuple[str, ...]
-    """What this run rejected, in words: counts by reason, then the first items."""
-
-    def to_json(self) -> dict[str, Any]:
-        """What a run notes of it."""
-        return {
-            "ledger": self.ledger.to_json(),
-            "gates": [gate.to_json() for gate in self.gates],
-            "rejects": self.rejects,
-        }
+    seconds: float = 0.0
 
     def enforce(self, space: str) -> None:
-        """Raises GateRefused, naming every gate that did not hold."""
-        broken = [gate for gate in self.gates if not gate.ok]
-        if broken:
+        """Do nothing where every gate passes.
+
+        Raises:
+            GateRefused: naming every gate that does not.
+        """
+        refused = [gate for gate in self.gates if not gate.ok]
+        if refused:
             raise GateRefused(
-                "; ".join(f"gate {gate.name} refused: {gate.message}" for gate in broken),
+                "; ".join(f"gate {gate.name} refused: {gate.message}" for gate in refused),
                 item=space,
                 do="\n  ".join(
                     [
                         *(["Rejected:", *self.rejects] if self.rejects else []),
-                        "Nothing was published; what was served before is served still. Limits "
-                        "stand in [gates] of the collection file.",
+                        "Nothing was published; readers still see what they saw before. The limits "
+                        "are in [gates] of the collection file.",
                     ]
                 ),
                 gates=[gate.to_json() for gate in self.gates],
             )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "ledger": self.ledger.to_json(),
+            "gates": [gate.to_json() for gate in self.gates],
+            "rejects": list(self.rejects),
+            "seconds": self.seconds,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        return cls(
+            ledger=Ledger.from_json(document["ledger"]),
+            gates=tuple(map(Gate.from_json, document["gates"])),
+            rejects=tuple(document["rejects"]),
+            seconds=document["seconds"],
+        )

@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.pipeline.contract.columns import fact_fields, vector_type
-from commonspace.pipeline.contract.parquet import read_groups
+from commonspace.pipeline.contract.columns import provenance_fields, vector_type
+from commonspace.pipeline.contract.parquet import read_row_groups
 from commonspace.pipeline.errors import Conflict, ContractBroken
 from commonspace.pipeline.storage.store import Store
 
@@ -24,7 +24,7 @@ def shard_schema(spec: EncoderSpec) -> pa.Schema:
             pa.field("id", pa.string(), nullable=False),
             pa.field("content_digest", pa.string(), nullable=False),
             pa.field("vector", vector_type(spec), nullable=False),
-            *fact_fields(spec),
+            *provenance_fields(spec),
             pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
             pa.field("run", pa.string(), nullable=False),
             pa.field("reason", pa.string()),
@@ -61,7 +61,7 @@ def shard_groups(
     if data is None:
         raise Conflict(f"the finished shard {key} is gone: another run has published it")
     wanted = _columns(spec, columns)
-    return (group.cast(wanted) for group in read_groups(data, key, wanted.names, ids))
+    return (group.cast(wanted) for group in read_row_groups(data, key, wanted.names, ids))
 
 
 def _columns(spec: EncoderSpec, columns: Sequence[str] | None) -> pa.Schema:

@@ -9,25 +9,28 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TypeVar
 
 from commonspace.encoders import catalog
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.contract.layout import run_file, run_folder, shard_path
+from commonspace.pipeline.contract.layout import run_file_key, run_folder, shard_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, UserMistake
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 from commonspace.pipeline.storage.store import Store
+from commonspace.pipeline.workspace.notes import Note, PlanSummary, RunNote
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import is_readable
+
+AnyNote = TypeVar("AnyNote", bound=Note)
 
 
 @dataclass(frozen=True)
@@ -52,27 +55,20 @@ class Run:
         """What keeps its shards apart from those of other runs; empty where it shares them."""
         return self.id if self.force else ""
 
-    def write_note(self, pulled: Mapping[str, Any]) -> None:
-        """Keep what was pulled, and the scope, for the stages that follow."""
-        scope = {
-            "partition": self.scope.partition,
-            "ids": None if self.scope.ids is None else sorted(self.scope.ids),
-        }
-        asked = {"scope": scope, "retry_rejects": self.retry_rejects, "force": self.force}
-        value = {**pulled, **asked}
-        self.store.put(f"{self.folder}/run.json", json.dumps(value).encode())
+    def write_note(self, note: RunNote) -> None:
+        """Keep what was pulled, and how the run was started, for the stages that follow."""
+        self.store.put(f"{self.folder}/{note.FILE}", json.dumps(note.to_json()).encode())
 
-    def read_note(self) -> dict[str, Any]:
-        data = self.store.read(f"{self.folder}/run.json")
+    def read_note(self) -> RunNote:
+        """What `pull` left behind.
+
+        Raises:
+            UserMistake: there is no such run, or its pull has not ended.
+        """
+        data = self.store.read(f"{self.folder}/{RunNote.FILE}")
         if data is None:
             raise UserMistake("there is no such run, or its pull has not ended", item=self.id)
-        return dict(json.loads(data.to_pybytes()))
-
-    @property
-    def scope_of_pull(self) -> Scope:
-        scope = self.read_note()["scope"]
-        ids = None if scope["ids"] is None else frozenset(scope["ids"])
-        return Scope(scope["partition"], ids)
+        return RunNote.from_json(json.loads(data.to_pybytes()))
 
     def progress(self, label: str, total: int | None = None) -> Progress:
         return Progress(label, total, quiet=self.quiet)
@@ -91,7 +87,7 @@ class Work:
 
     @cached_property
     def spec(self) -> EncoderSpec:
-        return catalog.describe(self.run.collection.reference(self.space))
+        return catalog.describe(self.run.collection.encoder_reference(self.space))
 
     @cached_property
     def contract(self) -> Contract:
@@ -102,13 +98,13 @@ class Work:
         return f"{self.run.folder}/{self.name.folder}"
 
     def path(self, file: str) -> str:
-        return run_file(self.run.collection.name, self.run.id, self.name, file)
+        return run_file_key(self.run.collection.name, self.run.id, self.name, file)
 
     def has(self, file: str) -> bool:
         return self.run.store.read(self.path(file)) is not None
 
     def shard(self, key: str) -> str:
-        return shard_path(self.name, self.spec.fingerprint, key)
+        return shard_key(self.name, self.spec.fingerprint, key)
 
     def own_shard(self, key: str) -> str:
         return self.path(f"shards/{key}.parquet")
@@ -120,50 +116,54 @@ class Work:
 
     @property
     def shard_files(self) -> list[str]:
-        """The plan's finished shards. Raises Conflict where another run has used one up."""
-        found = {key: self.finished_shard(key) for key in self.read_note("plan.json")["shards"]}
-        gone = [key for key, place in found.items() if place is None]
-        if gone:
-            raise Conflict(f"{len(gone)} finished shards are gone: another run has published them")
-        return [place for place in found.values() if place]
+        """The files of the plan's finished shards.
 
-    def write_note(self, file: str, value: Mapping[str, Any]) -> None:
-        data = json.dumps(value, indent=1, sort_keys=True).encode() + b"\n"
-        self.run.store.put(self.path(file), data)
-
-    def read_note(self, file: str) -> dict[str, Any]:
-        data = self.run.store.read(self.path(file))
-        if data is None:
-            raise UserMistake(
-                f"the stage that writes {file} has not run", item=f"run {self.run.id}"
-            )
-        return dict(json.loads(data.to_pybytes()))
+        Raises:
+            Conflict: another run has published one of them, and removed it.
+        """
+        files = [self.finished_shard(key) for key in self.read_note(PlanSummary).shards]
+        finished = [file for file in files if file is not None]
+        if gone := len(files) - len(finished):
+            raise Conflict(f"{gone} finished shards are gone: another run has published them")
+        return finished
 
     @cached_property
     def base(self) -> Release | None:
         """The release that the plan was made from."""
-        number = self.read_note("plan.json")["base"]
+        number = self.read_note(PlanSummary).base
         return load_release(self.run.store, self.name, number) if number else None
 
+    def write_note(self, note: Note, key: str = "") -> None:
+        """Keep a stage's record; `key`: what stands for the `*` in its file's name."""
+        document = json.dumps(note.to_json(), indent=1, sort_keys=True)
+        self.run.store.put(self.path(note.FILE.replace("*", key)), document.encode() + b"\n")
 
-def encode_notes(work: Work) -> list[str]:
-    """The notes of the shards that this run has encoded itself."""
-    return _notes(work, "encode-")
+    def read_note(self, kind: type[AnyNote]) -> AnyNote:
+        """The record that a stage has left.
 
+        Raises:
+            UserMistake: that stage has not run.
+        """
+        note = self.find_note(kind)
+        if note is None:
+            raise UserMistake(
+                f"the stage that writes {kind.FILE} has not run", item=f"run {self.run.id}"
+            )
+        return note
 
-def canary_notes(work: Work) -> list[str]:
-    """The notes of the canary's flights in this run, one a process that encoded."""
-    return _notes(work, "canary-")
+    def find_note(self, kind: type[AnyNote]) -> AnyNote | None:
+        """The record that a stage has left; None where it has not run."""
+        return self._note(kind, self.path(kind.FILE))
 
+    def read_notes(self, kind: type[AnyNote]) -> list[AnyNote]:
+        """All records of a kind that has several, in the order of their files' names."""
+        prefix = self.path(kind.FILE.partition("*")[0])
+        keys = [key for key in self.run.store.list(self.folder) if key.startswith(prefix)]
+        return [note for key in keys if (note := self._note(kind, key)) is not None]
 
-def spot_notes(work: Work) -> list[str]:
-    """The notes of the spot checks of published rows, one a process that encoded."""
-    return _notes(work, "spot-")
-
-
-def _notes(work: Work, prefix: str) -> list[str]:
-    names = (key.rpartition("/")[2] for key in work.run.store.list(work.folder))
-    return [name for name in names if name.startswith(prefix)]
+    def _note(self, kind: type[AnyNote], key: str) -> AnyNote | None:
+        data = self.run.store.read(key)
+        return None if data is None else kind.from_json(json.loads(data.to_pybytes()))
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from commonspace.pipeline.maintenance.retain import orphans
 from commonspace.pipeline.maintenance.retain import retain as remove_old
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.publish.manual import roll_back
-from commonspace.pipeline.release.manifest import load_release, numbers
-from commonspace.pipeline.release.pointer import current
+from commonspace.pipeline.release.manifest import load_release, release_numbers
+from commonspace.pipeline.release.pointer import load_current
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.source.records import digest_of
+from commonspace.pipeline.source.records import sha256_hex
 from commonspace.pipeline.storage.store import Store, open_store
 from commonspace.pipeline.workspace.work import Run
 
@@ -76,7 +76,7 @@ def source_rows(state: int) -> Iterator[tuple[str, dict[str, str]]]:
 def wanted(state: int) -> dict[str, tuple[str, str, str]]:
     """Partition, tag and content digest that every item of a state must have, by id."""
     return {
-        row["id"]: (partition, row["tag"], digest_of(row["text"]))
+        row["id"]: (partition, row["tag"], sha256_hex(row["text"]))
         for partition, row in source_rows(state)
         if row["text"].strip()
     }
@@ -170,7 +170,7 @@ def seen(folder: Path, states: dict[str, Path], *, table: bool = True) -> str:
         space = opened(folder)
     except NotPublished:
         return "nothing"
-    pointer = current(store_of(folder), SPACE)
+    pointer = load_current(store_of(folder), SPACE)
     assert pointer is not None
     assert (pointer.run == "rollback") == (pointer.lock is not None), "a rollback and no hold"
     found = rows(space)
@@ -194,7 +194,7 @@ def seen(folder: Path, states: dict[str, Path], *, table: bool = True) -> str:
 def balanced(folder: Path) -> None:
     """Every manifest's ledger balances, and its rows and rejects are those of the run."""
     store = store_of(folder)
-    for number in numbers(store, SPACE):
+    for number in release_numbers(store, SPACE):
         release = load_release(store, SPACE, number)
         states = sum(release.ledger[s] for s in ("encoded", "reused", "kept", "rejected"))
         refused = release.rejects["rows"] if release.rejects else 0
@@ -206,5 +206,5 @@ def retained(folder: Path) -> None:
     balanced(folder)
     left = sorted(path.name for path in (folder / "warehouse/things/text/v1").iterdir())
     assert "CONDEMNED" not in left, left
-    assert numbers(store_of(folder), SPACE) == [5], numbers(store_of(folder), SPACE)
+    assert release_numbers(store_of(folder), SPACE) == [5], release_numbers(store_of(folder), SPACE)
     assert not orphans(store_of(folder), SPACE)

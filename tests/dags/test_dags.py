@@ -165,8 +165,9 @@ def test_backfills_and_schedules_name_the_same_partitions(
     assert found["month"]["backfilled"] == []
     for period, told in found.items():  # switched on: the last one that has ended, at once
         cadence, now = CADENCES[period], datetime.now(UTC)
-        assert cadence.ends(told["next"]) <= now < cadence.ends(cadence.key(now))
-        assert datetime.fromisoformat(told["at"]) == cadence.ends(told["next"])
+        end, current = cadence.partition_end, cadence.partition_at(now)
+        assert end(told["next"]) <= now < end(current)
+        assert datetime.fromisoformat(told["at"]) == cadence.partition_end(told["next"])
 
 
 def test_fifty_collections_are_parsed_faster_than_airflow_is_loaded(

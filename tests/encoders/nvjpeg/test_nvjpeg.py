@@ -287,7 +287,7 @@ def test_the_owner_chooses_it_in_the_collection_file(tmp_path: Path) -> None:
         "path": tmp_path / "album.toml",
     }
     collection = Collection.model_validate(document)
-    assert collection.reference(collection.space[0]).decoder == "nvjpeg"
+    assert collection.encoder_reference(collection.space[0]).decoder == "nvjpeg"
     document["space"] = [{**space, "image": "image", "decoder": "cuda"}]
     with pytest.raises(ValueError, match="nvjpeg"):
         Collection.model_validate(document)

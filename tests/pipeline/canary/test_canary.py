@@ -30,31 +30,20 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import read_table
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import ContractBroken, GateRefused
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.pull.stage import pull_stage
-from commonspace.pipeline.read.space import Space, open_space
-from commonspace.pipeline.release.manifest import create_release, load_release, numbers
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.release.manifest import create_release, load_release, release_numbers
+from commonspace.pipeline.run.run import new_run_id
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
 from commonspace.pipeline.workspace.work import Run, Work
+from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 FILE = canary_key(NAME)
 ENCODER = HashedEncoder(64, "text")
 CONTRACT = Contract.of(NAME, ENCODER.spec, {})
-
-
-def rows(count: int, **more: Any) -> list[dict[str, Any]]:
-    return [{"id": f"i{n:04}", "text": f"the text of item {n}", **more} for n in range(count)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
 
 
 @pytest.fixture
@@ -65,17 +54,8 @@ def drift(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     )
 
 
-def go(collection: Collection, store: LocalStore) -> list[dict[str, Any]]:
-    run = Run(new_run_id(), collection, store, quiet=True)
-    return run_collection(run, list(collection.space), log=lambda _: None)
-
-
-def opened(store: LocalStore, name: str = "things/text") -> Space:
-    return open_space(name, warehouse=str(store.root))
-
-
-def started(collection: Collection, store: LocalStore, name: str) -> tuple[Work, list[str]]:
-    work = Work(Run(name, collection, store, quiet=True), collection.space[0])
+def started(collection: Collection, warehouse: Warehouse, name: str) -> tuple[Work, list[str]]:
+    work = Work(Run(name, collection, warehouse.store, quiet=True), collection.space[0])
     pull_stage(work.run)
     return work, plan_stage(work)["shards"]
 
@@ -102,68 +82,73 @@ def rotated(canary: Canary, probe: int, angle: float) -> Canary:
     return replace(canary, vectors=vectors.astype(np.float32))
 
 
-def test_the_first_run_makes_it_and_the_next_one_compares(
-    make_collection: Any, store: LocalStore
-) -> None:
-    (first,) = go(make_collection(rows(20)), store)
+def test_the_first_run_makes_it_and_the_next_one_compares(warehouse: Warehouse) -> None:
+    first = warehouse.run(numbered_items(20))
     assert canary_gate(first)["message"].startswith("the reference vectors were made")
-    data = (store.root / FILE).read_bytes()
-    canary = published_canary(store, NAME, CONTRACT, load_release(store, NAME, 1).canary)
+    data = (warehouse.root / FILE).read_bytes()
+    canary = published_canary(
+        warehouse.store, NAME, CONTRACT, load_release(warehouse.store, NAME, 1).canary
+    )
     assert canary is not None
     assert canary.probes == catalog.probes("text")
     assert np.array_equal(canary.vectors, ENCODER.encode(canary.probes).vectors)
     assert canary.origin["run"] == first["run"]
-    (second,) = go(make_collection(rows(21)), store)
+    second = warehouse.run(numbered_items(21))
     gate = canary_gate(second)
     assert (gate["ok"], gate["value"], gate["limit"]) == (True, 0.0, 0.0)
     assert "largest angle is 0 rad" in gate["message"]
-    release = load_release(store, NAME, 2)
-    assert release.canary == load_release(store, NAME, 1).canary
+    release = load_release(warehouse.store, NAME, 2)
+    assert release.canary == load_release(warehouse.store, NAME, 1).canary
     assert gate in release.gates
-    assert (store.root / FILE).read_bytes() == data
+    assert (warehouse.root / FILE).read_bytes() == data
 
 
 def test_drift_is_refused_before_anything_is_encoded(
-    make_collection: Any, store: LocalStore, drift: Callable[[], None]
+    warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
-    go(make_collection(rows(20)), store)
-    before = opened(store).to_arrow()
+    warehouse.run(numbered_items(20))
+    before = warehouse.open().to_arrow()
     drift()
-    collection = make_collection(rows(30), run={"shard_rows": 5})
-    work, shards = started(collection, store, "drifted")
+    collection = warehouse.collection(numbered_items(30), run={"shard_rows": 5})
+    work, shards = started(collection, warehouse, "drifted")
     with pytest.raises(GateRefused, match=r"probe \d+ .* lies .* rad .* allows 0 rad") as refused:
         encode_stage(work, shards)
     assert "version = 2" in refused.value.do
     assert not refused.value.retry
     assert not any(work.finished_shard(key) for key in shards)
-    (note,) = store.root.glob(".runs/things/drifted/text-v1/canary-*.json")
+    (note,) = warehouse.root.glob(".runs/things/drifted/text-v1/canary-*.json")
     noted = json.loads(note.read_text())
     assert not noted["ok"]
     assert noted["largest_angle"] > 0.1
-    (report,) = go(collection, store)
+    report = warehouse.run(collection)
     assert report["error"] == "GateRefused"
-    assert numbers(store, NAME) == [1]
-    assert opened(store).to_arrow().equals(before)
+    assert release_numbers(warehouse.store, NAME) == [1]
+    assert warehouse.open().to_arrow().equals(before)
 
 
 def test_a_run_that_encodes_nothing_flies_no_canary(
-    make_collection: Any, store: LocalStore, drift: Callable[[], None]
+    warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
     options = {"source": {"metadata": ["tag"]}}
-    go(make_collection(rows(20, tag="a"), **options), store)
+    warehouse.run(numbered_items(20, tag="a"), **options)
     drift()
-    (report,) = go(make_collection(rows(20, tag="b"), **options), store)
+    report = warehouse.run(numbered_items(20, tag="b"), **options)
     gate = canary_gate(report)
     assert (gate["ok"], gate["value"]) == (True, None)
     assert "made no vectors" in gate["message"]
     assert report["release"] == 2
-    assert load_release(store, NAME, 2).canary == load_release(store, NAME, 1).canary
+    assert (
+        load_release(warehouse.store, NAME, 2).canary
+        == load_release(warehouse.store, NAME, 1).canary
+    )
 
 
 def test_two_unlike_workers_of_one_first_run_are_noticed(
-    make_collection: Any, store: LocalStore, drift: Callable[[], None]
+    warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
-    work, shards = started(make_collection(rows(60), run={"shard_rows": 10}), store, "first")
+    work, shards = started(
+        warehouse.collection(numbered_items(60), run={"shard_rows": 10}), warehouse, "first"
+    )
     encode_stage(work, shards[:1])
     drift()
     with pytest.raises(GateRefused, match="other vectors than run first"):
@@ -171,11 +156,10 @@ def test_two_unlike_workers_of_one_first_run_are_noticed(
 
 
 def test_a_worker_mended_and_tried_again_passes(
-    make_collection: Any, store: LocalStore, drift: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    go(make_collection(rows(20)), store)
-    work, shards = started(make_collection(rows(30)), store, "second")
+    warehouse: Warehouse, drift: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    warehouse.run(numbered_items(20))
+    work, shards = started(warehouse.collection(numbered_items(30)), warehouse, "second")
     drift()
     with pytest.raises(GateRefused):
         encode_stage(work, shards)
@@ -185,97 +169,93 @@ def test_a_worker_mended_and_tried_again_passes(
     assert (gate.ok, gate.value) == (True, 0.0)
 
 
-def test_a_killed_first_run_is_followed_by_a_clean_one(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(rows(60), run={"shard_rows": 10})
-    work, shards = started(collection, store, "killed")
+def test_a_killed_first_run_is_followed_by_a_clean_one(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(60), run={"shard_rows": 10})
+    work, shards = started(collection, warehouse, "killed")
     encode_stage(work, shards[:2])
-    assert not (store.root / FILE).exists(), "nothing is published yet"
-    (report,) = go(collection, store)
+    assert not (warehouse.root / FILE).exists(), "nothing is published yet"
+    report = warehouse.run(collection)
     assert report["shards"]["encoded"] == len(shards) - 2
     assert canary_gate(report)["value"] == 0.0
-    canary = published_canary(store, NAME, CONTRACT, load_release(store, NAME, 1).canary)
+    canary = published_canary(
+        warehouse.store, NAME, CONTRACT, load_release(warehouse.store, NAME, 1).canary
+    )
     assert canary is not None
     assert canary.origin["run"] == "killed"
 
 
 def test_a_first_run_that_only_finds_finished_shards_publishes_their_canary(
-    make_collection: Any, store: LocalStore
+    warehouse: Warehouse,
 ) -> None:
-    collection = make_collection(rows(20))
-    encode_stage(*started(collection, store, "killed"))
-    (report,) = go(collection, store)
+    collection = warehouse.collection(numbered_items(20))
+    encode_stage(*started(collection, warehouse, "killed"))
+    report = warehouse.run(collection)
     assert canary_gate(report)["value"] is None
-    assert load_release(store, NAME, 1).canary is not None
-    assert verify_space(store, "things/text")["ok"]
+    assert load_release(warehouse.store, NAME, 1).canary is not None
+    assert warehouse.verify()["ok"]
 
 
 def test_a_killed_first_run_on_another_engine_is_named_with_the_way_out(
-    make_collection: Any, store: LocalStore, drift: Callable[[], None]
+    warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
-    collection = make_collection(rows(60), run={"shard_rows": 10})
-    work, shards = started(collection, store, "killed")
+    collection = warehouse.collection(numbered_items(60), run={"shard_rows": 10})
+    work, shards = started(collection, warehouse, "killed")
     encode_stage(work, shards[:2])
     drift()
-    (report,) = go(collection, store)
+    report = warehouse.run(collection)
     assert "than run killed did" in report["what"]
     folder = str(Path(candidate_canary_key(NAME, CONTRACT.fingerprint)).parent)
     assert folder in report["do"]
-    store.delete_prefix(folder)
-    (report,) = go(collection, store)
+    warehouse.store.delete_prefix(folder)
+    report = warehouse.run(collection)
     assert report["state"] == "promoted"
     assert report["shards"]["encoded"] == len(shards)
 
 
 def test_an_encoder_changed_before_the_first_release_has_a_canary_of_its_own(
-    make_collection: Any, store: LocalStore
+    warehouse: Warehouse,
 ) -> None:
-    encode_stage(*started(make_collection(rows(20)), store, "killed"))
+    encode_stage(*started(warehouse.collection(numbered_items(20)), warehouse, "killed"))
     other = {"name": "text", "encoder": "hashed/32", "fields": ["text"]}
-    (report,) = go(make_collection(rows(20), spaces=[other]), store)
+    report = warehouse.run(numbered_items(20), spaces=[other])
     assert report["state"] == "promoted"
-    assert verify_space(store, "things/text", canary=True)["canary"]["largest_angle"] == 0.0
+    assert warehouse.verify(canary=True)["canary"]["largest_angle"] == 0.0
 
 
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "rewrite"])
-def test_a_canary_that_is_damaged_or_lost_is_refused(
-    make_collection: Any, store: LocalStore, damage: str
-) -> None:
-    go(make_collection(rows(20)), store)
-    path = store.root / FILE
+def test_a_canary_that_is_damaged_or_lost_is_refused(warehouse: Warehouse, damage: str) -> None:
+    warehouse.run(numbered_items(20))
+    path = warehouse.root / FILE
     data = bytearray(path.read_bytes())
     if damage == "rewrite":  # whole, with seal and checksums, and of other vectors
-        store.put(FILE, rotated(reference(), 3, 0.2).to_bytes(ENCODER.spec))
+        warehouse.store.put(FILE, rotated(reference(), 3, 0.2).to_bytes(ENCODER.spec))
     elif damage == "delete":
         path.unlink()
     else:
         data[len(data) // 2] ^= 1
         path.write_bytes(data if damage == "flip" else data[:-100])
-    (report,) = go(make_collection(rows(21)), store)
+    report = warehouse.run(numbered_items(21))
     assert report["error"] == "ContractBroken"
     assert report["what"].startswith(FILE)
     assert "Restore the file" in report["do"]
     with pytest.raises(ContractBroken, match=r"canary\.parquet"):
-        opened(store).search("item 7")
-    assert opened(store).search(id="i0007", k=3).num_rows == 3
-    answer = verify_space(store, "things/text", repair=True)
+        warehouse.open().search("item 7")
+    assert warehouse.open().search(id="i0007", k=3).num_rows == 3
+    answer = warehouse.verify(repair=True)
     assert not answer["ok"]
     assert "makes no new one" in answer["problems"][0]
     assert not path.exists() if damage == "delete" else path.exists()
 
 
 @pytest.mark.parametrize("damage", ["garbage", "cut"])
-def test_a_damaged_candidate_says_what_to_remove(
-    make_collection: Any, store: LocalStore, damage: str
-) -> None:
-    collection = make_collection(rows(20))
+def test_a_damaged_candidate_says_what_to_remove(warehouse: Warehouse, damage: str) -> None:
+    collection = warehouse.collection(numbered_items(20))
     whole = reference().to_bytes(ENCODER.spec).to_pybytes()
-    store.put(
+    warehouse.store.put(
         candidate_canary_key(NAME, CONTRACT.fingerprint),
         b"x" * 99 if damage == "garbage" else whole[:900],
     )
-    (report,) = go(collection, store)
+    report = warehouse.run(collection)
     assert report["error"] == "ContractBroken"
     assert "remove .runs/things/shards/text-v1-" in report["do"]
 
@@ -291,21 +271,17 @@ def test_a_damaged_candidate_says_what_to_remove(
          r"probe 7 .* has a vector and had none"),
     ],
 )  # fmt: skip
-def test_what_moved_is_named(
-    make_collection: Any, store: LocalStore, change: Any, says: str
-) -> None:
-    store.put_if_absent(
+def test_what_moved_is_named(warehouse: Warehouse, change: Any, says: str) -> None:
+    warehouse.store.put_if_absent(
         candidate_canary_key(NAME, CONTRACT.fingerprint), change(reference()).to_bytes(ENCODER.spec)
     )
-    (report,) = go(make_collection(rows(20)), store)
+    report = warehouse.run(numbered_items(20))
     assert report["error"] == "GateRefused"
     assert re.search(says, report["what"]), report["what"]
 
 
 @pytest.mark.parametrize("ways", ["dim", "count", "zero"])
-def test_a_canary_that_cannot_be_the_spaces_is_refused(
-    make_collection: Any, store: LocalStore, ways: str
-) -> None:
+def test_a_canary_that_cannot_be_the_spaces_is_refused(warehouse: Warehouse, ways: str) -> None:
     canary, spec = reference(), ENCODER.spec
     if ways == "dim":
         spec = HashedEncoder(32, "text").spec
@@ -315,8 +291,10 @@ def test_a_canary_that_cannot_be_the_spaces_is_refused(
                          reasons=canary.reasons[:31])  # fmt: skip
     else:
         canary = replace(canary, vectors=canary.vectors * 0)
-    store.put_if_absent(candidate_canary_key(NAME, CONTRACT.fingerprint), canary.to_bytes(spec))
-    (report,) = go(make_collection(rows(20)), store)
+    warehouse.store.put_if_absent(
+        candidate_canary_key(NAME, CONTRACT.fingerprint), canary.to_bytes(spec)
+    )
+    report = warehouse.run(numbered_items(20))
     assert report["error"] == "ContractBroken"
     assert report["what"].startswith(".runs/things/shards")
 
@@ -343,12 +321,12 @@ def test_what_changed_since_is_listed() -> None:
 
 
 def test_a_query_by_another_encoder_is_not_answered(
-    make_collection: Any, store: LocalStore, drift: Callable[[], None]
+    warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
-    go(make_collection(rows(20)), store)
-    assert opened(store).search("the text of item 7", k=1)["id"].to_pylist() == ["i0007"]
+    warehouse.run(numbered_items(20))
+    assert warehouse.open().search("the text of item 7", k=1)["id"].to_pylist() == ["i0007"]
     drift()
-    space = opened(store)
+    space = warehouse.open()
     for _ in range(2):
         with pytest.raises(ContractBroken, match="makes other vectors"):
             space.search("the text of item 7")
@@ -357,44 +335,42 @@ def test_a_query_by_another_encoder_is_not_answered(
 
 
 def test_verify_flies_the_canary_when_asked(
-    make_collection: Any, store: LocalStore, drift: Callable[[], None]
+    warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
-    (report,) = go(make_collection(rows(20)), store)
-    answer = verify_space(store, "things/text")
+    report = warehouse.run(numbered_items(20))
+    answer = warehouse.verify()
     assert answer["canary"]["largest_angle"] is None
     assert (answer["canary"]["probes"], answer["canary"]["run"]) == (32, report["run"])
-    assert verify_space(store, "things/text", canary=True)["canary"]["largest_angle"] == 0.0
+    assert warehouse.verify(canary=True)["canary"]["largest_angle"] == 0.0
     drift()
-    assert verify_space(store, "things/text")["ok"]
-    answer = verify_space(store, "things/text", canary=True)
+    assert warehouse.verify()["ok"]
+    answer = warehouse.verify(canary=True)
     assert not answer["ok"]
     assert answer["canary"]["largest_angle"] > 0.1
     assert "makes other vectors" in answer["problems"][0]
 
 
-def test_a_space_from_before_canaries_gets_one_with_the_next_vectors(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(make_collection(rows(20)), store)
-    release = replace(load_release(store, NAME, 1), canary=None)
-    store.delete(release_key(NAME, 1))
-    store.delete(FILE)
-    store.delete(candidate_canary_key(NAME, CONTRACT.fingerprint))
-    create_release(store, NAME, release)
-    answer = verify_space(store, "things/text", canary=True)
+def test_a_space_from_before_canaries_gets_one_with_the_next_vectors(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(20))
+    release = replace(load_release(warehouse.store, NAME, 1), canary=None)
+    warehouse.store.delete(release_key(NAME, 1))
+    warehouse.store.delete(FILE)
+    warehouse.store.delete(candidate_canary_key(NAME, CONTRACT.fingerprint))
+    create_release(warehouse.store, NAME, release)
+    answer = warehouse.verify(canary=True)
     assert answer["ok"]
     assert answer["canary"] is None
-    assert opened(store).search("the text of item 7", k=1)["id"].to_pylist() == ["i0007"]
-    (report,) = go(make_collection(rows(21)), store)
+    assert warehouse.open().search("the text of item 7", k=1)["id"].to_pylist() == ["i0007"]
+    report = warehouse.run(numbered_items(21))
     assert "were made" in canary_gate(report)["message"]
-    assert load_release(store, NAME, 2).canary is not None
-    assert verify_space(store, "things/text", canary=True)["canary"]["largest_angle"] == 0.0
+    assert load_release(warehouse.store, NAME, 2).canary is not None
+    assert warehouse.verify(canary=True)["canary"]["largest_angle"] == 0.0
 
 
-def test_vectors_without_a_flight_are_refused(make_collection: Any, store: LocalStore) -> None:
-    work, shards = started(make_collection(rows(20)), store, "first")
+def test_vectors_without_a_flight_are_refused(warehouse: Warehouse) -> None:
+    work, shards = started(warehouse.collection(numbered_items(20)), warehouse, "first")
     encode_stage(work, shards)
-    for note in store.root.glob(".runs/things/first/text-v1/canary-*.json"):
+    for note in warehouse.root.glob(".runs/things/first/text-v1/canary-*.json"):
         note.unlink()
     with pytest.raises(GateRefused, match="gate canary refused: 1 shards were encoded and no"):
         validate_stage(work)
@@ -402,7 +378,7 @@ def test_vectors_without_a_flight_are_refused(make_collection: Any, store: Local
         publish_stage(work)
 
 
-def test_each_modality_has_its_own(make_collection: Any, store: LocalStore) -> None:
+def test_each_modality_has_its_own(warehouse: Warehouse) -> None:
     spaces = [
         {"name": "text", "encoder": "hashed/64", "fields": ["text"]},
         {"name": "photo", "encoder": "hashed/32", "image": "image"},
@@ -410,36 +386,34 @@ def test_each_modality_has_its_own(make_collection: Any, store: LocalStore) -> N
     data = [{"id": f"i{n}", "text": f"text {n}", "image": f"{n}.jpg"} for n in range(8)]
     files = {f"{n}.jpg": f"bytes of {n}".encode() for n in range(8)}
     for extra in ([], [{"id": "new", "text": "new", "image": "0.jpg"}]):
-        reports = go(make_collection([*data, *extra], spaces=spaces, files=files), store)
+        reports = warehouse.run_spaces([*data, *extra], spaces=spaces, files=files)
         assert [r["state"] for r in reports] == ["promoted"] * 2
     assert canary_gate(reports[0])["value"] == 0.0
     assert canary_gate(reports[1])["value"] is None, "its picture was known"
     key = "things/photo/v1/canary.parquet"
-    data_ = store.read(key)
+    data_ = warehouse.store.read(key)
     assert data_ is not None
     assert read_table(data_, key)["probe"].to_pylist() == catalog.probes("image")
-    assert verify_space(store, "things/photo", canary=True)["canary"]["largest_angle"] == 0.0
+    assert warehouse.verify("things/photo", canary=True)["canary"]["largest_angle"] == 0.0
 
 
-def test_a_canary_outlives_its_shards_but_not_by_much(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(rows(60), run={"shard_rows": 10})
-    work, shards = started(collection, store, "killed")
+def test_a_canary_outlives_its_shards_but_not_by_much(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(60), run={"shard_rows": 10})
+    work, shards = started(collection, warehouse, "killed")
     encode_stage(work, shards[:2])
     now = time.time()
 
     def age(key: str, days: float) -> None:
-        os.utime(store.root / key, (now - days * 86_400,) * 2)
+        os.utime(warehouse.root / key, (now - days * 86_400,) * 2)
 
     age(candidate_canary_key(NAME, CONTRACT.fingerprint), 8)
-    later = Run(new_run_id(), collection, store, quiet=True)
+    later = Run(new_run_id(), collection, warehouse.store, quiet=True)
     remove_old_runs(later)
-    assert candidate_canary(store, NAME, CONTRACT) is not None
+    assert candidate_canary(warehouse.store, NAME, CONTRACT) is not None
     for key in shards[:2]:
         age(work.shard(key), 8)
     remove_old_runs(later)
-    assert candidate_canary(store, NAME, CONTRACT) is None
+    assert candidate_canary(warehouse.store, NAME, CONTRACT) is None
 
 
 def test_equal_canaries_are_equal_bytes() -> None:

@@ -22,7 +22,7 @@ from commonspace.pipeline.config.files import (
     warehouse_address,
 )
 from commonspace.pipeline.config.sections import RESERVED
-from commonspace.pipeline.errors import UserMistake, near
+from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.pull.items import items_schema
 from tests.support.checkout import REPOSITORY
 
@@ -127,10 +127,10 @@ def test_a_good_file_is_what_it_says(load: Load, tmp_path: Path) -> None:
     assert found.run.shard_rows == 100
     assert found.find_space("blurb").version == 2
     assert found.find_space("blurb", 1).encoder == "hashed/64"
-    reference = found.reference(found.find_space("cover"))
+    reference = found.encoder_reference(found.find_space("cover"))
     assert (reference.name, reference.modality) == ("torchvision/resnet50", "image")
     assert reference.weights == str(tmp_path / "weights/net.safetensors")
-    assert found.reference(found.find_space("blurb")).name == str(tmp_path / "model")
+    assert found.encoder_reference(found.find_space("blurb")).name == str(tmp_path / "model")
 
 
 def test_a_good_file_round_trips(load: Load) -> None:
@@ -376,7 +376,7 @@ def test_no_metadata_column_doubles_one_of_a_release(load: Load) -> None:
     for name in ("blurb", "cover"):
         space = found.find_space(name, 1)
         reference = {"name": "hashed/64", "modality": space.modality}
-        spec = catalog.describe(type(found.reference(space))(**reference))
+        spec = catalog.describe(type(found.encoder_reference(space))(**reference))
         schema = Contract.of(SpaceName("books", name, 1), spec, {"title": "string"}).schema
         assert set(schema.names) - {"title"} <= RESERVED
 
@@ -414,9 +414,9 @@ def test_the_environment_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_near_names_one_or_all() -> None:
-    assert near("titel", ["title", "text"]) == " (did you mean 'title'?)"
-    assert near("zzz", ["b", "a", "a"]) == " (known: a, b)"
-    assert near("zzz", []) == ""
+    assert did_you_mean("titel", ["title", "text"]) == " (did you mean 'title'?)"
+    assert did_you_mean("zzz", ["b", "a", "a"]) == " (known: a, b)"
+    assert did_you_mean("zzz", []) == ""
 
 
 def test_loading_a_collection_is_light(tmp_path: Path) -> None:

@@ -50,8 +50,8 @@ def test_a_key_names_a_stretch_of_time(
     period: str, key: str, begins: tuple[int, ...], ends: tuple[int, ...]
 ) -> None:
     cadence = CADENCES[period]
-    assert cadence.begins(key) == datetime(*begins, tzinfo=UTC)  # type: ignore[misc]
-    assert cadence.ends(key) == datetime(*ends, tzinfo=UTC)  # type: ignore[misc]
+    assert cadence.partition_start(key) == datetime(*begins, tzinfo=UTC)  # type: ignore[misc]
+    assert cadence.partition_end(key) == datetime(*ends, tzinfo=UTC)  # type: ignore[misc]
 
 
 @given(
@@ -60,9 +60,10 @@ def test_a_key_names_a_stretch_of_time(
 )
 def test_every_moment_is_in_exactly_one_partition(period: str, moment: datetime) -> None:
     cadence = CADENCES[period]
-    key = cadence.key(moment)
-    assert cadence.begins(key) <= moment < cadence.ends(key)
-    assert cadence.begins(cadence.key(cadence.ends(key))) == cadence.ends(key)
+    key = cadence.partition_at(moment)
+    end = cadence.partition_end(key)
+    assert cadence.partition_start(key) <= moment < end
+    assert cadence.partition_start(cadence.partition_at(end)) == end
 
 
 @pytest.mark.parametrize(
@@ -70,7 +71,7 @@ def test_every_moment_is_in_exactly_one_partition(period: str, moment: datetime)
 )
 def test_other_keys_name_nothing(key: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        CADENCES["day"].begins(key)
+        CADENCES["day"].partition_start(key)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ from commonspace.pipeline.contract.parquet import (
     ROW_GROUP_ROWS,
     SEAL,
     count_rows,
-    read_groups,
+    parquet_bytes,
+    read_row_groups,
     read_table,
-    table_bytes,
 )
 from commonspace.pipeline.errors import ContractBroken
 
@@ -67,34 +67,34 @@ def same(one: pa.Table, two: pa.Table) -> bool:
 @pytest.mark.parametrize("rows", [0, 1, 100, ROW_GROUP_ROWS, ROW_GROUP_ROWS + 1])
 def test_a_table_comes_back(rows: int) -> None:
     written = table(rows)
-    assert same(read_table(table_bytes(written), "key"), written)
+    assert same(read_table(parquet_bytes(written), "key"), written)
 
 
 @pytest.mark.parametrize("rows", [0, 1, ROW_GROUP_ROWS, ROW_GROUP_ROWS + 1, 3 * ROW_GROUP_ROWS])
 def test_a_table_comes_back_group_by_group(rows: int) -> None:
     written = table(rows)
-    groups = list(read_groups(table_bytes(written), "key"))
+    groups = list(read_row_groups(parquet_bytes(written), "key"))
     assert all(0 < group.num_rows <= ROW_GROUP_ROWS for group in groups)
     assert same(pa.concat_tables([written.schema.empty_table(), *groups]), written)
-    assert count_rows(table_bytes(written), "key") == rows
+    assert count_rows(parquet_bytes(written), "key") == rows
 
 
 def test_some_rows_come_back_and_groups_without_them_are_not_read() -> None:
     written = table(3 * ROW_GROUP_ROWS)
-    data = bytearray(table_bytes(written).to_pybytes())
+    data = bytearray(parquet_bytes(written).to_pybytes())
     ids = written["id"].take([5, ROW_GROUP_ROWS - 1, 0]).combine_chunks()
     groups = pq.ParquetFile(pa.py_buffer(bytes(data))).metadata
     vector = groups.row_group(2).column(1)
     data[vector.data_page_offset + vector.total_compressed_size - 1] ^= 1  # the last page's data
-    (found,) = read_groups(pa.py_buffer(bytes(data)), "key", ["x", "id"], ids)
+    (found,) = read_row_groups(pa.py_buffer(bytes(data)), "key", ["x", "id"], ids)
     assert found.column_names == ["x", "id"]
     assert found["id"].to_pylist() == [f"item {n} é" for n in (0, 5, ROW_GROUP_ROWS - 1)]
     with pytest.raises(ContractBroken, match="damaged"):
-        list(read_groups(pa.py_buffer(bytes(data)), "key"))
+        list(read_row_groups(pa.py_buffer(bytes(data)), "key"))
 
 
 def test_some_columns_come_back_in_the_order_asked() -> None:
-    data = table_bytes(table(10))
+    data = parquet_bytes(table(10))
     assert read_table(data, "key", ["n", "id"]).column_names == ["n", "id"]
     assert read_table(data, "key", ["vector"])["vector"].equals(table(10)["vector"])
 
@@ -112,19 +112,19 @@ def test_equal_tables_give_equal_bytes(rows: int, cuts: list[int], offset: int) 
     chunked = pa.concat_tables(pieces)
     padded = pa.concat_tables([table(offset, seed=1), whole]).combine_chunks().slice(offset)
     copied = pa.Table.from_pylist(whole.to_pylist(), SCHEMA)
-    expected = table_bytes(whole)
+    expected = parquet_bytes(whole)
     for twin in (chunked, padded, copied):
         assert twin.equals(whole)
-        assert table_bytes(twin).equals(expected)
+        assert parquet_bytes(twin).equals(expected)
 
 
 def test_another_table_gives_other_bytes() -> None:
-    assert not table_bytes(table(10)).equals(table_bytes(table(10, seed=1)))
+    assert not parquet_bytes(table(10)).equals(parquet_bytes(table(10, seed=1)))
 
 
 def test_every_engine_reads_the_file(tmp_path: Path) -> None:
     path, written = tmp_path / "part.parquet", table(5000)
-    path.write_bytes(table_bytes(written))
+    path.write_bytes(parquet_bytes(written))
     assert pq.read_table(path, page_checksum_verification=True).equals(written)
     assert pl.read_parquet(path)["id"].to_list() == written["id"].to_pylist()
     query = f"select id, vector[1], n from '{path}' order by \"at\""
@@ -148,7 +148,7 @@ def flips(data: bytes, count: int, seed: int) -> Iterator[tuple[int, bytes]]:
 @pytest.mark.parametrize("rows", [3, 300, ROW_GROUP_ROWS + 10])
 def test_a_flipped_bit_is_found_or_harmless(rows: int) -> None:
     written = table(rows)
-    data = table_bytes(written).to_pybytes()
+    data = parquet_bytes(written).to_pybytes()
     found = 0
     for at, damaged in flips(data, 400, seed=rows):
         try:
@@ -161,7 +161,7 @@ def test_a_flipped_bit_is_found_or_harmless(rows: int) -> None:
 
 
 def test_a_flipped_bit_anywhere_in_the_footer_is_found() -> None:
-    data = table_bytes(table(50)).to_pybytes()
+    data = parquet_bytes(table(50)).to_pybytes()
     start = data.rindex(SEAL)
     for at in range(start, len(data)):
         damaged = data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1 :]
@@ -170,7 +170,7 @@ def test_a_flipped_bit_anywhere_in_the_footer_is_found() -> None:
 
 
 def test_a_cut_or_foreign_file_is_found() -> None:
-    data = table_bytes(table(50)).to_pybytes()
+    data = parquet_bytes(table(50)).to_pybytes()
     cuts = [data[:n] for n in (0, 1, 4, 7, 8, 12, len(data) // 2, len(data) - 1)]
     foreign = pa.BufferOutputStream()
     pq.write_table(table(50), foreign)

@@ -17,31 +17,29 @@ from commonspace.encoders.hashed import HashedEncoder
 from commonspace.encoders.protocol import Encoded
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import GatesSection
-from commonspace.pipeline.contract.contract import stored_contract
+from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.contract.parquet import table_bytes
+from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.encode.spot_check import sample
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import GateRefused, UserMistake
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.draft import state_of
 from commonspace.pipeline.pull.stage import pull_stage
-from commonspace.pipeline.read.space import Space, open_space
 from commonspace.pipeline.release.manifest import (
     Part,
     Release,
     create_release,
     load_release,
-    numbers,
     release_key,
+    release_numbers,
 )
 from commonspace.pipeline.release.parts import read_part
-from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.run.run import new_run_id
 from commonspace.pipeline.source.records import Scope
-from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.work import Run, Work
+from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 GATES = [
@@ -51,32 +49,10 @@ GATES = [
 EVERY_ROW = {"spot_rows": 1000}
 
 
-def rows(count: int, first: int = 0, **more: Any) -> list[dict[str, Any]]:
-    return [
-        {"id": f"i{n:04}", "text": f"the text of item {n}", **more}
-        for n in range(first, first + count)
-    ]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
-
-
-def go(collection: Collection, store: LocalStore, **options: Any) -> dict[str, Any]:
-    run = Run(new_run_id(), collection, store, quiet=True, **options)
-    (report,) = run_collection(run, list(collection.space), log=lambda _: None)
-    return report
-
-
-def started(collection: Collection, store: LocalStore) -> tuple[Work, list[str]]:
-    work = Work(Run(new_run_id(), collection, store, quiet=True), collection.space[0])
+def started(collection: Collection, warehouse: Warehouse) -> tuple[Work, list[str]]:
+    work = Work(Run(new_run_id(), collection, warehouse.store, quiet=True), collection.space[0])
     pull_stage(work.run)
     return work, plan_stage(work)["shards"]
-
-
-def opened(store: LocalStore) -> Space:
-    return open_space("things/text", warehouse=str(store.root))
 
 
 def gate(report: Any, name: str) -> dict[str, Any]:
@@ -92,25 +68,23 @@ def refused(report: dict[str, Any], *names: str) -> str:
     return said
 
 
-def untouched(store: LocalStore) -> dict[Path, bytes]:
+def untouched(warehouse: Warehouse) -> dict[Path, bytes]:
     """All that readers are served from."""
-    places = [*(store.root / "things").rglob("*"), *(store.root / "lancedb").rglob("*")]
+    places = [*(warehouse.root / "things").rglob("*"), *(warehouse.root / "lancedb").rglob("*")]
     return {p: p.read_bytes() for p in places if p.is_file() and not p.name.startswith(".")}
 
 
-def test_every_gate_is_in_the_report_and_in_the_manifest(
-    make_collection: Any, store: LocalStore
-) -> None:
-    report = go(make_collection(rows(30)), store)
+def test_every_gate_is_in_the_report_and_in_the_manifest(warehouse: Warehouse) -> None:
+    report = warehouse.run(numbered_items(30))
     assert [one["name"] for one in report["gates"]] == GATES
     assert all(one["ok"] and one["message"] for one in report["gates"])
-    assert [dict(one) for one in load_release(store, NAME, 1).gates] == report["gates"]
+    assert [dict(one) for one in load_release(warehouse.store, NAME, 1).gates] == report["gates"]
     assert gate(report, "spot_check")["value"] == 0.0
     assert "16 sampled rows" in gate(report, "spot_check")["message"]
 
 
-def test_limits_have_defaults_and_unknown_ones_name_the_nearest(make_collection: Any) -> None:
-    limits = make_collection(rows(1)).gates
+def test_limits_have_defaults_and_unknown_ones_name_the_nearest(warehouse: Warehouse) -> None:
+    limits = warehouse.collection(numbered_items(1)).gates
     assert limits == GatesSection(
         max_reject_share=0.01, max_deleted_share=0.2, max_duplicate_vectors=0.05, max_drift=0.25,
         min_golden_recall=1.0, spot_rows=16,
@@ -120,19 +94,17 @@ def test_limits_have_defaults_and_unknown_ones_name_the_nearest(make_collection:
         "golden_recall": "did you mean 'min_golden_recall'?",
     }.items():  # fmt: skip
         with pytest.raises(UserMistake, match=re.escape(said)):
-            make_collection(rows(1), gates={wrong: 1})
+            warehouse.collection(numbered_items(1), gates={wrong: 1})
     for value in ({"max_drift": 1.1}, {"spot_rows": -1}, {"max_duplicate_vectors": -0.1}):
         with pytest.raises(UserMistake, match="gates"):
-            make_collection(rows(1), gates=value)
+            warehouse.collection(numbered_items(1), gates=value)
 
 
-def test_a_run_that_encodes_nothing_measures_no_vector(
-    make_collection: Any, store: LocalStore
-) -> None:
+def test_a_run_that_encodes_nothing_measures_no_vector(warehouse: Warehouse) -> None:
     options: dict[str, Any] = {"gates": {"max_deleted_share": 1.0}}
-    go(make_collection(rows(30), **options), store)
-    for data in (rows(30), rows(25)):
-        report = go(make_collection(data, **options), store)
+    warehouse.run(numbered_items(30), **options)
+    for data in (numbered_items(30), numbered_items(25)):
+        report = warehouse.run(data, **options)
         assert all(one["ok"] for one in report["gates"])
         for name in ("duplicate_vectors", "drift", "golden", "spot_check", "canary"):
             assert gate(report, name)["value"] is None
@@ -148,75 +120,71 @@ def shouting(count: int) -> list[dict[str, Any]]:
     return [{"id": f"loud{n}", "text": f"THE TEXT OF ITEM {n}"} for n in range(count)]
 
 
-def test_unlike_contents_with_one_vector_are_refused(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(make_collection(rows(40)), store)
-    before = untouched(store)
-    report = go(make_collection([*rows(40), *shouting(10)]), store)
+def test_unlike_contents_with_one_vector_are_refused(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(40))
+    before = untouched(warehouse)
+    report = warehouse.run([*numbered_items(40), *shouting(10)])
     said = refused(report, "duplicate_vectors")
     assert "20 of 50 rows have a vector that other content has too" in said
     assert "look whether the encoder can tell" in said
-    assert untouched(store) == before
+    assert untouched(warehouse) == before
     limit = {"max_duplicate_vectors": 0.4}
-    report = go(make_collection([*rows(40), *shouting(10)], gates=limit), store)
+    report = warehouse.run([*numbered_items(40), *shouting(10)], gates=limit)
     assert gate(report, "duplicate_vectors")["value"] == pytest.approx(0.4)
     assert report["state"] == "promoted"
 
 
-def test_rows_that_leave_do_not_count(make_collection: Any, store: LocalStore) -> None:
+def test_rows_that_leave_do_not_count(warehouse: Warehouse) -> None:
     options: dict[str, Any] = {"gates": {"max_deleted_share": 1.0}}
-    go(make_collection(rows(40), **options), store)
-    report = go(make_collection(shouting(40), **options), store)
+    warehouse.run(numbered_items(40), **options)
+    report = warehouse.run(shouting(40), **options)
     assert gate(report, "duplicate_vectors")["value"] == 0.0
 
 
-def test_identical_contents_are_no_duplicates(make_collection: Any, store: LocalStore) -> None:
+def test_identical_contents_are_no_duplicates(warehouse: Warehouse) -> None:
     data = [{"id": f"o'{n}\" -- \\", "text": "the same text"} for n in range(5000)]
-    report = go(make_collection(data, gates={"max_duplicate_vectors": 0.0}), store)
+    report = warehouse.run(data, gates={"max_duplicate_vectors": 0.0})
     assert gate(report, "duplicate_vectors")["value"] == 0.0
     assert "0 of 5000 rows" in gate(report, "duplicate_vectors")["message"]
-    report = go(make_collection([*data, {"id": "one", "text": "another"}]), store)
+    report = warehouse.run([*data, {"id": "one", "text": "another"}])
     assert "0 of 5001 rows" in gate(report, "duplicate_vectors")["message"]
-    assert len(opened(store)) == 5001
+    assert len(warehouse.open()) == 5001
 
 
-def test_one_row_and_then_none(make_collection: Any, store: LocalStore) -> None:
+def test_one_row_and_then_none(warehouse: Warehouse) -> None:
     options: dict[str, Any] = {
         "gates": {"max_deleted_share": 1.0, "max_reject_share": 1.0, **EVERY_ROW}
     }
-    report = go(make_collection([{"id": "\"'; --", "text": "only"}], **options), store)
+    report = warehouse.run([{"id": "\"'; --", "text": "only"}], **options)
     assert report["state"] == "promoted"
     assert gate(report, "duplicate_vectors")["value"] == 0.0
-    report = go(make_collection([{"id": "\"'; --", "text": "  "}], **options), store)
+    report = warehouse.run([{"id": "\"'; --", "text": "  "}], **options)
     assert report["ledger"]["rejected"] == 1
-    assert len(opened(store)) == 0
-    report = go(make_collection([{"id": "\"'; --", "text": "again"}], **options), store)
+    assert len(warehouse.open()) == 0
+    report = warehouse.run([{"id": "\"'; --", "text": "again"}], **options)
     assert all(one["ok"] for one in report["gates"])
-    assert len(opened(store)) == 1
+    assert len(warehouse.open()) == 1
 
 
 # --- drift ------------------------------------------------------------------------------------
 
 
-def test_a_batch_of_one_thing_over_and_over_is_drift(
-    make_collection: Any, store: LocalStore
-) -> None:
+def test_a_batch_of_one_thing_over_and_over_is_drift(warehouse: Warehouse) -> None:
     words = ["river", "stone", "lamp", "quiet", "engine", "violet", "seven", "harbour"]
     random = np.random.default_rng(0)
     texts = [" ".join(random.choice(words, 6)) + f" {n}" for n in range(900)]
     data = [{"id": f"i{n}", "text": text} for n, text in enumerate(texts)]
-    go(make_collection(data[:300]), store)
-    report = go(make_collection(data[:600]), store)
+    warehouse.run(data[:300])
+    report = warehouse.run(data[:600])
     assert gate(report, "drift")["value"] < 0.01
     boilerplate = "an error has occurred, please sign in again to see this page, code "
     errors = [{"id": f"e{n}", "text": f"{boilerplate}{n}"} for n in range(300)]
-    before = untouched(store)
-    report = go(make_collection([*data[:600], *errors]), store)
+    before = untouched(warehouse)
+    report = warehouse.run([*data[:600], *errors])
     said = refused(report, "drift")
     assert "look what changed in the source" in said
-    assert untouched(store) == before
-    report = go(make_collection([*data[:600], *errors], gates={"max_drift": 1.0}), store)
+    assert untouched(warehouse) == before
+    report = warehouse.run([*data[:600], *errors], gates={"max_drift": 1.0})
     assert gate(report, "drift")["value"] > 0.25
     assert report["state"] == "promoted"
 
@@ -224,13 +192,13 @@ def test_a_batch_of_one_thing_over_and_over_is_drift(
 # --- the spot check ---------------------------------------------------------------------------
 
 
-def rewritten(store: LocalStore, swap: tuple[str, str]) -> None:
+def rewritten(warehouse: Warehouse, swap: tuple[str, str]) -> None:
     """Release 1 with the vectors of two rows exchanged, and every checksum right again."""
-    release, contract = load_release(store, NAME, 1), stored_contract(store, NAME)
+    release, contract = load_release(warehouse.store, NAME, 1), load_contract(warehouse.store, NAME)
     assert contract is not None
     parts = []
     for part in release.parts:
-        table = read_part(store, part, contract)
+        table = read_part(warehouse.store, part, contract)
         ids = table["id"].to_pylist()
         order = list(range(len(ids)))
         if set(swap) <= set(ids):
@@ -238,33 +206,33 @@ def rewritten(store: LocalStore, swap: tuple[str, str]) -> None:
             order[one], order[other] = other, one
         vectors = table["vector"].combine_chunks().take(pa.array(order))
         at = table.schema.get_field_index("vector")
-        data = table_bytes(table.set_column(at, table.schema.field(at), vectors))
+        data = parquet_bytes(table.set_column(at, table.schema.field(at), vectors))
         digest = hashlib.sha256(data).hexdigest()
         parts.append(replace(part, bytes=len(data), sha256=digest))
-        store.put(part.key, data)
-    _recommit(store, release, tuple(parts))
+        warehouse.store.put(part.key, data)
+    _recommit(warehouse, release, tuple(parts))
 
 
-def _recommit(store: LocalStore, release: Release, parts: tuple[Part, ...]) -> None:
+def _recommit(warehouse: Warehouse, release: Release, parts: tuple[Part, ...]) -> None:
     about = {"encoder": release.encoder, "owner": release.owner, "description": ""}
     state = state_of(parts, None, about)
-    store.delete(release_key(NAME, release.number))
-    assert create_release(store, NAME, replace(release, parts=parts, state=state))
+    warehouse.store.delete(release_key(NAME, release.number))
+    assert create_release(warehouse.store, NAME, replace(release, parts=parts, state=state))
 
 
-def test_two_vectors_on_each_others_ids_are_found(make_collection: Any, store: LocalStore) -> None:
+def test_two_vectors_on_each_others_ids_are_found(warehouse: Warehouse) -> None:
     """Every checksum, norm and count is right: only encoding the rows again can tell."""
     gates = EVERY_ROW
-    go(make_collection(rows(40), gates=gates), store)
-    rewritten(store, ("i0007", "i0031"))
-    assert verify_space(store, "things/text", repair=True)["ok"]
-    assert verify_space(store, "things/text", canary=True)["ok"]
-    table = opened(store).to_arrow()
+    warehouse.run(numbered_items(40), gates=gates)
+    rewritten(warehouse, ("i0007", "i0031"))
+    assert warehouse.verify(repair=True)["ok"]
+    assert warehouse.verify(canary=True)["ok"]
+    table = warehouse.open().to_arrow()
     vector = table["vector"][table["id"].to_pylist().index("i0007")].as_py()
     right = HashedEncoder(64, "text").encode(["the text of item 31"]).vectors[0]
     assert np.array_equal(np.float32(vector), right)
-    before = untouched(store)
-    report = go(make_collection(rows(41), gates=gates), store)
+    before = untouched(warehouse)
+    report = warehouse.run(numbered_items(41), gates=gates)
     said = refused(report, "spot_check")
     assert "'i0007'" in said or "'i0031'" in said
     assert "rad from the vector of its content" in said
@@ -272,17 +240,15 @@ def test_two_vectors_on_each_others_ids_are_found(make_collection: Any, store: L
     assert "version = 2" in report["do"]
     assert gate(report, "spot_check")["value"] > gate(report, "spot_check")["limit"]
     assert report["ledger"] is None  # it was refused before anything was counted
-    assert numbers(store, NAME) == [1]
-    assert untouched(store) == before
-    assert not list(store.root.glob(".runs/things/shards/*/?????*[0-9a-f].parquet"))
+    assert release_numbers(warehouse.store, NAME) == [1]
+    assert untouched(warehouse) == before
+    assert not list(warehouse.root.glob(".runs/things/shards/*/?????*[0-9a-f].parquet"))
 
 
-def test_what_a_run_does_not_sample_it_does_not_judge(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(make_collection(rows(40)), store)
-    rewritten(store, ("i0007", "i0031"))
-    report = go(make_collection(rows(41), gates={"spot_rows": 0}), store)
+def test_what_a_run_does_not_sample_it_does_not_judge(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(40))
+    rewritten(warehouse, ("i0007", "i0031"))
+    report = warehouse.run(numbered_items(41), gates={"spot_rows": 0})
     assert report["state"] == "promoted"
     assert gate(report, "spot_check")["value"] is None
 
@@ -297,34 +263,32 @@ class Mixing(HashedEncoder):
         return encoded
 
 
-def test_an_encoder_that_mixes_up_rows_leaves_nothing_behind(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(rows(300))
-    work, shards = started(collection, store)
+def test_an_encoder_that_mixes_up_rows_leaves_nothing_behind(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(300))
+    work, shards = started(collection, warehouse)
     with pytest.raises(GateRefused, match="spot_check refused") as found:
         encode_stage(work, shards, Mixing(64, "text"))
     assert "The shards that were made are dropped" in found.value.do
     assert not any(work.finished_shard(key) for key in shards)
-    report = go(collection, store)
+    report = warehouse.run(collection)
     assert report["ledger"]["encoded"] == 300
     encoder = HashedEncoder(64, "text")
-    for row in opened(store).to_arrow().to_pylist():
+    for row in warehouse.open().to_arrow().to_pylist():
         text = f"the text of item {int(row['id'][1:])}"
         assert np.array_equal(np.float32(row["vector"]), encoder.encode([text]).vectors[0])
 
 
 def test_rows_whose_content_is_gone_are_skipped_and_counted(
-    make_collection: Any, store: LocalStore, tmp_path: Path
+    warehouse: Warehouse, tmp_path: Path
 ) -> None:
     options: dict[str, Any] = {
         "source": {"kind": "folder", "uri": "texts", "id": ""},
         "gates": {"max_reject_share": 1.0, **EVERY_ROW},
     }
     files = {f"texts/{n}.txt": f"text {n}".encode() for n in range(10)}
-    go(make_collection(files=files, **options), store)
-    collection = make_collection(files={**files, "texts/new.txt": b"new"}, **options)
-    work, shards = started(collection, store)
+    warehouse.run(files=files, **options)
+    collection = warehouse.collection(files={**files, "texts/new.txt": b"new"}, **options)
+    work, shards = started(collection, warehouse)
     (tmp_path / "texts/3.txt").unlink()
     (tmp_path / "texts/4.txt").write_text("changed while the run was on its way")
     encode_stage(work, shards)
@@ -343,27 +307,25 @@ def test_rows_whose_content_is_gone_are_skipped_and_counted(
                                   "overflow": "rows"}]}, id="passages"),
     ],
 )  # fmt: skip
-def test_spots_are_found_wherever_rows_lie(
-    make_collection: Any, store: LocalStore, options: dict[str, Any]
-) -> None:
+def test_spots_are_found_wherever_rows_lie(warehouse: Warehouse, options: dict[str, Any]) -> None:
     def written(count: int) -> Collection:
         data = [{"id": f"i{n}", "text": f"Of {n}. " + f"Words of {n} follow. " * 40}
                 for n in range(count)]  # fmt: skip
         lines = [json.dumps(row) + "\n" for row in data]
         files = {f"{p}.jsonl": "".join(lines[p::4]).encode() for p in range(4)}
         whole = {"things.jsonl": "".join(lines).encode()}
-        return make_collection(  # type: ignore[no-any-return]
+        return warehouse.collection(  # type: ignore[no-any-return]
             files=files if "source" in options else whole, gates=EVERY_ROW, **options
         )
 
-    go(written(40), store)
-    report = go(written(50), store)
+    warehouse.run(written(40))
+    report = warehouse.run(written(50))
     checked = report["ledger"]["kept"] + report["ledger"]["encoded"]
     assert checked >= 50
     assert gate(report, "spot_check")["message"].startswith(f"{checked} sampled rows")
 
 
-def test_the_sample_is_the_runs_own(make_collection: Any, store: LocalStore) -> None:
+def test_the_sample_is_the_runs_own(warehouse: Warehouse) -> None:
     """Two runs look at other rows, one run looks at the same ones again."""
     ids = pa.array([str(n) for n in range(10_000)])
     assert sample(ids, 16, "a").equals(sample(ids, 16, "a"))
@@ -384,87 +346,81 @@ def golden(*lines: Any) -> dict[str, bytes]:
 SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "golden": "golden.jsonl"}
 
 
-def test_golden_queries_hold_or_the_run_is_refused(make_collection: Any, store: LocalStore) -> None:
+def test_golden_queries_hold_or_the_run_is_refused(warehouse: Warehouse) -> None:
     files = golden({"query": "the text of item 5", "ids": ["i0005"], "k": 1}, "",
                    {"query": "item 9", "ids": ["i0009"]})  # fmt: skip
-    collection = make_collection(rows(30), spaces=[SPACE], files=files)
-    report = go(collection, store)
+    collection = warehouse.collection(numbered_items(30), spaces=[SPACE], files=files)
+    report = warehouse.run(collection)
     assert gate(report, "golden")["value"] == 1.0
-    before = untouched(store)
-    data = [*rows(30), *({"id": f"x{n}", "text": f"item 9{chr(97 + n)}"} for n in range(20))]
-    report = go(make_collection(data, spaces=[SPACE]), store)
+    before = untouched(warehouse)
+    data = [
+        *numbered_items(30),
+        *({"id": f"x{n}", "text": f"item 9{chr(97 + n)}"} for n in range(20)),
+    ]
+    report = warehouse.run(data, spaces=[SPACE])
     said = refused(report, "golden")
     assert "1 of 2 golden ids" in said
     assert "missed first: 'item 9' wants 'i0009'" in said
-    assert untouched(store) == before
-    report = go(make_collection(data, spaces=[SPACE], gates={"min_golden_recall": 0.3}), store)
+    assert untouched(warehouse) == before
+    report = warehouse.run(data, spaces=[SPACE], gates={"min_golden_recall": 0.3})
     assert gate(report, "golden")["value"] == 0.5
     assert report["state"] == "promoted"
 
 
-def test_a_golden_item_that_is_deleted_is_missed(make_collection: Any, store: LocalStore) -> None:
+def test_a_golden_item_that_is_deleted_is_missed(warehouse: Warehouse) -> None:
     """Nothing is encoded in that run: the query alone is."""
     options: dict[str, Any] = {
         "spaces": [SPACE], "files": golden({"query": "item 5", "ids": ["i0005"]}),
         "gates": {"max_deleted_share": 1.0},
     }  # fmt: skip
-    go(make_collection(rows(30), **options), store)
-    report = go(make_collection(rows(20, first=10), **options), store)
+    warehouse.run(numbered_items(30), **options)
+    report = warehouse.run(numbered_items(20, first=10), **options)
     refused(report, "golden")
-    report = go(make_collection(rows(20), **options), store)
+    report = warehouse.run(numbered_items(20), **options)
     assert gate(report, "golden")["value"] == 1.0
-    report = go(make_collection(rows(20), **options), store)
+    report = warehouse.run(numbered_items(20), **options)
     assert gate(report, "golden")["value"] is None
 
 
-def test_items_of_passages_are_golden_too(make_collection: Any, store: LocalStore) -> None:
+def test_items_of_passages_are_golden_too(warehouse: Warehouse) -> None:
     space = {**SPACE, "overflow": "rows"}
     data = [{"id": f"i#{n}", "text": f"{n} is told of. " * 60} for n in range(10, 20)]
     files = golden({"query": "13 is told of", "ids": ["i#13"]},
                    {"query": "15 is told of", "ids": ["i#15#00000"], "k": 20})  # fmt: skip
-    report = go(make_collection(data, spaces=[space], files=files), store)
+    report = warehouse.run(data, spaces=[space], files=files)
     assert gate(report, "golden")["value"] == 1.0
 
 
-def test_a_run_over_a_part_does_not_judge_ids_to_come(
-    make_collection: Any, store: LocalStore
-) -> None:
-    lines = [json.dumps(row) + "\n" for row in rows(20)]
+def test_a_run_over_a_part_does_not_judge_ids_to_come(warehouse: Warehouse) -> None:
+    lines = [json.dumps(row) + "\n" for row in numbered_items(20)]
     files = {"a.jsonl": "".join(lines[:10]).encode(), "b.jsonl": "".join(lines[10:]).encode()}
     files |= golden({"query": "item 5", "ids": ["i0005", "i0015"], "k": 20})
     options: dict[str, Any] = {"source": {"uri": "{partition}.jsonl"}, "spaces": [SPACE]}
-    (store.root.parent / "x").mkdir()
-    collection = make_collection(files=files, **options)
-    report = go(collection, store, scope=Scope(partition="a"))
+    (warehouse.root.parent / "x").mkdir()
+    collection = warehouse.collection(files=files, **options)
+    report = warehouse.run(collection, scope=Scope(partition="a"))
     assert "1 of 1 golden ids" in gate(report, "golden")["message"]
     assert "1 ids outside the run's scope" in gate(report, "golden")["message"]
-    report = go(collection, store, scope=Scope(partition="b"))
+    report = warehouse.run(collection, scope=Scope(partition="b"))
     assert "2 of 2 golden ids" in gate(report, "golden")["message"]
 
 
-def test_a_golden_item_that_a_run_over_a_part_removes_is_missed(
-    make_collection: Any, store: LocalStore
-) -> None:
-    lines = [json.dumps(row) + "\n" for row in rows(20)]
+def test_a_golden_item_that_a_run_over_a_part_removes_is_missed(warehouse: Warehouse) -> None:
+    lines = [json.dumps(row) + "\n" for row in numbered_items(20)]
     files = {"of-a.jsonl": "".join(lines[:10]).encode(), "of-b.jsonl": "".join(lines[10:]).encode()}
     files |= golden({"query": "item 5", "ids": ["i0005"], "k": 20})
     options: dict[str, Any] = {"source": {"uri": "of-{partition}.jsonl"}, "spaces": [SPACE],
                                "gates": {"max_deleted_share": 1.0}}  # fmt: skip
-    assert "error" not in go(make_collection(files=files, **options), store)
+    assert "error" not in warehouse.run(files=files, **options)
     files["of-a.jsonl"] = "".join(lines[:5] + lines[6:10]).encode()
-    report = go(make_collection(files=files, **options), store, scope=Scope(partition="a"))
+    report = warehouse.run(files=files, **options, scope=Scope(partition="a"))
     refused(report, "golden")
 
 
-def test_golden_images(make_collection: Any, store: LocalStore) -> None:
+def test_golden_images(warehouse: Warehouse) -> None:
     space = {"name": "text", "encoder": "hashed/64", "image": "image", "golden": "asked/g.jsonl"}
     photos = {f"photos/{n}.png": bytes([n] * 40) for n in range(1, 20)}
     asked = json.dumps({"image": "../photos/7.png", "ids": ["7"], "k": 1}).encode()
-    report = go(
-        make_collection(
-            files={**photos, "asked/g.jsonl": asked}, spaces=[space],
-            source={"kind": "folder", "uri": "photos", "id": ""},
-        ),
-        store,
-    )  # fmt: skip
+    report = warehouse.run(
+        files={**photos, "asked/g.jsonl": asked}, spaces=[space], source={"kind": "folder", "uri": "photos", "id": ""})  # fmt: skip
     assert gate(report, "golden")["value"] == 1.0

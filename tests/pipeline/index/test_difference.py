@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commonspace.pipeline.index.difference import Difference, difference, repeated
+from commonspace.pipeline.index.difference import Difference, compare_table, duplicate_ids
 from commonspace.pipeline.read.space import Space, open_space
-from commonspace.pipeline.release.parts import STAMP
+from commonspace.pipeline.release.parts import COMPARED_COLUMNS
 from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.storage.store import open_store
 from commonspace.pipeline.workspace.work import Run
@@ -40,11 +40,11 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
 
 
 def against(space: Space, there: pa.Table) -> Difference:
-    return difference(there, space._store, space._contract, space.release)
+    return compare_table(there, space._store, space._contract, space.release)
 
 
 def test_equal_tables_do_not_differ(space: Space) -> None:
-    there = space.to_arrow(STAMP)
+    there = space.to_arrow(COMPARED_COLUMNS)
     assert against(space, there).rows == 0
     assert against(space, there.take(list(reversed(range(there.num_rows))))).rows == 0
 
@@ -53,14 +53,14 @@ def test_equal_tables_do_not_differ(space: Space) -> None:
 @given(
     lost=st.sets(st.integers(0, PARTITIONS * ROWS - 1)),
     changed=st.dictionaries(
-        st.integers(0, PARTITIONS * ROWS - 1), st.sampled_from(STAMP[1:]), max_size=30
+        st.integers(0, PARTITIONS * ROWS - 1), st.sampled_from(COMPARED_COLUMNS[1:]), max_size=30
     ),
     added=st.integers(0, 5),
 )
 def test_every_difference_is_found(
     space: Space, lost: set[int], changed: dict[int, str], added: int
 ) -> None:
-    rows = space.to_arrow(STAMP).to_pylist()
+    rows = space.to_arrow(COMPARED_COLUMNS).to_pylist()
     places = {row["id"]: n for n, row in enumerate(rows)}
     for n, column in changed.items():
         old = rows[n][column]
@@ -68,7 +68,7 @@ def test_every_difference_is_found(
     there = [row for n, row in enumerate(rows) if n not in lost]
     there += [{**rows[0], "id": f"more {n}"} for n in range(added)]
     schema = space._contract.schema
-    table = pa.Table.from_pylist(there, pa.schema([schema.field(name) for name in STAMP]))
+    table = pa.Table.from_pylist(there, pa.schema([schema.field(name) for name in COMPARED_COLUMNS]))
     found = against(space, table)
     assert len(found.stale) == PARTITIONS
     stale = {places[item] for part in found.stale for item in part.to_pylist()}
@@ -80,10 +80,10 @@ def test_every_difference_is_found(
 
 
 def test_a_table_with_nothing_lacks_everything(space: Space) -> None:
-    found = against(space, space.to_arrow(STAMP).slice(0, 0))
+    found = against(space, space.to_arrow(COMPARED_COLUMNS).slice(0, 0))
     assert found.rows == space.release.rows
 
 
 def test_repeated_ids() -> None:
-    assert repeated(pa.chunked_array([["a", "b"], ["c", "a", "a"], ["b"]])) == ["a", "b"]
-    assert repeated(pa.chunked_array([], pa.string())) == []
+    assert duplicate_ids(pa.chunked_array([["a", "b"], ["c", "a", "a"], ["b"]])) == ["a", "b"]
+    assert duplicate_ids(pa.chunked_array([], pa.string())) == []

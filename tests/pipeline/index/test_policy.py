@@ -11,13 +11,13 @@ from commonspace.pipeline.index.policy import (
     EXACT_FLOATS,
     MOST_SEGMENTS,
     VectorIndexState,
-    ladder,
-    partitions,
-    probes,
-    step,
-    tail,
+    max_unindexed_rows,
+    next_step,
+    partition_count,
+    probe_count,
+    probe_ladder,
 )
-from commonspace.pipeline.release.indexes import MEASURED_K, VectorIndex
+from commonspace.pipeline.release.indexes import RECALL_K, VectorIndex
 
 ENOUGH = EXACT_FLOATS // 400
 ROWS = st.integers(0, 10_000_000)
@@ -54,38 +54,38 @@ def of(
     ],
 )
 def test_steps(wanted: str, rows: int, there: VectorIndexState | None, expected: str) -> None:
-    assert step(wanted, rows, 400, there) == expected  # type: ignore[arg-type]
+    assert next_step(wanted, rows, 400, there) == expected  # type: ignore[arg-type]
 
 
 @given(rows=ROWS, dim=DIMS)
 def test_what_was_just_built_is_left_alone(rows: int, dim: int) -> None:
-    todo = step("auto", rows, dim, None)
+    todo = next_step("auto", rows, dim, None)
     assert todo == ("build" if rows * dim >= EXACT_FLOATS else "none")
     if todo == "build":
-        assert step("auto", rows, dim, of(rows)) == "leave"
+        assert next_step("auto", rows, dim, of(rows)) == "leave"
 
 
 @given(rows=st.integers(1, 10_000_000), dim=DIMS)
 def test_no_search_compares_many_rows_beside_the_index(rows: int, dim: int) -> None:
-    assert tail(rows, dim) * dim <= EXACT_FLOATS / 10 + 1
-    assert tail(rows, dim) < rows
+    assert max_unindexed_rows(rows, dim) * dim <= EXACT_FLOATS / 10 + 1
+    assert max_unindexed_rows(rows, dim) < rows
 
 
 @given(rows=st.integers(1, 100_000_000))
 def test_the_ladder_ends_with_every_partition(rows: int) -> None:
-    rungs = ladder(partitions(rows))
-    assert rungs[-1] == partitions(rows)
+    rungs = probe_ladder(partition_count(rows))
+    assert rungs[-1] == partition_count(rows)
     assert rungs == sorted(set(rungs))
     assert len(rungs) < 20
 
 
 @given(rows=st.integers(1, 10_000_000), k=st.integers(1, 100_000), rung=st.integers(0, 20))
 def test_more_rows_take_more_probes(rows: int, k: int, rung: int) -> None:
-    whole = partitions(rows)
-    nprobes = ladder(whole)[min(rung, len(ladder(whole)) - 1)]
+    whole = partition_count(rows)
+    nprobes = probe_ladder(whole)[min(rung, len(probe_ladder(whole)) - 1)]
     index = VectorIndex("ivf_sq", rows, whole, nprobes, 2, 1.0, 0.95, 200)
-    assert probes(index, MEASURED_K, filtered=False) == nprobes
-    assert probes(index, MEASURED_K + 1, filtered=False) == nprobes  # an item and its neighbours
-    assert nprobes <= probes(index, k, filtered=False)
+    assert probe_count(index, RECALL_K, filtered=False) == nprobes
+    assert probe_count(index, RECALL_K + 1, filtered=False) == nprobes  # an item and its neighbours
+    assert nprobes <= probe_count(index, k, filtered=False)
     # Of a table that was trained again since, more than it says of itself.
-    assert probes(index, k, filtered=True) == EVERY_PARTITION
+    assert probe_count(index, k, filtered=True) == EVERY_PARTITION

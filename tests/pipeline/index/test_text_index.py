@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,11 +12,8 @@ from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.index.connection import connect
-from commonspace.pipeline.maintenance.verify import verify_space
-from commonspace.pipeline.read.space import Space, open_space
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.workspace.work import Run
+from commonspace.pipeline.read.space import Space
+from tests.support.warehouse import Warehouse
 
 NAME = SpaceName("things", "text", 1)
 SOURCE = {"metadata": {"title": "string", "odd name'\"": "string", "year": "int64"}}
@@ -30,33 +26,19 @@ ROWS = [
 ]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
-
-
-def declared(make_collection: Any, items: Any, columns: list[str], **space: Any) -> Any:
+def declared(warehouse: Warehouse, items: Any, columns: list[str], **space: Any) -> Any:
     texts = {"name": "text", "encoder": "hashed/16", "fields": ["text"], "text_index": columns}
     gates = {"max_duplicate_vectors": 1.0, "max_deleted_share": 1.0}
-    return make_collection(items, source=SOURCE, spaces=[{**texts, **space}], gates=gates)
-
-
-def go(collection: Any, store: LocalStore) -> dict[str, Any]:
-    run = Run(new_run_id(), collection, store, quiet=True)
-    return run_collection(run, list(collection.space), log=lambda _: None)[0]
-
-
-def opened(store: LocalStore) -> Space:
-    return open_space("things/text", warehouse=store.address)
+    return warehouse.collection(items, source=SOURCE, spaces=[{**texts, **space}], gates=gates)
 
 
 def ids(space: Space, words: str, **options: Any) -> list[str]:
     return [str(item) for item in space.search_words(words, **options)["id"].to_pylist()]
 
 
-def test_words_are_found(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, ["title"]), store)
-    space = opened(store)
+def test_words_are_found(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    space = warehouse.open()
     assert set(ids(space, "whale")) == {"a", "b"}
     assert ids(space, "Whale hunt")[0] == "a"
     assert ids(space, "cafe") == ["c"]
@@ -73,23 +55,23 @@ def test_words_are_found(make_collection: Any, store: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("words", ["whale OR (", '"', "title:whale^2", "whale' --", "\0whale", "*"])
-def test_words_have_no_syntax(make_collection: Any, store: LocalStore, words: str) -> None:
-    go(declared(make_collection, ROWS, ["title"]), store)
-    assert set(ids(opened(store), words)) <= {"a", "b"}
+def test_words_have_no_syntax(warehouse: Warehouse, words: str) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    assert set(ids(warehouse.open(), words)) <= {"a", "b"}
 
 
-def test_several_columns_and_odd_names(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, ["title", "odd name'\""]), store)
-    assert set(ids(opened(store), "whale")) == {"a", "b", "e"}
-    assert verify_space(store, "things/text")["ok"]
+def test_several_columns_and_odd_names(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title", "odd name'\""]))
+    assert set(ids(warehouse.open(), "whale")) == {"a", "b", "e"}
+    assert warehouse.verify()["ok"]
 
 
-def test_what_cannot_be_asked(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, []), store)
+def test_what_cannot_be_asked(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, []))
     with pytest.raises(UserMistake, match="text_index"):
-        opened(store).search_words("whale")
-    go(declared(make_collection, ROWS, ["title"]), store)
-    space = opened(store)
+        warehouse.open().search_words("whale")
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    space = warehouse.open()
     for words in ("", "  "):
         with pytest.raises(UserMistake, match="at least one word"):
             space.search_words(words)
@@ -99,59 +81,56 @@ def test_what_cannot_be_asked(make_collection: Any, store: LocalStore) -> None:
         space.search_words("whale", where="titel = 'x'")
 
 
-def test_another_release_says_that_it_has_none(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, ["title"]), store)
-    go(declared(make_collection, ROWS[:4], ["title"]), store)
+def test_another_release_says_that_it_has_none(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    warehouse.run(declared(warehouse, ROWS[:4], ["title"]))
     with pytest.raises(UserMistake, match="Parquet"):
-        opened(store).at(release=1).search_words("whale")
+        warehouse.open().at(release=1).search_words("whale")
 
 
-def test_it_follows_the_release(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, ["title"]), store)
+def test_it_follows_the_release(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
     many = [{**ROWS[0], "id": f"m{n}", "title": f"squid number {n}"} for n in range(50)]
-    go(declared(make_collection, [*ROWS[1:], *many], ["title"]), store)
-    space = opened(store)
+    warehouse.run(declared(warehouse, [*ROWS[1:], *many], ["title"]))
+    space = warehouse.open()
     assert ids(space, "hunt") == []
     assert len(ids(space, "squid", k=100)) == 50
-    (index,) = connect(store.address).open_table(NAME.table).list_indices()
+    (index,) = connect(warehouse.address).open_table(NAME.table).list_indices()
     assert index.num_unindexed_rows == 0
-    go(declared(make_collection, ROWS, []), store)
-    assert connect(store.address).open_table(NAME.table).list_indices() == []
+    warehouse.run(declared(warehouse, ROWS, []))
+    assert connect(warehouse.address).open_table(NAME.table).list_indices() == []
 
 
-def test_it_comes_back_with_a_repair(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, ["title"]), store)
-    for file in (store.root / f"lancedb/{NAME.table}.lance/data").iterdir():
+def test_it_comes_back_with_a_repair(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    for file in (warehouse.root / f"lancedb/{NAME.table}.lance/data").iterdir():
         file.write_bytes(b"nothing")
-    assert not verify_space(store, "things/text")["ok"]
-    assert verify_space(store, "things/text", repair=True)["ok"]
-    assert set(ids(opened(store), "whale")) == {"a", "b"}
+    assert not warehouse.verify()["ok"]
+    assert warehouse.verify(repair=True)["ok"]
+    assert set(ids(warehouse.open(), "whale")) == {"a", "b"}
 
 
-def test_an_index_that_is_gone_says_what_mends_it(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, ["title"]), store)
-    space = opened(store)
-    table = connect(store.address).open_table(NAME.table)
+def test_an_index_that_is_gone_says_what_mends_it(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    space = warehouse.open()
+    table = connect(warehouse.address).open_table(NAME.table)
     table.drop_index("title_idx")
     space._rows.__dict__["table"] = table  # as where the version itself has lost it
     with pytest.raises(ContractBroken, match="full-text index of 'title' is gone"):
         space.search_words("whale")
 
 
-def test_an_empty_release_has_no_words(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, ROWS, ["title"]), store)
-    go(declared(make_collection, [], ["title"]), store)
-    assert len(opened(store)) == 0
-    assert ids(opened(store), "whale") == []
-    go(declared(make_collection, ROWS, ["title"]), store)
-    assert len(ids(opened(store), "whale")) == 2
+def test_an_empty_release_has_no_words(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    warehouse.run(declared(warehouse, [], ["title"]))
+    assert len(warehouse.open()) == 0
+    assert ids(warehouse.open(), "whale") == []
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
+    assert len(ids(warehouse.open(), "whale")) == 2
 
 
 def test_the_command_line(
-    make_collection: Any,
-    store: LocalStore,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def told(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["commonspace", *arguments])
@@ -160,8 +139,8 @@ def test_the_command_line(
             main()
         return int(end.value.code or 0), *capsys.readouterr()
 
-    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", str(store.root))
-    go(declared(make_collection, ROWS, ["title"]), store)
+    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", str(warehouse.root))
+    warehouse.run(declared(warehouse, ROWS, ["title"]))
     code, out, _ = told("search", "things/text", "--words", "whale hunt", "--json")
     assert code == 0
     assert json.loads(out)["hits"][0]["id"] == "a"
@@ -176,11 +155,11 @@ def test_the_command_line(
 @pytest.mark.parametrize(
     ("column", "said"), [("titel", r"did you mean 'title'"), ("year", "no column of strings")]
 )
-def test_a_column_that_is_not_there(make_collection: Any, column: str, said: str) -> None:
+def test_a_column_that_is_not_there(warehouse: Warehouse, column: str, said: str) -> None:
     with pytest.raises(UserMistake, match=said):
-        declared(make_collection, ROWS, [column])
+        declared(warehouse, ROWS, [column])
 
 
-def test_unknown_kinds_of_indices_are_refused(make_collection: Any) -> None:
+def test_unknown_kinds_of_indices_are_refused(warehouse: Warehouse) -> None:
     with pytest.raises(UserMistake, match="vector_index"):
-        declared(make_collection, ROWS, [], vector_index="hnsw")
+        declared(warehouse, ROWS, [], vector_index="hnsw")

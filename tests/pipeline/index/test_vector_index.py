@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from commonspace.pipeline.contract.contract import stored_contract
+from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import current_key, release_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, GateRefused
@@ -30,21 +30,15 @@ from commonspace.pipeline.read.catalog import catalog
 from commonspace.pipeline.read.space import Space, open_space
 from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.manifest import load_release
-from commonspace.pipeline.release.pointer import Current, RollbackHold, current
-from commonspace.pipeline.run.run import new_run_id, run_collection
+from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
 from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.storage.store import Store, open_store
-from commonspace.pipeline.workspace.work import Run
+from commonspace.pipeline.storage.store import open_store
 from tests.support.checkout import REPOSITORY
+from tests.support.warehouse import Warehouse
 
 NAME = SpaceName("things", "text", 1)
 SPACE = {"name": "text", "encoder": "hashed/32", "fields": ["text"], "vector_index": "ivf_sq"}
 SOURCE = {"metadata": ["tag"]}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
 
 
 def rows(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -69,14 +63,9 @@ def alike(count: int) -> list[dict[str, Any]]:
     ]
 
 
-def go(collection: Any, store: Store, **options: Any) -> dict[str, Any]:
-    run = Run(new_run_id(), collection, store, quiet=True)
-    return run_collection(run, list(collection.space), log=lambda _: None, **options)[0]
-
-
-def declared(make_collection: Any, items: list[dict[str, Any]], **space: Any) -> Any:
+def declared(warehouse: Warehouse, items: list[dict[str, Any]], **space: Any) -> Any:
     limit = space.pop("min_index_recall", 0.95)
-    return make_collection(
+    return warehouse.collection(
         items,
         source=SOURCE,
         spaces=[{**SPACE, **space}],
@@ -84,12 +73,8 @@ def declared(make_collection: Any, items: list[dict[str, Any]], **space: Any) ->
     )
 
 
-def opened(store: LocalStore) -> Space:
-    return open_space("things/text", warehouse=store.address)
-
-
-def pointer(store: LocalStore) -> Current:
-    found = current(store, NAME)
+def pointer(warehouse: Warehouse) -> Current:
+    found = load_current(warehouse.store, NAME)
     assert found is not None
     return found
 
@@ -100,8 +85,8 @@ def vectors_of(space: Space) -> tuple[list[str], np.ndarray[Any, Any]]:
     return table["id"].to_pylist(), flat.reshape(table.num_rows, -1)
 
 
-def indices_of(store: LocalStore) -> Path:
-    return store.root / f"lancedb/{NAME.table}.lance/_indices"
+def indices_of(warehouse: Warehouse) -> Path:
+    return warehouse.root / f"lancedb/{NAME.table}.lance/_indices"
 
 
 @pytest.fixture(scope="module")
@@ -202,134 +187,128 @@ def test_fewer_probes_find_less(big: LocalStore) -> None:
     one = VectorIndex("ivf_sq", 6000, 11, 1, 2, 0.0, 0.95, 200)
     missed = 0
     for at in range(0, 6000, 300):
-        rows = vector_index.nearest(table, vectors[at], 10, one).select(["id", "_distance"])
+        rows = vector_index.nearest_query(table, vectors[at], 10, one).select(["id", "_distance"])
         best = np.sort(vectors @ vectors[at])[::-1][:10]
         found = 1 - np.array(rows.to_arrow()["_distance"].to_pylist())
         missed += int((found[: len(best)] < best[: len(found)] - 1e-6).sum())
     assert missed > 20
 
 
-def test_small_tables_have_none(make_collection: Any, store: LocalStore) -> None:
-    report = go(declared(make_collection, rows(40), vector_index="auto"), store)
+def test_small_tables_have_none(warehouse: Warehouse) -> None:
+    report = warehouse.run(declared(warehouse, rows(40), vector_index="auto"))
     assert "index_recall" not in {gate["name"] for gate in report["gates"]}
-    assert pointer(store).indices is None
-    assert "indices" not in json.loads((store.root / current_key(NAME)).read_text())
-    assert "index" not in json.loads((store.root / release_key(NAME, 1)).read_text())["index"]
-    assert connect(store.address).open_table(NAME.table).list_indices() == []
-    assert opened(store).vector_index is None
+    assert pointer(warehouse).indices is None
+    assert "indices" not in json.loads((warehouse.root / current_key(NAME)).read_text())
+    assert "index" not in json.loads((warehouse.root / release_key(NAME, 1)).read_text())["index"]
+    assert connect(warehouse.address).open_table(NAME.table).list_indices() == []
+    assert warehouse.open().vector_index is None
 
 
 def test_an_index_that_is_asked_for_later_comes_with_a_release_of_the_same_rows(
-    make_collection: Any, store: LocalStore
+    warehouse: Warehouse,
 ) -> None:
-    go(declared(make_collection, rows(400), vector_index="auto"), store)
-    parts = opened(store).files()
-    report = go(declared(make_collection, rows(400)), store)
+    warehouse.run(declared(warehouse, rows(400), vector_index="auto"))
+    parts = warehouse.open().files()
+    report = warehouse.run(declared(warehouse, rows(400)))
     assert report["state"] == "promoted"
     assert report["gates"][-1]["name"] == "index_recall"
-    assert opened(store).files() == parts
-    assert opened(store).vector_index is not None
-    before = (store.root / current_key(NAME)).read_bytes()
-    assert go(declared(make_collection, rows(400)), store)["state"] == "unchanged"
-    assert (store.root / current_key(NAME)).read_bytes() == before
-    go(declared(make_collection, rows(400), vector_index="none"), store)
-    assert opened(store).vector_index is None
-    assert connect(store.address).open_table(NAME.table).list_indices() == []
-    assert verify_space(store, "things/text")["ok"]
+    assert warehouse.open().files() == parts
+    assert warehouse.open().vector_index is not None
+    before = (warehouse.root / current_key(NAME)).read_bytes()
+    assert warehouse.run(declared(warehouse, rows(400)))["state"] == "unchanged"
+    assert (warehouse.root / current_key(NAME)).read_bytes() == before
+    warehouse.run(declared(warehouse, rows(400), vector_index="none"))
+    assert warehouse.open().vector_index is None
+    assert connect(warehouse.address).open_table(NAME.table).list_indices() == []
+    assert warehouse.verify()["ok"]
 
 
-def test_a_small_tail_is_left_and_a_large_one_is_taken_in(
-    make_collection: Any, store: LocalStore
-) -> None:
+def test_a_small_tail_is_left_and_a_large_one_is_taken_in(warehouse: Warehouse) -> None:
     def listed() -> Any:
-        (one,) = connect(store.address).open_table(NAME.table).list_indices()
+        (one,) = connect(warehouse.address).open_table(NAME.table).list_indices()
         return one
 
-    go(declared(make_collection, rows(400)), store)
+    warehouse.run(declared(warehouse, rows(400)))
     first = listed().index_uuid
-    go(declared(make_collection, rows(420)), store)
+    warehouse.run(declared(warehouse, rows(420)))
     assert (listed().index_uuid, listed().num_unindexed_rows) == (first, 20)
-    assert opened(store).search(id="i00410", k=400).num_rows == 400
-    go(declared(make_collection, rows(500)), store)
+    assert warehouse.open().search(id="i00410", k=400).num_rows == 400
+    warehouse.run(declared(warehouse, rows(500)))
     assert listed().num_unindexed_rows == 0
-    assert (listed().num_segments, pointer(store).indices.vector.trained_rows) == (2, 400)  # type: ignore[union-attr]
-    go(declared(make_collection, rows(900)), store)
+    assert (listed().num_segments, pointer(warehouse).indices.vector.trained_rows) == (2, 400)  # type: ignore[union-attr]
+    warehouse.run(declared(warehouse, rows(900)))
     assert listed().num_segments == 1
-    assert pointer(store).indices.vector.trained_rows == 900  # type: ignore[union-attr]
-    assert verify_space(store, "things/text")["ok"]
+    assert pointer(warehouse).indices.vector.trained_rows == 900  # type: ignore[union-attr]
+    assert warehouse.verify()["ok"]
 
 
-def test_an_index_that_finds_too_little_is_not_served(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(declared(make_collection, rows(300), vector_index="none"), store)
-    served = opened(store)
-    report = go(declared(make_collection, alike(400), min_index_recall=1.0), store)
+def test_an_index_that_finds_too_little_is_not_served(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, rows(300), vector_index="none"))
+    served = warehouse.open()
+    report = warehouse.run(declared(warehouse, alike(400), min_index_recall=1.0))
     assert report["error"] == "GateRefused"
     assert "index_recall" in report["what"]
     assert "min_index_recall is 100.0%" in report["what"]
     assert "min_index_recall" in report["do"]
-    assert pointer(store).release == 1
-    assert announced(store, NAME) is None  # LanceDB is back at what is served
-    assert connect(store.address).open_table(NAME.table).count_rows() == 300
+    assert pointer(warehouse).release == 1
+    assert announced(warehouse.store, NAME) is None  # LanceDB is back at what is served
+    assert connect(warehouse.address).open_table(NAME.table).count_rows() == 300
     assert served.search(id="i00003").num_rows == 10
-    assert verify_space(store, "things/text")["ok"]
-    report = go(declared(make_collection, alike(400), min_index_recall=0.0), store)
+    assert warehouse.verify()["ok"]
+    report = warehouse.run(declared(warehouse, alike(400), min_index_recall=0.0))
     assert report["state"] == "promoted"
     assert report["gates"][-1]["value"] < 1.0
-    assert opened(store).search(id="i00003").num_rows == 10
-    go(declared(make_collection, alike(400), vector_index="none"), store)
-    assert opened(store).vector_index is None
+    assert warehouse.open().search(id="i00003").num_rows == 10
+    warehouse.run(declared(warehouse, alike(400), vector_index="none"))
+    assert warehouse.open().vector_index is None
 
 
-def test_the_first_release_can_be_refused(make_collection: Any, store: LocalStore) -> None:
-    report = go(declared(make_collection, alike(400), min_index_recall=1.0), store)
+def test_the_first_release_can_be_refused(warehouse: Warehouse) -> None:
+    report = warehouse.run(declared(warehouse, alike(400), min_index_recall=1.0))
     assert report["error"] == "GateRefused"
-    assert current(store, NAME) is None
-    assert go(declared(make_collection, alike(400), vector_index="none"), store)["state"] == (
+    assert load_current(warehouse.store, NAME) is None
+    assert warehouse.run(declared(warehouse, alike(400), vector_index="none"))["state"] == (
         "promoted"
     )
 
 
-def test_a_rollback_has_the_index_that_its_release_wants(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(declared(make_collection, rows(400)), store)
-    go(declared(make_collection, rows(450, seed=1), vector_index="none"), store)
-    assert opened(store).vector_index is None
-    roll_back(store, NAME)
-    index = opened(store).vector_index
+def test_a_rollback_has_the_index_that_its_release_wants(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, rows(400)))
+    warehouse.run(declared(warehouse, rows(450, seed=1), vector_index="none"))
+    assert warehouse.open().vector_index is None
+    roll_back(warehouse.store, NAME)
+    index = warehouse.open().vector_index
     assert index is not None
     assert index.trained_rows == 400
     assert index.recall >= 0.95
-    assert verify_space(store, "things/text")["ok"]
+    assert warehouse.verify()["ok"]
 
 
-def test_a_rollback_is_not_refused_for_its_index(make_collection: Any, store: LocalStore) -> None:
-    go(declared(make_collection, rows(300), vector_index="none"), store)
-    run = declared(make_collection, alike(400), min_index_recall=1.0)
-    assert go(run, store, promote=False)["state"] == "candidate"
-    contract, release = stored_contract(store, NAME), load_release(store, NAME, 2)
+def test_a_rollback_is_not_refused_for_its_index(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, rows(300), vector_index="none"))
+    run = declared(warehouse, alike(400), min_index_recall=1.0)
+    assert warehouse.run(run, promote=False)["state"] == "candidate"
+    contract, release = load_contract(warehouse.store, NAME), load_release(warehouse.store, NAME, 2)
     assert contract is not None
     hold = RollbackHold("2026-01-01T00:00:00+00:00")
-    assert serve(store, NAME, contract, release, by="rollback", after=1, hold=hold)
-    space = opened(store)
+    assert serve(warehouse.store, NAME, contract, release, by="rollback", after=1, hold=hold)
+    space = warehouse.open()
     assert space.vector_index is not None
     assert space.vector_index.is_weak
     at = space.to_arrow(["id", "vector"]).slice(7, 1).to_pylist()[0]
     by_index, exact = (space.search(vector=at["vector"], k=10, exact=e) for e in (False, True))
     assert by_index["similarity"].equals(exact["similarity"])
-    assert verify_space(store, "things/text")["ok"]
+    assert warehouse.verify()["ok"]
 
 
-def test_a_filter_finds_every_row_after_a_refusal(make_collection: Any, store: LocalStore) -> None:
+def test_a_filter_finds_every_row_after_a_refusal(warehouse: Warehouse) -> None:
     """The refused promotion has trained the index again, over many more rows."""
     few = rows(600)
-    go(declared(make_collection, few), store)
+    warehouse.run(declared(warehouse, few))
     more = [{**item, "id": f"x{item['id']}"} for item in alike(2400)]
-    report = go(declared(make_collection, [*few, *more], min_index_recall=1.0), store)
+    report = warehouse.run(declared(warehouse, [*few, *more], min_index_recall=1.0))
     assert report["error"] == "GateRefused"
-    space = opened(store)
+    space = warehouse.open()
     at = space.to_arrow(["vector"])["vector"][0].as_py()
     hits = space.search(vector=at, k=100, where={"tag": "rare"})
     assert hits.num_rows == 12
@@ -338,33 +317,29 @@ def test_a_filter_finds_every_row_after_a_refusal(make_collection: Any, store: L
     )
 
 
-def test_a_first_release_that_is_refused_leaves_no_announcement(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(declared(make_collection, alike(400), min_index_recall=1.0), store, promote=False)
+def test_a_first_release_that_is_refused_leaves_no_announcement(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, alike(400), min_index_recall=1.0), promote=False)
     with pytest.raises(GateRefused):
-        promote_by_hand(store, NAME)
-    assert announced(store, NAME) is None
-    go(declared(make_collection, alike(400), vector_index="none"), store, promote=False)
-    assert promote_by_hand(store, NAME).release == 2
+        promote_by_hand(warehouse.store, NAME)
+    assert announced(warehouse.store, NAME) is None
+    warehouse.run(declared(warehouse, alike(400), vector_index="none"), promote=False)
+    assert promote_by_hand(warehouse.store, NAME).release == 2
 
 
-def test_a_weak_index_of_the_served_release_does_not_keep_a_hold(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(declared(make_collection, rows(300), vector_index="none"), store)
-    run = declared(make_collection, alike(400), min_index_recall=1.0)
-    go(run, store, promote=False)
-    contract = stored_contract(store, NAME)
+def test_a_weak_index_of_the_served_release_does_not_keep_a_hold(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, rows(300), vector_index="none"))
+    run = declared(warehouse, alike(400), min_index_recall=1.0)
+    warehouse.run(run, promote=False)
+    contract = load_contract(warehouse.store, NAME)
     assert contract is not None
     hold = RollbackHold("2026-01-01T00:00:00+00:00")
-    release = load_release(store, NAME, 2)
-    serve(store, NAME, contract, release, by="rollback", after=1, hold=hold)
-    served = pointer(store)
-    assert go(run, store)["state"] == "unchanged"
-    assert pointer(store).table_version == served.table_version, "it is not trained each time"
-    assert promote_by_hand(store, NAME, 2).lifted == hold
-    assert pointer(store).hold is None
+    release = load_release(warehouse.store, NAME, 2)
+    serve(warehouse.store, NAME, contract, release, by="rollback", after=1, hold=hold)
+    served = pointer(warehouse)
+    assert warehouse.run(run)["state"] == "unchanged"
+    assert pointer(warehouse).table_version == served.table_version, "it is not trained each time"
+    assert promote_by_hand(warehouse.store, NAME, 2).lifted == hold
+    assert pointer(warehouse).hold is None
 
 
 def test_more_rows_than_there_are(big: LocalStore) -> None:
@@ -373,8 +348,8 @@ def test_more_rows_than_there_are(big: LocalStore) -> None:
     assert space.search(vector=at, k=2**63).num_rows == len(space)
 
 
-def damaged(store: LocalStore, how: str) -> None:
-    files = sorted(path for path in indices_of(store).rglob("*") if path.is_file())
+def damaged(warehouse: Warehouse, how: str) -> None:
+    files = sorted(path for path in indices_of(warehouse).rglob("*") if path.is_file())
     for path in files:
         whole = path.read_bytes()
         middle = len(whole) // 2
@@ -387,53 +362,49 @@ def damaged(store: LocalStore, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "deleted"])
-def test_damage_is_found_and_mended(make_collection: Any, store: LocalStore, how: str) -> None:
-    go(declared(make_collection, rows(400), text_index=["tag"]), store)
-    damaged(store, how)
-    answer = verify_space(store, "things/text")
+def test_damage_is_found_and_mended(warehouse: Warehouse, how: str) -> None:
+    warehouse.run(declared(warehouse, rows(400), text_index=["tag"]))
+    damaged(warehouse, how)
+    answer = warehouse.verify()
     assert not answer["ok"]
     assert "indices" in answer["problems"][0]
-    answer = verify_space(store, "things/text", repair=True)
+    answer = warehouse.verify(repair=True)
     assert answer["ok"], answer["problems"]
     assert answer["repaired"]
     assert answer["indices"]["vector"]["recall"] >= 0.95
-    assert opened(store).search(id="i00003", k=10).num_rows == 10
-    assert opened(store).search_words("rare").num_rows == 8
+    assert warehouse.open().search(id="i00003", k=10).num_rows == 10
+    assert warehouse.open().search_words("rare").num_rows == 8
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "deleted"])
-def test_a_damaged_index_is_not_carried_on(
-    make_collection: Any, store: LocalStore, how: str
-) -> None:
-    go(declared(make_collection, rows(400), text_index=["tag"]), store)
-    damaged(store, how)
-    go(declared(make_collection, rows(410), text_index=["tag"]), store)
-    answer = verify_space(store, "things/text")
+def test_a_damaged_index_is_not_carried_on(warehouse: Warehouse, how: str) -> None:
+    warehouse.run(declared(warehouse, rows(400), text_index=["tag"]))
+    damaged(warehouse, how)
+    warehouse.run(declared(warehouse, rows(410), text_index=["tag"]))
+    answer = warehouse.verify()
     assert answer["ok"], answer["problems"]
     assert answer["indices"]["vector"]["trained_rows"] == 410
-    assert opened(store).search_words("rare", k=100).num_rows == 9
+    assert warehouse.open().search_words("rare", k=100).num_rows == 9
 
 
-def test_an_index_that_somebody_drops_or_adds(make_collection: Any, store: LocalStore) -> None:
+def test_an_index_that_somebody_drops_or_adds(warehouse: Warehouse) -> None:
     from lancedb.index import IvfFlat
 
-    go(declared(make_collection, rows(400)), store)
-    table = connect(store.address).open_table(NAME.table)
+    warehouse.run(declared(warehouse, rows(400)))
+    table = connect(warehouse.address).open_table(NAME.table)
     table.drop_index("vector_idx")
     table.create_index("vector", config=IvfFlat(distance_type="l2"), name="theirs")
-    assert verify_space(store, "things/text")["ok"]  # at the version that is served
-    go(declared(make_collection, rows(410)), store)
-    names = [one.name for one in connect(store.address).open_table(NAME.table).list_indices()]
+    assert warehouse.verify()["ok"]  # at the version that is served
+    warehouse.run(declared(warehouse, rows(410)))
+    names = [one.name for one in connect(warehouse.address).open_table(NAME.table).list_indices()]
     assert names == ["vector_idx"]
-    assert verify_space(store, "things/text")["ok"]
+    assert warehouse.verify()["ok"]
 
 
-def test_the_pointer_keeps_what_it_says_of_the_index(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(declared(make_collection, rows(400)), store)
-    data = (store.root / current_key(NAME)).read_bytes()
-    assert Current.from_bytes(data) == pointer(store)
+def test_the_pointer_keeps_what_it_says_of_the_index(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, rows(400)))
+    data = (warehouse.root / current_key(NAME)).read_bytes()
+    assert Current.from_bytes(data) == pointer(warehouse)
     assert Current.from_bytes(data).to_bytes() == data
     document = json.loads(data)
     document["indices"]["vector"]["nprobes"] = 0
@@ -443,31 +414,29 @@ def test_the_pointer_keeps_what_it_says_of_the_index(
     assert Current.from_bytes(json.dumps(document).encode()).indices is None
 
 
-def test_in_a_bucket(make_collection: Any, bucket: str) -> None:
-    store = open_store(bucket)
-    go(declared(make_collection, rows(400), text_index=["tag"]), store)
+def test_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
+    warehouse.store = open_store(bucket)
+    warehouse.run(declared(warehouse, rows(400), text_index=["tag"]))
     space = open_space("things/text", warehouse=bucket)
     assert space.vector_index is not None
     assert space.search(id="i00003", k=10).num_rows == 10
     assert space.search_words("rare", k=100).num_rows == 8
-    assert verify_space(store, "things/text")["ok"]
-    for key in store.list(f"lancedb/{NAME.table}.lance/_indices"):
-        data = store.read(key)
+    assert warehouse.verify()["ok"]
+    for key in warehouse.store.list(f"lancedb/{NAME.table}.lance/_indices"):
+        data = warehouse.store.read(key)
         assert data is not None
-        store.put(key, data.to_pybytes()[:-1] + b"?")
-    assert "indices" in verify_space(store, "things/text")["problems"][0]
-    assert verify_space(store, "things/text", repair=True)["ok"]
+        warehouse.store.put(key, data.to_pybytes()[:-1] + b"?")
+    assert "indices" in warehouse.verify()["problems"][0]
+    assert warehouse.verify(repair=True)["ok"]
 
 
-def test_readers_beside_promotions_see_whole_answers(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(declared(make_collection, rows(400)), store)
+def test_readers_beside_promotions_see_whole_answers(warehouse: Warehouse) -> None:
+    warehouse.run(declared(warehouse, rows(400)))
     stop, wrong, asked = threading.Event(), [], [0]
 
     def read() -> None:
         while not stop.is_set():
-            space = opened(store)
+            space = warehouse.open()
             hits = space.search(id="i00003", k=10)
             if hits.num_rows != 10 or pa.compute.max(hits["similarity"]).as_py() > 1.0001:
                 wrong.append(hits)
@@ -477,7 +446,7 @@ def test_readers_beside_promotions_see_whole_answers(
     reader.start()
     try:
         for count in (500, 900, 400):
-            assert go(declared(make_collection, rows(count)), store)["state"] == "promoted"
+            assert warehouse.run(declared(warehouse, rows(count)))["state"] == "promoted"
     finally:
         stop.set()
         reader.join()
@@ -485,14 +454,12 @@ def test_readers_beside_promotions_see_whole_answers(
     assert asked[0] > 3
 
 
-def test_killed_while_it_is_built_the_next_run_finishes(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = declared(make_collection, rows(3000))
+def test_killed_while_it_is_built_the_next_run_finishes(warehouse: Warehouse) -> None:
+    collection = declared(warehouse, rows(3000))
     environment = {
         **os.environ,
         "COMMONSPACE_COLLECTIONS": str(collection.path.parent),
-        "COMMONSPACE_WAREHOUSE": str(store.root),
+        "COMMONSPACE_WAREHOUSE": str(warehouse.root),
     }
     command = [sys.executable, "-m", "commonspace", "run", "things"]
     process = subprocess.Popen(
@@ -500,13 +467,13 @@ def test_killed_while_it_is_built_the_next_run_finishes(
         cwd=REPOSITORY,
     )  # fmt: skip
     ends = time.monotonic() + 60
-    while process.poll() is None and not indices_of(store).exists():
+    while process.poll() is None and not indices_of(warehouse).exists():
         assert time.monotonic() < ends
         time.sleep(0.0005)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert current(store, NAME) is None
-    assert go(collection, store)["state"] == "promoted"
-    answer = verify_space(store, "things/text")
+    assert load_current(warehouse.store, NAME) is None
+    assert warehouse.run(collection)["state"] == "promoted"
+    answer = warehouse.verify()
     assert answer["ok"], answer["problems"]
     assert answer["indices"]["vector"]["trained_rows"] == 3000

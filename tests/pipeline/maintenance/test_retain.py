@@ -38,53 +38,37 @@ from commonspace.pipeline.maintenance.retain import (
     retention,
 )
 from commonspace.pipeline.maintenance.retain_all import retain_all
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
 from commonspace.pipeline.publish.promote import announced
 from commonspace.pipeline.pull.stage import pull_stage
-from commonspace.pipeline.read.space import Space, open_space
 from commonspace.pipeline.release import commit
-from commonspace.pipeline.release.history import list_releases, manifests
-from commonspace.pipeline.release.manifest import numbers
+from commonspace.pipeline.release.history import list_releases, load_manifests
+from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.markers import marker_bytes
-from commonspace.pipeline.release.pins import pin, unpin
-from commonspace.pipeline.release.pointer import Current, ServedRelease, current
-from commonspace.pipeline.release.removal import PendingRemoval, files_of, pending_removal
-from commonspace.pipeline.release.retirement import retire, revive
+from commonspace.pipeline.release.pins import pin_release, unpin_release
+from commonspace.pipeline.release.pointer import Current, ServedRelease, load_current
+from commonspace.pipeline.release.removal import (
+    PendingRemoval,
+    load_pending_removal,
+    removable_files,
+)
+from commonspace.pipeline.release.retirement import retire_space, revive_space
 from commonspace.pipeline.run.process import run_stage
-from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.storage.store import Store, open_store
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.work import Run, Work
 from tests.support.checkout import REPOSITORY
+from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 GATES: dict[str, Any] = {"gates": {"max_deleted_share": 1.0}}
 
 
-def rows(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"i{n:03}", "text": f"text of item {n}"} for n in range(count)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "warehouse"))
-
-
-def go(collection: Any, store: Store, **options: Any) -> dict[str, Any]:
-    run = Run(new_run_id(), collection, store, quiet=True)
-    return run_collection(run, list(collection.space), log=lambda _: None, **options)[0]
-
-
-def opened(store: Store) -> Space:
-    return open_space("things/text", warehouse=store.address)
-
-
-def grown(make_collection: Any, store: Store, releases: int) -> None:
+def grown(warehouse: Warehouse, releases: int) -> None:
     """As many releases, each with one item more than the one before."""
     for number in range(1, releases + 1):
-        go(make_collection(rows(number)), store)
+        warehouse.run(numbered_items(number))
 
 
 def told(
@@ -98,20 +82,22 @@ def told(
     return int(end.value.code or 0), *capsys.readouterr()
 
 
-def damage(store: Store, name: SpaceName, number: int) -> None:
+def damage(warehouse: Warehouse, name: SpaceName, number: int) -> None:
     """Change one figure of a manifest."""
-    data = store.read(release_key(name, number))
+    data = warehouse.store.read(release_key(name, number))
     assert data is not None
-    store.put(release_key(name, number), data.to_pybytes().replace(b'"rows": ', b'"rows": 9'))
+    warehouse.store.put(
+        release_key(name, number), data.to_pybytes().replace(b'"rows": ', b'"rows": 9')
+    )
 
 
-def check_whole(store: Store) -> None:
+def check_whole(warehouse: Warehouse) -> None:
     """Every kept release has all its files, and there is nothing else."""
-    assert verify_space(store, "things/text")["ok"]
-    assert not orphans(store, NAME)
-    assert pending_removal(store, NAME) == PendingRemoval()
-    for number in manifests(store, NAME):
-        assert len(opened(store).at(number).to_arrow()) == number
+    assert warehouse.verify()["ok"]
+    assert not orphans(warehouse.store, NAME)
+    assert load_pending_removal(warehouse.store, NAME) == PendingRemoval()
+    for number in load_manifests(warehouse.store, NAME):
+        assert len(warehouse.open().at(number).to_arrow()) == number
 
 
 def test_what_is_kept() -> None:
@@ -125,35 +111,35 @@ def test_what_is_kept() -> None:
     assert releases_to_keep({}, 0, 0, [], 5) == {}
 
 
-def test_old_releases_go_and_pinned_ones_stay(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 6)
-    pin(store, NAME, 2, "paper")
-    before = {p for p in Path(store.address).rglob("*") if p.is_file()}
-    planned = retention(store, NAME, 2)
-    assert {p for p in Path(store.address).rglob("*") if p.is_file()} == before
-    done = retain(store, NAME, 2)
+def test_old_releases_go_and_pinned_ones_stay(warehouse: Warehouse) -> None:
+    grown(warehouse, 6)
+    pin_release(warehouse.store, NAME, 2, "paper")
+    before = {p for p in warehouse.root.rglob("*") if p.is_file()}
+    planned = retention(warehouse.store, NAME, 2)
+    assert {p for p in warehouse.root.rglob("*") if p.is_file()} == before
+    done = retain(warehouse.store, NAME, 2)
     assert done == planned
     assert done.releases == (1, 3, 4)
     assert len(done.files) == 3
-    assert numbers(store, NAME) == [2, 5, 6]
-    check_whole(store)
-    pointer = current(store, NAME)
+    assert release_numbers(warehouse.store, NAME) == [2, 5, 6]
+    check_whole(warehouse)
+    pointer = load_current(warehouse.store, NAME)
     assert pointer is not None
     assert [one.release for one in pointer.served] == [2, 5]
     with pytest.raises(NotPublished, match=r"no release 3 \(kept: 2, 5 to 6\)"):
-        opened(store).at(3)
-    assert retain(store, NAME, 2).releases == ()
-    unpin(store, NAME, 2)
-    assert retain(store, NAME, 2).releases == (2,)
+        warehouse.open().at(3)
+    assert retain(warehouse.store, NAME, 2).releases == ()
+    unpin_release(warehouse.store, NAME, 2)
+    assert retain(warehouse.store, NAME, 2).releases == (2,)
 
 
-def test_a_reader_of_a_removed_release_is_told(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 2)
-    old = opened(store).at(1)
-    grown_reader = opened(store)
-    go(make_collection(rows(3)), store)
-    retain(store, NAME, 1)
-    for ask in (old.to_arrow, lambda: old.get(["i000"]), lambda: old.search(id="i000"),
+def test_a_reader_of_a_removed_release_is_told(warehouse: Warehouse) -> None:
+    grown(warehouse, 2)
+    old = warehouse.open().at(1)
+    grown_reader = warehouse.open()
+    warehouse.run(numbered_items(3))
+    retain(warehouse.store, NAME, 1)
+    for ask in (old.to_arrow, lambda: old.get(["i0000"]), lambda: old.search(id="i0000"),
                 grown_reader.to_arrow, lambda: list(grown_reader.batches())):  # fmt: skip
         with pytest.raises(NotPublished, match=r"no release [12] \(kept: 3\)") as refusal:
             ask()
@@ -163,100 +149,107 @@ def test_a_reader_of_a_removed_release_is_told(make_collection: Any, store: Stor
 
 
 def test_a_reader_whose_table_went_on_is_told_to_open_again(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table_upkeep, "STALL", timedelta(0))
     readers = []
     for number in (1, 2):
-        go(make_collection([{**row, "text": f"{number}"} for row in rows(3)]), store)
-        readers.append(opened(store))
+        warehouse.run([{**row, "text": f"{number}"} for row in numbered_items(3)])
+        readers.append(warehouse.open())
     asked = readers.pop()
-    assert asked.get(["i000"])["found"].to_pylist() == [True]
+    assert asked.get(["i0000"])["found"].to_pylist() == [True]
     readers.append(asked)
-    go(make_collection(rows(3)), store)
+    warehouse.run(numbered_items(3))
     time.sleep(0.1)
-    retain(store, NAME, 1)
+    retain(warehouse.store, NAME, 1)
     for reader in readers:  # one that has not looked yet, and one that has
-        for ask in (lambda r=reader: r.get(["i000"]), lambda r=reader: r.search(vector=[1.0] * 64)):
+        for ask in (
+            lambda r=reader: r.get(["i0000"]),
+            lambda r=reader: r.search(vector=[1.0] * 64),
+        ):
             with pytest.raises(NotPublished, match="release 3 is served") as refusal:
                 ask()
             assert refusal.value.do == "Open the space again."
-    fresh = opened(store)
-    shutil.rmtree(Path(store.address) / "lancedb/things__text__v1.lance")
+    fresh = warehouse.open()
+    shutil.rmtree(warehouse.root / "lancedb/things__text__v1.lance")
     with pytest.raises(ContractBroken, match="is gone") as broken:
-        fresh.get(["i000"])
+        fresh.get(["i0000"])
     assert "--repair" in broken.value.do
 
 
-def test_rolling_back_stays_possible(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 5)
-    retain(store, NAME, 3)
+def test_rolling_back_stays_possible(warehouse: Warehouse) -> None:
+    grown(warehouse, 5)
+    retain(warehouse.store, NAME, 3)
     for number in (4, 3):
-        assert roll_back(store, NAME).release == number
+        assert roll_back(warehouse.store, NAME).release == number
     with pytest.raises(NotPublished, match="no release 2"):
-        roll_back(store, NAME)
-    retain(store, NAME, 1)
-    assert numbers(store, NAME) == [3, 5]
-    assert go(make_collection(rows(5)), store)["release"] == 6
+        roll_back(warehouse.store, NAME)
+    retain(warehouse.store, NAME, 1)
+    assert release_numbers(warehouse.store, NAME) == [3, 5]
+    assert warehouse.run(numbered_items(5))["release"] == 6
 
 
-def test_a_file_in_flight_stays_for_a_day(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 1)
+def test_a_file_in_flight_stays_for_a_day(warehouse: Warehouse) -> None:
+    grown(warehouse, 1)
     key = parts_folder(NAME) + "/all/all-of-a-run-that-has-not-committed.parquet"
-    store.put_if_absent(key, b"rows")
-    assert orphans(store, NAME) == [key]
-    assert retain(store, NAME, 1).files == ()
+    warehouse.store.put_if_absent(key, b"rows")
+    assert orphans(warehouse.store, NAME) == [key]
+    assert retain(warehouse.store, NAME, 1).files == ()
     then = time.time() - IN_FLIGHT - 60
-    os.utime(Path(store.address) / key, (then, then))
-    assert retain(store, NAME, 1).files == (key,)
-    check_whole(store)
+    os.utime(warehouse.root / key, (then, then))
+    assert retain(warehouse.store, NAME, 1).files == (key,)
+    check_whole(warehouse)
 
 
-def test_what_a_killed_write_left_goes_after_a_day(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 1)
-    folder = Path(store.address) / "things/text/v1"
+def test_what_a_killed_write_left_goes_after_a_day(warehouse: Warehouse) -> None:
+    grown(warehouse, 1)
+    folder = warehouse.root / "things/text/v1"
     old, young, other = (
         folder / name
         for name in (f"parts/all/.{'0' * 16}.tmp", f".{'a' * 16}.tmp", "releases/.mine.tmp")
     )
-    shard = Path(store.address) / f".runs/things/shards/text-v1-x/.{'b' * 16}.tmp"
+    shard = warehouse.root / f".runs/things/shards/text-v1-x/.{'b' * 16}.tmp"
     shard.parent.mkdir(parents=True)
     for path, days in ((old, 1.1), (young, 0.9), (other, 9), (shard, 8)):
         path.write_bytes(b"half a file")
         then = time.time() - days * 86_400
         os.utime(path, (then, then))
-    assert verify_space(store, "things/text")["orphans"] == 0
-    key = old.relative_to(store.address).as_posix()
-    assert retention(store, NAME, 1).files == retain(store, NAME, 1).files == (key,)
+    assert warehouse.verify()["orphans"] == 0
+    key = old.relative_to(warehouse.address).as_posix()
+    assert (
+        retention(warehouse.store, NAME, 1).files
+        == retain(warehouse.store, NAME, 1).files
+        == (key,)
+    )
     assert [path.exists() for path in (old, young, other)] == [False, True, True]
-    go(make_collection(rows(1)), store)
+    warehouse.run(numbered_items(1))
     assert not shard.exists()
-    check_whole(store)
+    check_whole(warehouse)
 
 
 def test_the_tables_old_versions_go_too(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table_upkeep, "STALL", timedelta(seconds=2))
-    grown(make_collection, store, 3)
+    grown(warehouse, 3)
     time.sleep(2.2)
-    go(make_collection(rows(6)), store)
-    reader = opened(store)
-    go(make_collection(rows(7)), store)
-    retain(store, NAME, 2)
-    left = [v["version"] for v in connect(store.address).open_table(NAME.table).list_versions()]
-    pointer = current(store, NAME)
+    warehouse.run(numbered_items(6))
+    reader = warehouse.open()
+    warehouse.run(numbered_items(7))
+    retain(warehouse.store, NAME, 2)
+    left = [v["version"] for v in connect(warehouse.address).open_table(NAME.table).list_versions()]
+    pointer = load_current(warehouse.store, NAME)
     assert pointer is not None
     assert pointer.table_version in left
     assert min(left) > 1
-    assert reader.get(["i005"])["found"].to_pylist() == [True]  # release 4 is kept
-    assert len(opened(store).search("text", k=50)) == 7
+    assert reader.get(["i0005"])["found"].to_pylist() == [True]  # release 4 is kept
+    assert len(warehouse.open().search("text", k=50)) == 7
 
 
-def published_as_before(make_collection: Any, store: Store) -> Work:
+def published_as_before(warehouse: Warehouse) -> Work:
     """A run that is about to write a part again that only release 1 names."""
-    work = Work(Run("back", make_collection(rows(1), **GATES), store, quiet=True),
-                make_collection(rows(1), **GATES).space[0])  # fmt: skip
+    work = Work(Run("back", warehouse.collection(numbered_items(1), **GATES), warehouse.store, quiet=True),
+                warehouse.collection(numbered_items(1), **GATES).space[0])  # fmt: skip
     pull_stage(work.run)
     encode_stage(work, plan_stage(work)["shards"])
     validate_stage(work)
@@ -264,120 +257,127 @@ def published_as_before(make_collection: Any, store: Store) -> Work:
 
 
 def test_a_part_that_comes_back_is_not_lost(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The classic race: a run finds an old part there, `retain` removes it, the run names it."""
-    grown(make_collection, store, 3)
-    published_as_before(make_collection, store)
+    grown(warehouse, 3)
+    published_as_before(warehouse)
     real, removed = commit.create_release, []
 
     def slow(*arguments: Any) -> bool:
         if not removed:  # between the part, which was there already, and the manifest
-            removed.extend(retain(store, NAME, 1).files)
+            removed.extend(retain(warehouse.store, NAME, 1).files)
         return real(*arguments)
 
     monkeypatch.setattr(commit, "create_release", slow)
-    told = run_stage("publish", make_collection(rows(1), **GATES), store, "back", "text/v1",
+    told = run_stage("publish", warehouse.collection(numbered_items(1), **GATES), warehouse.store, "back", "text/v1",
                      None, ())  # fmt: skip
-    released = manifests(store, NAME)[told["release"]]
+    released = load_manifests(warehouse.store, NAME)[told["release"]]
     assert set(removed) & {part.key for part in released.parts}, "the part was not the old one"
-    run_stage("promote", make_collection(rows(1), **GATES), store, "back", "text/v1", None, ())
-    assert len(opened(store)) == 1
-    assert verify_space(store, "things/text")["ok"]
+    run_stage(
+        "promote",
+        warehouse.collection(numbered_items(1), **GATES),
+        warehouse.store,
+        "back",
+        "text/v1",
+        None,
+        (),
+    )
+    assert len(warehouse.open()) == 1
+    assert warehouse.verify()["ok"]
 
 
-def test_a_condemned_name_is_not_given_again(make_collection: Any, store: Store) -> None:
+def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
     """`retain` was killed once it had announced what it removes."""
-    grown(make_collection, store, 3)
-    (part,) = manifests(store, NAME)[1].parts
-    plan = retention(store, NAME, 1)
-    store.put(
+    grown(warehouse, 3)
+    (part,) = load_manifests(warehouse.store, NAME)[1].parts
+    plan = retention(warehouse.store, NAME, 1)
+    warehouse.store.put(
         removal_key(NAME), marker_bytes(PendingRemoval(frozenset({1, 2}), frozenset(plan.files)))
     )
     with pytest.raises(Conflict, match="is being removed"):
-        pin(store, NAME, 1)
+        pin_release(warehouse.store, NAME, 1)
     with pytest.raises(Conflict, match="is being removed"):
-        roll_back(store, NAME)
-    assert announced(store, NAME) is None
-    report = go(make_collection(rows(1), **GATES), store)
+        roll_back(warehouse.store, NAME)
+    assert announced(warehouse.store, NAME) is None
+    report = warehouse.run(numbered_items(1), **GATES)
     assert report["state"] == "promoted"
-    (again,) = opened(store).release.parts
+    (again,) = warehouse.open().release.parts
     assert (again.sha256, again.key) == (part.sha256, part.key.replace(".parquet", "-2.parquet"))
-    retain(store, NAME, 1)
-    assert not list_releases(store, NAME)[0].pinned
-    assert verify_space(store, "things/text")["ok"]
-    assert not orphans(store, NAME)
+    retain(warehouse.store, NAME, 1)
+    assert not list_releases(warehouse.store, NAME)[0].pinned
+    assert warehouse.verify()["ok"]
+    assert not orphans(warehouse.store, NAME)
 
 
 def test_a_release_that_is_turned_to_is_spared(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody pins and rolls back after `retain` has decided and before it has announced."""
-    grown(make_collection, store, 5)
-    real = type(store).put
+    grown(warehouse, 5)
+    real = type(warehouse.store).put
 
     def announce_late(self: Any, key: str, data: Any) -> None:
         if key == removal_key(NAME):
-            monkeypatch.setattr(type(store), "put", real)
-            pin(store, NAME, 2)
-            roll_back(store, NAME, 3)
+            monkeypatch.setattr(type(warehouse.store), "put", real)
+            pin_release(warehouse.store, NAME, 2)
+            roll_back(warehouse.store, NAME, 3)
         real(self, key, data)
 
-    monkeypatch.setattr(type(store), "put", announce_late)
-    done = retain(store, NAME, 1)
+    monkeypatch.setattr(type(warehouse.store), "put", announce_late)
+    done = retain(warehouse.store, NAME, 1)
     assert done.releases == (1, 4)
-    assert numbers(store, NAME) == [2, 3, 5]
-    assert len(opened(store)) == 3
-    check_whole(store)
+    assert release_numbers(warehouse.store, NAME) == [2, 3, 5]
+    assert len(warehouse.open()) == 3
+    check_whole(warehouse)
 
 
-def test_a_run_whose_base_was_removed_plans_again(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 1)
-    collection = make_collection(rows(9))
-    run_stage("pull", collection, store, "slow", None, None, ())
-    run_stage("plan", collection, store, "slow", "text/v1", None, ())
-    run_stage("encode", collection, store, "slow", "text/v1", None, (0,))
-    go(make_collection(rows(2)), store)
-    go(make_collection(rows(3)), store)
-    retain(store, NAME, 1)
-    make_collection(rows(9))
+def test_a_run_whose_base_was_removed_plans_again(warehouse: Warehouse) -> None:
+    grown(warehouse, 1)
+    collection = warehouse.collection(numbered_items(9))
+    run_stage("pull", collection, warehouse.store, "slow", None, None, ())
+    run_stage("plan", collection, warehouse.store, "slow", "text/v1", None, ())
+    run_stage("encode", collection, warehouse.store, "slow", "text/v1", None, (0,))
+    warehouse.run(numbered_items(2))
+    warehouse.run(numbered_items(3))
+    retain(warehouse.store, NAME, 1)
+    warehouse.collection(numbered_items(9))
     for stage in ("validate", "publish", "promote"):
-        told = run_stage(stage, collection, store, "slow", "text/v1", None, ())
+        told = run_stage(stage, collection, warehouse.store, "slow", "text/v1", None, ())
     assert told["promoted"] is True
-    assert len(opened(store)) == 9
-    assert verify_space(store, "things/text")["ok"]
+    assert len(warehouse.open()) == 9
+    assert warehouse.verify()["ok"]
 
 
-def test_every_space_as_its_file_says(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 3)
-    other = make_collection(rows(1), name="others")
-    go(other, store)
-    collection = make_collection(rows(3))
+def test_every_space_as_its_file_says(warehouse: Warehouse) -> None:
+    grown(warehouse, 3)
+    other = warehouse.collection(numbered_items(1), name="others")
+    warehouse.run(other)
+    collection = warehouse.collection(numbered_items(3))
     file = Path(collection.path)
     file.write_text(file.read_text().replace("[collection]", "[collection]\nkeep_releases = 2"))
     from commonspace.pipeline.config.files import load_collection
 
-    answers = retain_all(store, [load_collection(file), other], dry_run=True)
+    answers = retain_all(warehouse.store, [load_collection(file), other], dry_run=True)
     assert [(a["space"], a["removed"]) for a in answers] == [
         ("others/text/v1", []), ("things/text/v1", [1]),
     ]  # fmt: skip
-    assert numbers(store, NAME) == [1, 2, 3]
+    assert release_numbers(warehouse.store, NAME) == [1, 2, 3]
     with pytest.raises(NotPublished, match="did you mean"):
-        retain_all(store, [], "thing")
-    (answer,) = retain_all(store, [], "things", keep=1)
+        retain_all(warehouse.store, [], "thing")
+    (answer,) = retain_all(warehouse.store, [], "things", keep=1)
     assert answer["removed"] == [1, 2]
 
 
 def test_a_space_whose_owner_is_not_heard_is_left_out(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    grown(make_collection, store, 2)
-    go(make_collection(rows(1), name="others"), store)
-    folder = Path(store.address).parent
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    grown(warehouse, 2)
+    warehouse.run(numbered_items(1), name="others")
+    folder = warehouse.root.parent
     (folder / "things.toml").write_text("[collection]\nkeep_releases = 500\noops")
     monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(folder))
-    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", store.address)
+    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", warehouse.address)
     code, out, err = told(monkeypatch, capsys, "retain", "--json")
     assert code == 0
     assert [(one["space"], one["removed"], bool(one["left_out"])) for one in json.loads(out)] == [
@@ -389,23 +389,22 @@ def test_a_space_whose_owner_is_not_heard_is_left_out(
     assert (code, "--keep" in err) == (2, True)
     monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(folder / "nowhere"))
     assert told(monkeypatch, capsys, "retain")[0] == 0
-    assert numbers(store, NAME) == [1, 2]
-    assert retain_all(store, [], keep=1)[1]["removed"] == [1]
+    assert release_numbers(warehouse.store, NAME) == [1, 2]
+    assert retain_all(warehouse.store, [], keep=1)[1]["removed"] == [1]
 
 
 def test_a_space_that_fails_does_not_stop_the_others(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     for count in (1, 2):
         for name in ("others", "quiet", "things"):
-            go(make_collection(rows(count), name=name), store)
+            warehouse.run(numbered_items(count), name=name)
     others, quiet = (SpaceName(name, "text", 1) for name in ("others", "quiet"))
-    damage(store, others, 1)
-    retire(store, quiet)
-    store.put(retirement_key(quiet), b"[]")
-    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", store.address)
-    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(Path(store.address).parent))
+    damage(warehouse, others, 1)
+    retire_space(warehouse.store, quiet)
+    warehouse.store.put(retirement_key(quiet), b"[]")
+    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", warehouse.address)
+    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(warehouse.root.parent))
     code, out, err = told(monkeypatch, capsys, "retain", "--keep", "1", "--retired", "--json")
     assert code == 1
     first, second, last = json.loads(out)
@@ -415,79 +414,77 @@ def test_a_space_that_fails_does_not_stop_the_others(
     assert last["removed"] == [1]
     assert "others/text/v1 failed: others/text/v1/releases/000001.json: is damaged" in err
     assert "failed" in told(monkeypatch, capsys, "retain", "--keep", "1")[1]
-    assert numbers(store, others) == [1, 2]
-    store.delete(release_key(others, 1))  # as advised
-    assert "error" not in retain_all(store, [], "others", keep=1)[0]
-    assert verify_space(store, "others/text")["ok"]
+    assert release_numbers(warehouse.store, others) == [1, 2]
+    warehouse.store.delete(release_key(others, 1))  # as advised
+    assert "error" not in retain_all(warehouse.store, [], "others", keep=1)[0]
+    assert warehouse.verify("others/text")["ok"]
 
 
-def test_a_damaged_old_manifest_stops_only_what_needs_it(
-    make_collection: Any, store: Store
-) -> None:
-    grown(make_collection, store, 3)
-    go(make_collection(rows(4)), store, promote=False)
-    damage(store, NAME, 1)
-    checked = verify_space(store, "things/text")
+def test_a_damaged_old_manifest_stops_only_what_needs_it(warehouse: Warehouse) -> None:
+    grown(warehouse, 3)
+    warehouse.run(numbered_items(4), promote=False)
+    damage(warehouse, NAME, 1)
+    checked = warehouse.verify()
     assert checked["problems"] == [f"{release_key(NAME, 1)}: is damaged: its checksum "
                                    "does not match"]  # fmt: skip
     assert (checked["ok"], checked["orphans"]) == (False, None)
-    assert promote_by_hand(store, NAME).release == 4
-    assert roll_back(store, NAME).release == 3
-    assert roll_back(store, NAME).release == 2
+    assert promote_by_hand(warehouse.store, NAME).release == 4
+    assert roll_back(warehouse.store, NAME).release == 3
+    assert roll_back(warehouse.store, NAME).release == 2
     with pytest.raises(ContractBroken, match=r"000001\.json"):
-        roll_back(store, NAME)
+        roll_back(warehouse.store, NAME)
     with pytest.raises(ContractBroken, match="nothing of the space is removed"):
-        retain(store, NAME, 1)
-    go(make_collection(rows(5)), store, promote=False)
-    go(make_collection(rows(6)), store, promote=False)
-    damage(store, NAME, 6)
+        retain(warehouse.store, NAME, 1)
+    warehouse.run(numbered_items(5), promote=False)
+    warehouse.run(numbered_items(6), promote=False)
+    damage(warehouse, NAME, 6)
     with pytest.raises(ContractBroken, match=r"000006\.json"):  # not the older candidate
-        promote_by_hand(store, NAME)
-    report = go(make_collection(rows(6)), store, promote=False)
+        promote_by_hand(warehouse.store, NAME)
+    report = warehouse.run(numbered_items(6), promote=False)
     assert report["release"] == 7
-    assert promote_by_hand(store, NAME).release == 7
+    assert promote_by_hand(warehouse.store, NAME).release == 7
 
 
 def test_an_adopted_release_that_is_removed_is_made_again(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run finds its equal in a superseded candidate, which `retain` removes just then."""
-    grown(make_collection, store, 1)
+    grown(warehouse, 1)
     for count in (2, 3):
-        go(make_collection(rows(count)), store, promote=False)
+        warehouse.run(numbered_items(count), promote=False)
     real, removed = commit.require_not_in_removal, []
 
     def late(*arguments: Any) -> None:
         if not removed:
-            removed.extend(retain(store, NAME, 1).releases)
+            removed.extend(retain(warehouse.store, NAME, 1).releases)
         real(*arguments)
 
     monkeypatch.setattr(commit, "require_not_in_removal", late)
-    report = go(make_collection(rows(2)), store)
+    report = warehouse.run(numbered_items(2))
     assert removed == [2]
     assert (report["state"], report["release"]) == ("promoted", 4)
-    assert len(opened(store)) == 2
-    assert verify_space(store, "things/text")["ok"]
+    assert len(warehouse.open()) == 2
+    assert warehouse.verify()["ok"]
 
 
 def test_what_was_served_lately_stays_in_the_table(
-    make_collection: Any, store: Store, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A release that was made long ago may have been served until just now."""
-    monkeypatch.setattr(table_upkeep, "FOR_READERS", timedelta(seconds=2))
+    monkeypatch.setattr(table_upkeep, "READER_GRACE", timedelta(seconds=2))
     monkeypatch.setattr(table_upkeep, "STALL", timedelta(seconds=3))
     monkeypatch.setattr(table_upkeep, "VERSIONS_BETWEEN_UPKEEP", 1)
-    grown(make_collection, store, 1)
-    reader = opened(store)
+    grown(warehouse, 1)
+    reader = warehouse.open()
     time.sleep(4)
-    go(make_collection(rows(2)), store)
-    assert reader.get(["i000"])["found"].to_pylist() == [True]
-    first = connect(store.address).open_table(NAME.table).list_versions()[0]["version"]
+    warehouse.run(numbered_items(2))
+    assert reader.get(["i0000"])["found"].to_pylist() == [True]
+    first = connect(warehouse.address).open_table(NAME.table).list_versions()[0]["version"]
     time.sleep(4)
-    go(make_collection(rows(3)), store)
-    left = [v["version"] for v in connect(store.address).open_table(NAME.table).list_versions()]
+    warehouse.run(numbered_items(3))
+    left = [v["version"] for v in connect(warehouse.address).open_table(NAME.table).list_versions()]
     assert min(left) > first
-    pointer = current(store, NAME)
+    pointer = load_current(warehouse.store, NAME)
     assert pointer is not None
     assert {pointer.table_version, pointer.served[-1].table_version} <= set(left)
 
@@ -501,8 +498,8 @@ def test_what_was_served_at_a_moment() -> None:
     )
     for day, lately in ((25, [30]), (15, [20, 30]), (10, [20, 30]), (9, [10, 20, 30])):
         moment = datetime(2026, 1, day, tzinfo=UTC)
-        assert table_upkeep.served_since(pointer, moment) == lately
-    assert table_upkeep.served_since(pointer, datetime(2025, 12, 31, tzinfo=UTC)) == []
+        assert table_upkeep.versions_served_since(pointer, moment) == lately
+    assert table_upkeep.versions_served_since(pointer, datetime(2025, 12, 31, tzinfo=UTC)) == []
 
 
 def test_the_end_of_summer_time_makes_nothing_younger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -524,43 +521,43 @@ def test_the_end_of_summer_time_makes_nothing_younger(monkeypatch: pytest.Monkey
     assert timedelta(days=5) <= age - table_upkeep.STALL < timedelta(days=5, minutes=5)
 
 
-def test_a_retired_version_is_removed_on_request_only(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 2)
-    pin(store, NAME, 1)
-    retire(store, NAME, "over")
-    assert retain_all(store, [], keep=5)[0]["removed"] == []
-    (answer,) = retain_all(store, [], keep=1, retired=True)
+def test_a_retired_version_is_removed_on_request_only(warehouse: Warehouse) -> None:
+    grown(warehouse, 2)
+    pin_release(warehouse.store, NAME, 1)
+    retire_space(warehouse.store, NAME, "over")
+    assert retain_all(warehouse.store, [], keep=5)[0]["removed"] == []
+    (answer,) = retain_all(warehouse.store, [], keep=1, retired=True)
     assert answer["kept"] == {"1": "pinned", "2": "current"}
     with pytest.raises(UserMistake, match="pinned releases are kept: 1"):
-        drop(store, NAME)
-    unpin(store, NAME, 1)
-    assert retain_all(store, [], retired=True, dry_run=True)[0]["removed"] == [1, 2]
-    assert numbers(store, NAME) == [1, 2]
-    assert retain_all(store, [], retired=True)[0]["removed"] == [1, 2]
-    assert store.list(str(NAME)) == [retirement_key(NAME)]
-    assert NAME.table not in connect(store.address).list_tables().tables
-    assert retain_all(store, [], retired=True) == []
+        drop(warehouse.store, NAME)
+    unpin_release(warehouse.store, NAME, 1)
+    assert retain_all(warehouse.store, [], retired=True, dry_run=True)[0]["removed"] == [1, 2]
+    assert release_numbers(warehouse.store, NAME) == [1, 2]
+    assert retain_all(warehouse.store, [], retired=True)[0]["removed"] == [1, 2]
+    assert warehouse.store.list(str(NAME)) == [retirement_key(NAME)]
+    assert NAME.table not in connect(warehouse.address).list_tables().tables
+    assert retain_all(warehouse.store, [], retired=True) == []
     with pytest.raises(NotPublished, match="no promoted release"):
-        opened(store)
+        warehouse.open()
     with pytest.raises(UserMistake, match="retired"):
-        go(make_collection(rows(1)), store)
+        warehouse.run(numbered_items(1))
 
 
-def test_an_interrupted_drop_cannot_be_taken_back(make_collection: Any, store: Store) -> None:
+def test_an_interrupted_drop_cannot_be_taken_back(warehouse: Warehouse) -> None:
     """LanceDB fails in the middle; its words come as one of our errors."""
-    grown(make_collection, store, 1)
-    retire(store, NAME)
-    database = Path(store.address) / "lancedb"
+    grown(warehouse, 1)
+    retire_space(warehouse.store, NAME)
+    database = warehouse.root / "lancedb"
     shutil.move(database, database.with_name("aside"))
     database.write_text("a file stands where the database was")
-    (answer,) = retain_all(store, [], retired=True)
+    (answer,) = retain_all(warehouse.store, [], retired=True)
     assert (answer["error"], answer["item"]) == ("ContractBroken", "things/text/v1")
     with pytest.raises(UserMistake, match="its rows were removed"):
-        revive(store, NAME)
+        revive_space(warehouse.store, NAME)
     database.unlink()
     shutil.move(database.with_name("aside"), database)
-    assert retain_all(store, [], retired=True)[0]["removed"] == [1]
-    assert store.list(str(NAME)) == [retirement_key(NAME)]
+    assert retain_all(warehouse.store, [], retired=True)[0]["removed"] == [1]
+    assert warehouse.store.list(str(NAME)) == [retirement_key(NAME)]
 
 
 # Stops the process before the n-th file it puts or removes in the warehouse.
@@ -587,19 +584,19 @@ retain(open_store(sys.argv[1]), SpaceName("things", "text", 1), 1)
 @pytest.mark.parametrize(
     "point", [pytest.param(n, marks=() if n in (3, 5) else pytest.mark.crash) for n in range(1, 9)]
 )
-def test_killed_at_any_change(make_collection: Any, store: Store, point: int) -> None:
+def test_killed_at_any_change(warehouse: Warehouse, point: int) -> None:
     """The announcement, two manifests, two parts, its withdrawal, and the pointer's history."""
-    grown(make_collection, store, 3)
+    grown(warehouse, 3)
     answer = subprocess.run(
-        [sys.executable, "-c", KILLER, str(point), store.address],
+        [sys.executable, "-c", KILLER, str(point), warehouse.address],
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert answer.returncode == (-9 if point < 8 else 0), answer.stderr
-    assert verify_space(store, "things/text")["ok"]
-    retain(store, NAME, 1)
-    assert numbers(store, NAME) == [3]
-    check_whole(store)
-    pointer = current(store, NAME)
+    assert warehouse.verify()["ok"]
+    retain(warehouse.store, NAME, 1)
+    assert release_numbers(warehouse.store, NAME) == [3]
+    check_whole(warehouse)
+    pointer = load_current(warehouse.store, NAME)
     assert pointer is not None
     assert pointer.served == ()
 
@@ -614,52 +611,52 @@ def test_killed_at_any_change(make_collection: Any, store: Store, point: int) ->
     ],
 )
 def test_a_damaged_mark_is_named(
-    make_collection: Any, store: Store, key: str, ask: Callable[[Store], Any]
+    warehouse: Warehouse, key: str, ask: Callable[[Store], Any]
 ) -> None:
-    grown(make_collection, store, 1)
-    pin(store, NAME, 1)
+    grown(warehouse, 1)
+    pin_release(warehouse.store, NAME, 1)
     for damage in (b"", b"[]", b'{"release"', b'{"what": 1}', bytes([0xFF])):
-        store.put(key, damage)
+        warehouse.store.put(key, damage)
         with pytest.raises(ContractBroken, match="is damaged") as refusal:
-            ask(store)
+            ask(warehouse.store)
         assert refusal.value.item == key
 
 
-def test_a_candidate_may_be_promoted_beside_retention(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 2)
-    go(make_collection(rows(3)), store, promote=False)
-    retain(store, NAME, 1)
-    assert numbers(store, NAME) == [2, 3]
-    promote_by_hand(store, NAME)
-    assert len(opened(store)) == 3
+def test_a_candidate_may_be_promoted_beside_retention(warehouse: Warehouse) -> None:
+    grown(warehouse, 2)
+    warehouse.run(numbered_items(3), promote=False)
+    retain(warehouse.store, NAME, 1)
+    assert release_numbers(warehouse.store, NAME) == [2, 3]
+    promote_by_hand(warehouse.store, NAME)
+    assert len(warehouse.open()) == 3
 
 
-def test_what_is_announced_is_plain_json(make_collection: Any, store: Store) -> None:
-    grown(make_collection, store, 1)
-    (release,) = manifests(store, NAME).values()
-    pending = PendingRemoval(frozenset({2, 1}), frozenset(files_of(release)))
+def test_what_is_announced_is_plain_json(warehouse: Warehouse) -> None:
+    grown(warehouse, 1)
+    (release,) = load_manifests(warehouse.store, NAME).values()
+    pending = PendingRemoval(frozenset({2, 1}), frozenset(removable_files(release)))
     assert json.loads(marker_bytes(pending))["releases"] == [1, 2]
-    store.put(removal_key(NAME), marker_bytes(pending))
-    assert pending_removal(store, NAME) == pending
+    warehouse.store.put(removal_key(NAME), marker_bytes(pending))
+    assert load_pending_removal(warehouse.store, NAME) == pending
 
 
-def test_a_life_in_a_bucket(make_collection: Any, bucket: str) -> None:
-    store = open_store(bucket)
-    grown(make_collection, store, 4)
-    go(make_collection(rows(5)), store, promote=False)
-    assert promote_by_hand(store, NAME).release == 5
-    assert roll_back(store, NAME).release == 4
-    pin(store, NAME, 1)
-    assert retain(store, NAME, 1).releases == (2, 3)
-    assert [(one.number, one.state) for one in list_releases(store, NAME)] == [
+def test_a_life_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
+    warehouse.store = open_store(bucket)
+    grown(warehouse, 4)
+    warehouse.run(numbered_items(5), promote=False)
+    assert promote_by_hand(warehouse.store, NAME).release == 5
+    assert roll_back(warehouse.store, NAME).release == 4
+    pin_release(warehouse.store, NAME, 1)
+    assert retain(warehouse.store, NAME, 1).releases == (2, 3)
+    assert [(one.number, one.state) for one in list_releases(warehouse.store, NAME)] == [
         (1, "retired"), (4, "current"), (5, "retired"),
     ]  # fmt: skip
-    check_whole(store)
-    assert opened(store).changes(1).added["id"].to_pylist() == ["i001", "i002", "i003"]
-    unpin(store, NAME, 1)
-    retire(store, NAME)
-    retain_all(store, [], retired=True)
-    assert store.list(str(NAME)) == [retirement_key(NAME)]
+    check_whole(warehouse)
+    assert warehouse.open().changes(1).added["id"].to_pylist() == ["i0001", "i0002", "i0003"]
+    unpin_release(warehouse.store, NAME, 1)
+    retire_space(warehouse.store, NAME)
+    retain_all(warehouse.store, [], retired=True)
+    assert warehouse.store.list(str(NAME)) == [retirement_key(NAME)]
 
 
 RETAINING = """
@@ -677,24 +674,24 @@ while True:
 
 
 @pytest.mark.crash
-def test_runs_beside_retention_and_a_reader(make_collection: Any, store: Store) -> None:
+def test_runs_beside_retention_and_a_reader(warehouse: Warehouse) -> None:
     """Two states take turns, so that each run needs parts that retention is removing."""
-    grown(make_collection, store, 2)
+    grown(warehouse, 2)
     with subprocess.Popen(
-        [sys.executable, "-c", RETAINING, store.address],
+        [sys.executable, "-c", RETAINING, warehouse.address],
         cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
     ) as retaining:  # fmt: skip
         assert retaining.stdout is not None
         assert retaining.stdout.readline() == "1\n"
         for turn in range(30):
             count = turn % 2 + 1
-            assert "error" not in go(make_collection(rows(count), **GATES), store)
-            assert len(opened(store).search("text", k=9)) == count
-            assert len(opened(store).to_arrow()) == count
-            assert verify_space(store, "things/text")["ok"]
+            assert "error" not in warehouse.run(numbered_items(count), **GATES)
+            assert len(warehouse.open().search("text", k=9)) == count
+            assert len(warehouse.open().to_arrow()) == count
+            assert warehouse.verify()["ok"]
         assert retaining.poll() is None
         retaining.kill()
-    retain(store, NAME, 1)
-    assert verify_space(store, "things/text")["ok"]
-    assert len(numbers(store, NAME)) == 1
-    assert not orphans(store, NAME)
+    retain(warehouse.store, NAME, 1)
+    assert warehouse.verify()["ok"]
+    assert len(release_numbers(warehouse.store, NAME)) == 1
+    assert not orphans(warehouse.store, NAME)

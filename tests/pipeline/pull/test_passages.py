@@ -23,13 +23,13 @@ from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.plan import make_plan
 from commonspace.pipeline.plan.stage import plan_stage
-from commonspace.pipeline.pull.items import offered
-from commonspace.pipeline.pull.passages import item_of, passage_id
+from commonspace.pipeline.pull.items import read_offered_items
+from commonspace.pipeline.pull.passages import item_of_passage, passage_id
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.read.space import Space, open_space
 from commonspace.pipeline.run.run import new_run_id, rejected_ids, run_collection
 from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import EVERYTHING, Row, Scope, Unreadable, digest_of
+from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord, sha256_hex
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import read_shard
@@ -105,7 +105,7 @@ def whole(store: LocalStore, data: Sequence[Mapping[str, Any]]) -> bool:
             expected.add(row["id"])
             assert (row["item"], row["passage"]) == (record["id"], number)
             assert (row["passage_start"], row["passage_end"]) == (start, end)
-            assert row["content_digest"] == digest_of(piece)
+            assert row["content_digest"] == sha256_hex(piece)
             assert np.array_equal(np.float32(row["vector"]), encoder.encode([piece]).vectors[0])
             assert not row["truncated"]
     return expected == found.keys() and bool(verify_space(store, "things/text")["ok"])
@@ -234,7 +234,7 @@ def test_ids_that_look_like_passages_are_ids(go: Any, store: LocalStore) -> None
 def test_two_passages_never_share_an_id(ids: list[str]) -> None:
     made = [(item, n) for item in ids for n in (0, 1, 10, 99_999, 100_000)]
     assert len({passage_id(*pair) for pair in made}) == len(made)
-    assert [item_of(passage_id(*pair)) for pair in made] == [item for item, _ in made]
+    assert [item_of_passage(passage_id(*pair)) for pair in made] == [item for item, _ in made]
 
 
 def test_a_blank_text_is_a_reject_and_can_heal(
@@ -339,10 +339,10 @@ class Counting:
     def __init__(self, source: Any) -> None:
         self.source, self.loaded = source, list[str]()
 
-    def scan(self, scope: Scope) -> Iterator[Row | Unreadable]:
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
         yield from self.source.scan(scope)
 
-    def load(self, locators: Sequence[str]) -> Iterator[Row | Unreadable]:
+    def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         self.loaded += locators
         yield from self.source.load(locators)
 
@@ -356,7 +356,7 @@ def test_a_text_is_loaded_once_for_all_its_passages(
     pull_stage(run)
     work = Work(run, collection.space[0])
     plan_stage(work)
-    planned, absent = offered(work, ["locator"])
+    planned, absent = read_offered_items(work, ["locator"])
     assert (planned.num_rows, absent) == (43, 0)
     counting = Counting(open_source(collection))
     encoder = HashedEncoder(64, "text", passages=True)
@@ -468,7 +468,7 @@ def test_deletes_follow_the_item(
         {
             "id": pa.array([passage_id(*row) for row in rows], pa.string()),
             "item": pa.array([i for i, _ in rows], pa.string()),
-            "content_digest": pa.array([digest_of(repr(row)) for row in rows], pa.string()),
+            "content_digest": pa.array([sha256_hex(repr(row)) for row in rows], pa.string()),
             "row_digest": pa.array(["r"] * len(rows), pa.string()),
             "partition": pa.array([day[i] for i, _ in rows], pa.string()),
         }
@@ -478,7 +478,7 @@ def test_deletes_follow_the_item(
         {
             "id": pa.array([passage_id(*row) for row in there], pa.string()),
             "item": pa.array([i for i, _ in there], pa.string()),
-            "digest": pa.array([digest_of(repr(row)) for row in there], pa.string()),
+            "digest": pa.array([sha256_hex(repr(row)) for row in there], pa.string()),
             "row_digest": pa.array(["r"] * len(there), pa.string()),
         }
     )

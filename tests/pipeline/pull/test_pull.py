@@ -19,10 +19,10 @@ from commonspace.pipeline.contract.parquet import read_table
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.pull import pull as module
 from commonspace.pipeline.pull.items import items_schema
-from commonspace.pipeline.pull.pull import Pulled, pull
+from commonspace.pipeline.pull.pull import PullCounts, pull
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
 from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import EVERYTHING, Scope, digest_of
+from commonspace.pipeline.source.records import EVERYTHING, Scope, sha256_hex
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.workspace.progress import Progress
 
@@ -36,7 +36,7 @@ SOURCE = {"metadata": {"year": "int64"}}
 
 @dataclass
 class SourceFile:
-    pulled: Pulled
+    pulled: PullCounts
     items: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
 
@@ -135,14 +135,14 @@ def _first_of_each_id(rows: Sequence[Any]) -> dict[str, str | None]:
         seen.add(str(row["id"]))
         text = row["text"]
         text = {"é\u0301": "\u00e9\u0301", 7: None, "\ud800": None}.get(text, text)
-        items[str(row["id"])] = None if text is None else digest_of(text)
+        items[str(row["id"])] = None if text is None else sha256_hex(text)
     return items
 
 
 def test_the_first_record_of_an_id_wins(make_collection: Make, pull_from: Pull) -> None:
     rows = [record(7, text="first"), record("7", text="second"), record(7, text="third")]
     found = pull_from(make_collection(rows))
-    assert found.item("7")["digest:text/v1"] == digest_of("first")
+    assert found.item("7")["digest:text/v1"] == sha256_hex("first")
     assert found.reasons("7") == [Reason.DUPLICATE_ID] * 2
 
 
@@ -156,7 +156,7 @@ def test_a_digest_is_of_the_content_alone(make_collection: Make, pull_from: Pull
     one = pull_from(make_collection([record(year=1, text="e\u0301")], source=SOURCE)).items[0]
     two = pull_from(make_collection([record(year=2, text="é")], source=SOURCE)).items[0]
     three = pull_from(make_collection([record(year=2, text="e")], source=SOURCE)).items[0]
-    assert one["digest:text/v1"] == two["digest:text/v1"] == digest_of("é")
+    assert one["digest:text/v1"] == two["digest:text/v1"] == sha256_hex("é")
     assert one["row_digest"] != two["row_digest"] == three["row_digest"]
     assert three["digest:text/v1"] != two["digest:text/v1"]
 
@@ -176,8 +176,8 @@ def test_one_items_reject_in_one_space_leaves_it_to_the_others(
 ) -> None:
     rows = [record("a", image="a.png"), record("b", image="gone.png"), record("c", text=3)]
     found = pull_from(make_collection(rows, spaces=SPACES, files={"a.png": b"picture"}))
-    assert found.item("a")["digest:image/v1"] == digest_of(b"picture")
-    assert found.item("b")["digest:text/v1"] == digest_of("some text")
+    assert found.item("a")["digest:image/v1"] == sha256_hex(b"picture")
+    assert found.item("b")["digest:text/v1"] == sha256_hex("some text")
     assert found.item("b")["digest:image/v1"] is None
     (missing, wrong) = found.rejects
     assert (missing["id"], missing["reason"], missing["space"]) == (
@@ -196,7 +196,7 @@ def test_images_lie_below_the_image_root(make_collection: Make, pull_from: Pull)
         "data/a.png": b"wrong",
     }
     found = pull_from(make_collection(source=source, spaces=SPACES[1:], files=files))
-    assert found.item("a")["digest:image/v1"] == digest_of(b"right")
+    assert found.item("a")["digest:image/v1"] == sha256_hex(b"right")
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_a_field_that_only_some_records_have_is_no_mistake(
 ) -> None:
     rows = [{"id": "a", "text": "x"}, {"id": "b"}]
     found = pull_from(make_collection(rows))
-    assert [row["digest:text/v1"] for row in found.items] == [digest_of("x"), None]
+    assert [row["digest:text/v1"] for row in found.items] == [sha256_hex("x"), None]
     found = pull_from(make_collection(rows), Scope(ids=frozenset({"b"})))
     assert [row["id"] for row in found.items] == ["b"]
 

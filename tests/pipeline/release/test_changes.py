@@ -13,22 +13,18 @@ from hypothesis import strategies as st
 
 from commonspace.pipeline.errors import NotPublished
 from commonspace.pipeline.publish import parts as publish
-from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.read.space import Space
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.storage.store import open_store
 from commonspace.pipeline.workspace.work import Run
+from tests.support.warehouse import Warehouse
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "warehouse"))
-
-
-def go(collection: Any, store: Store) -> Space:
-    run = Run(new_run_id(), collection, store, quiet=True)
+def go(collection: Any, warehouse: Warehouse) -> Space:
+    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
     (report,) = run_collection(run, list(collection.space), log=lambda _: None)
     assert "error" not in report, report
-    return open_space("things/text", warehouse=store.address)
+    return warehouse.open()
 
 
 def same(one: pa.Table, other: pa.Table) -> bool:
@@ -54,12 +50,12 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def test_added_changed_and_removed(make_collection: Any, store: Store) -> None:
+def test_added_changed_and_removed(warehouse: Warehouse) -> None:
     first = [{"id": f"i{n}", "text": f"text {n}", "tag": "a"} for n in range(6)]
-    go(make_collection(first, **OPTIONS), store)
+    go(warehouse.collection(first, **OPTIONS), warehouse)
     second = [{**first[0], "text": "other"}, {**first[1], "tag": "b"}, *first[2:5],
               {"id": "new", "text": "text 5", "tag": None}]  # fmt: skip
-    space = go(make_collection(second, **OPTIONS), store)
+    space = go(warehouse.collection(second, **OPTIONS), warehouse)
     found = space.changes(1)
     assert found.added["id"].to_pylist() == ["new"]
     assert sorted(found.changed["id"].to_pylist()) == ["i0", "i1"]
@@ -71,7 +67,7 @@ def test_added_changed_and_removed(make_collection: Any, store: Store) -> None:
     check_every_pair(space)
 
 
-def test_shared_parts_are_not_read(make_collection: Any, store: Store, tmp_path: Path) -> None:
+def test_shared_parts_are_not_read(warehouse: Warehouse, tmp_path: Path) -> None:
     files = {
         f"{day}/a.jsonl": b"".join(b'{"id": "%s%d", "text": "%d"}\n' % (day.encode(), n, n)
                                    for n in range(5))
@@ -79,9 +75,9 @@ def test_shared_parts_are_not_read(make_collection: Any, store: Store, tmp_path:
     }  # fmt: skip
     source = {"uri": "{partition}/*.jsonl"}
     gates = OPTIONS["gates"]
-    go(make_collection(source=source, files=files, gates=gates), store)
+    go(warehouse.collection(source=source, files=files, gates=gates), warehouse)
     files["y/b.jsonl"] = b'{"id": "more", "text": "more"}\n'
-    space = go(make_collection(source=source, files=files, gates=gates), store)
+    space = go(warehouse.collection(source=source, files=files, gates=gates), warehouse)
     (shared,) = {p.key for p in space.release.parts} & {p.key for p in space.at(1).release.parts}
     (tmp_path / "warehouse" / shared).write_bytes(b"damaged")
     assert space.changes(1).added["id"].to_pylist() == ["more"]
@@ -95,7 +91,7 @@ HISTORY = st.lists(st.lists(ITEM, min_size=1, max_size=12), min_size=2, max_size
 @settings(max_examples=4)
 @given(history=HISTORY, part_rows=st.sampled_from([2, 16_384]))
 def test_replaying_gives_every_other_release(
-    make_collection: Any,
+    warehouse: Warehouse,
     tmp_path_factory: pytest.TempPathFactory,
     history: list[list[tuple[str, str, str]]],
     part_rows: int,
@@ -105,12 +101,12 @@ def test_replaying_gives_every_other_release(
     Small parts make buckets split on the way.
     """
     folder = tmp_path_factory.mktemp("history")
-    store = open_store(str(folder / "warehouse"))
+    warehouse.store = open_store(str(folder / "warehouse"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "PART_ROWS", part_rows)
         for state in history:
             items = {item: (text, tag) for item, text, tag in state}
             rows = [{"id": i, "text": text, "tag": tag} for i, (text, tag) in items.items()]
-            space = go(make_collection(rows, folder=folder, **OPTIONS), store)
+            space = go(warehouse.collection(rows, folder=folder, **OPTIONS), warehouse)
             assert sorted(space.to_arrow()["id"].to_pylist()) == sorted(items)
     check_every_pair(space)

@@ -16,67 +16,47 @@ from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from commonspace.pipeline.index.connection import connect
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
 from commonspace.pipeline.publish.promote import announced
-from commonspace.pipeline.read.space import Space, open_space
-from commonspace.pipeline.release.history import list_releases, states
-from commonspace.pipeline.release.manifest import number_ranges, numbers
-from commonspace.pipeline.release.pins import pin, pins, unpin
-from commonspace.pipeline.release.pointer import current
-from commonspace.pipeline.release.retirement import retire, revive
+from commonspace.pipeline.release.history import classify_releases, list_releases
+from commonspace.pipeline.release.manifest import number_ranges, release_numbers
+from commonspace.pipeline.release.pins import load_pins, pin_release, unpin_release
+from commonspace.pipeline.release.pointer import load_current
+from commonspace.pipeline.release.retirement import retire_space, revive_space
 from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.store import Store, open_store
 from commonspace.pipeline.workspace.work import Run
 from tests.support.checkout import REPOSITORY
+from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 
 
-def rows(count: int, word: str = "text") -> list[dict[str, Any]]:
-    return [{"id": f"i{n:03}", "text": f"{word} of item {n}"} for n in range(count)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "warehouse"))
-
-
-def go(collection: Any, store: Store, **options: Any) -> dict[str, Any]:
-    run = Run(new_run_id(), collection, store, quiet=True)
-    return run_collection(run, list(collection.space), log=lambda _: None, **options)[0]
-
-
-def opened(store: Store, name: str = "things/text") -> Space:
-    return open_space(name, warehouse=store.address)
-
-
-def in_lance(store: Store) -> set[str]:
+def in_lance(warehouse: Warehouse) -> set[str]:
     """The ids that a plain LanceDB client sees."""
-    table = connect(store.address).open_table(NAME.table)
+    table = connect(warehouse.address).open_table(NAME.table)
     return set(table.to_arrow()["id"].to_pylist())
 
 
-def found(store: Store) -> dict[int, str]:
-    return {one.number: one.state for one in list_releases(store, NAME)}
+def found(warehouse: Warehouse) -> dict[int, str]:
+    return {one.number: one.state for one in list_releases(warehouse.store, NAME)}
 
 
-def three(make_collection: Any, store: Store, **options: Any) -> None:
+def three(warehouse: Warehouse, **options: Any) -> None:
     """Releases 1, 2 and 3, of as many rows as their number times ten."""
     for number in (1, 2, 3):
-        go(make_collection(rows(10 * number), **options), store)
+        warehouse.run(numbered_items(10 * number), **options)
 
 
 def test_states_are_a_function_of_parents_and_history() -> None:
     parents = {1: 0, 2: 1, 3: 1, 4: 2, 5: 4, 6: 4, 7: 6}
-    assert states(parents, 4, [1, 2]) == {
+    assert classify_releases(parents, 4, [1, 2]) == {
         1: "retired", 2: "retired", 3: "superseded", 4: "current", 5: "candidate", 6: "retired",
         7: "superseded",
     }  # fmt: skip
-    assert states({1: 0}, 0, []) == {1: "candidate"}
-    assert states({1: 0, 2: 1}, 1, [2]) == {1: "current", 2: "retired"}
-    assert states({}, 0, []) == {}
+    assert classify_releases({1: 0}, 0, []) == {1: "candidate"}
+    assert classify_releases({1: 0, 2: 1}, 1, [2]) == {1: "current", 2: "retired"}
+    assert classify_releases({}, 0, []) == {}
 
 
 def test_numbers_are_spoken() -> None:
@@ -84,46 +64,46 @@ def test_numbers_are_spoken() -> None:
     assert number_ranges([]) == "none"
 
 
-def test_a_candidate_waits_for_its_owner(make_collection: Any, store: Store) -> None:
-    go(make_collection(rows(10)), store)
-    report = go(make_collection(rows(12)), store, promote=False)
+def test_a_candidate_waits_for_its_owner(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(10))
+    report = warehouse.run(numbered_items(12), promote=False)
     assert report["state"] == "candidate"
-    assert len(opened(store)) == 10
-    assert in_lance(store) == {row["id"] for row in rows(10)}
-    assert found(store) == {1: "current", 2: "candidate"}
-    done = promote_by_hand(store, NAME)
+    assert len(warehouse.open()) == 10
+    assert in_lance(warehouse) == {row["id"] for row in numbered_items(10)}
+    assert found(warehouse) == {1: "current", 2: "candidate"}
+    done = promote_by_hand(warehouse.store, NAME)
     assert (done.release, done.before, done.moved) == (2, 1, True)
-    assert len(opened(store)) == 12
-    assert found(store) == {1: "retired", 2: "current"}
-    assert verify_space(store, "things/text")["ok"]
+    assert len(warehouse.open()) == 12
+    assert found(warehouse) == {1: "retired", 2: "current"}
+    assert warehouse.verify()["ok"]
     with pytest.raises(UserMistake, match="no candidate"):
-        promote_by_hand(store, NAME)
+        promote_by_hand(warehouse.store, NAME)
 
 
-def test_the_collection_file_says_who_promotes(make_collection: Any, store: Store) -> None:
+def test_the_collection_file_says_who_promotes(warehouse: Warehouse) -> None:
     spaces = [
         {"name": "text", "encoder": "hashed/64", "fields": ["text"], "promote": "auto"},
         {"name": "other", "encoder": "hashed/32", "fields": ["text"]},
     ]
-    collection = make_collection(rows(5), spaces=spaces)
+    collection = warehouse.collection(numbered_items(5), spaces=spaces)
     file = Path(collection.path)
     file.write_text(file.read_text().replace("[collection]", '[collection]\npromote = "manual"'))
     collection = load_collection(file)
-    run = Run(new_run_id(), collection, store, quiet=True)
+    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
     reports = run_collection(run, list(collection.space), log=lambda _: None)
     assert [report["state"] for report in reports] == ["promoted", "candidate"]
-    assert go(collection, store, promote=True)["state"] == "unchanged"
-    assert len(opened(store, "things/other")) == 5
+    assert warehouse.run(collection, promote=True)["state"] == "unchanged"
+    assert len(warehouse.open("things/other")) == 5
 
 
-def test_a_task_leaves_a_candidate_and_says_so(make_collection: Any, store: Store) -> None:
+def test_a_task_leaves_a_candidate_and_says_so(warehouse: Warehouse) -> None:
     space = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "promote": "manual"}
-    collection = make_collection(rows(5), spaces=[space])
+    collection = warehouse.collection(numbered_items(5), spaces=[space])
 
     def task(stage: str, shards: tuple[int, ...] = ()) -> dict[str, Any]:
-        return run_stage(stage, collection, store, "a", "text/v1", None, shards)
+        return run_stage(stage, collection, warehouse.store, "a", "text/v1", None, shards)
 
-    run_stage("pull", collection, store, "a", None, None, ())
+    run_stage("pull", collection, warehouse.store, "a", None, None, ())
     task("plan")
     task("encode", (0,))
     for stage in ("validate", "publish"):
@@ -131,206 +111,206 @@ def test_a_task_leaves_a_candidate_and_says_so(make_collection: Any, store: Stor
     told = task("promote")
     assert (told["promoted"], told["waits"], told["release"]) == (False, True, 1)
     assert task("report")["state"] == "candidate"
-    promote_by_hand(store, NAME)
+    promote_by_hand(warehouse.store, NAME)
     assert task("promote")["waits"] is False
 
 
-def test_what_was_approved_is_promoted_and_nothing_else(make_collection: Any, store: Store) -> None:
+def test_what_was_approved_is_promoted_and_nothing_else(warehouse: Warehouse) -> None:
     def waiting(run: str, count: int) -> Any:
-        collection = make_collection(rows(count))
-        run_stage("pull", collection, store, run, None, None, ())
+        collection = warehouse.collection(numbered_items(count))
+        run_stage("pull", collection, warehouse.store, run, None, None, ())
         for stage in ("plan", "encode", "validate", "publish"):
-            run_stage(stage, collection, store, run, "text/v1", None, ())
+            run_stage(stage, collection, warehouse.store, run, "text/v1", None, ())
         return collection
 
     first = waiting("a", 5)
     other = waiting("b", 6)
     for _ in range(2):  # a try that was killed before it could tell anybody is repeated
-        told = run_stage("approved", first, store, "a", "text/v1", None, ())
+        told = run_stage("approved", first, warehouse.store, "a", "text/v1", None, ())
         assert (told["promoted"], told["waits"], told["release"]) == (True, False, 1)
-    report = run_stage("report", first, store, "a", "text/v1", None, ())
+    report = run_stage("report", first, warehouse.store, "a", "text/v1", None, ())
     assert (report["state"], report["promoted"]) == ("promoted", True)
     with pytest.raises(Conflict, match="release 1 has been promoted meanwhile") as late:
-        run_stage("approved", other, store, "b", "text/v1", None, ())
+        run_stage("approved", other, warehouse.store, "b", "text/v1", None, ())
     assert not late.value.retry
-    assert found(store) == {1: "current", 2: "superseded"}
+    assert found(warehouse) == {1: "current", 2: "superseded"}
 
 
-def test_the_next_run_supersedes_a_waiting_candidate(make_collection: Any, store: Store) -> None:
-    go(make_collection(rows(10)), store)
-    go(make_collection(rows(11)), store, promote=False)
-    report = go(make_collection(rows(12)), store, promote=False)
+def test_the_next_run_supersedes_a_waiting_candidate(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(10))
+    warehouse.run(numbered_items(11), promote=False)
+    report = warehouse.run(numbered_items(12), promote=False)
     assert report["ledger"]["kept"] == 10  # it plans from what is served
-    assert found(store) == {1: "current", 2: "superseded", 3: "candidate"}
-    promote_by_hand(store, NAME)
+    assert found(warehouse) == {1: "current", 2: "superseded", 3: "candidate"}
+    promote_by_hand(warehouse.store, NAME)
     with pytest.raises(Conflict, match="release 3 has been promoted meanwhile"):
-        promote_by_hand(store, NAME, 2)
+        promote_by_hand(warehouse.store, NAME, 2)
     with pytest.raises(UserMistake, match="was served before"):
-        promote_by_hand(store, NAME, 1)
-    assert found(store) == {1: "retired", 2: "superseded", 3: "current"}
+        promote_by_hand(warehouse.store, NAME, 1)
+    assert found(warehouse) == {1: "retired", 2: "superseded", 3: "current"}
 
 
-def test_a_candidate_is_not_made_twice(make_collection: Any, store: Store) -> None:
-    go(make_collection(rows(10)), store)
+def test_a_candidate_is_not_made_twice(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(10))
     for _ in range(2):
-        go(make_collection(rows(12)), store, promote=False)
-    assert numbers(store, NAME) == [1, 2]
+        warehouse.run(numbered_items(12), promote=False)
+    assert release_numbers(warehouse.store, NAME) == [1, 2]
 
 
-def test_rolling_back_moves_both_tables(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    reader = opened(store)
-    done = roll_back(store, NAME)
+def test_rolling_back_moves_both_tables(warehouse: Warehouse) -> None:
+    three(warehouse)
+    reader = warehouse.open()
+    done = roll_back(warehouse.store, NAME)
     assert (done.release, done.before) == (2, 3)
-    assert len(opened(store)) == 20
-    assert in_lance(store) == {row["id"] for row in rows(20)}
-    assert found(store) == {1: "retired", 2: "current", 3: "retired"}
-    assert verify_space(store, "things/text")["ok"]
-    assert all(reader.get([row["id"] for row in rows(30)])["found"].to_pylist())
-    roll_back(store, NAME)
-    assert found(store) == {1: "current", 2: "retired", 3: "retired"}
+    assert len(warehouse.open()) == 20
+    assert in_lance(warehouse) == {row["id"] for row in numbered_items(20)}
+    assert found(warehouse) == {1: "retired", 2: "current", 3: "retired"}
+    assert warehouse.verify()["ok"]
+    assert all(reader.get([row["id"] for row in numbered_items(30)])["found"].to_pylist())
+    roll_back(warehouse.store, NAME)
+    assert found(warehouse) == {1: "current", 2: "retired", 3: "retired"}
     with pytest.raises(UserMistake, match="release 1 is the first"):
-        roll_back(store, NAME)
-    assert roll_back(store, NAME, 3).before == 1
-    assert len(opened(store)) == 30
+        roll_back(warehouse.store, NAME)
+    assert roll_back(warehouse.store, NAME, 3).before == 1
+    assert len(warehouse.open()) == 30
 
 
-def test_the_run_after_a_rollback_plans_from_what_is_served(
-    make_collection: Any, store: Store
-) -> None:
-    three(make_collection, store)
-    roll_back(store, NAME)
-    report = go(make_collection(rows(25)), store)
+def test_the_run_after_a_rollback_plans_from_what_is_served(warehouse: Warehouse) -> None:
+    three(warehouse)
+    roll_back(warehouse.store, NAME)
+    report = warehouse.run(numbered_items(25))
     assert (report["release"], report["ledger"]["kept"]) == (4, 20)
-    assert found(store) == {1: "retired", 2: "current", 3: "retired", 4: "candidate"}
-    promote_by_hand(store, NAME)
-    assert found(store) == {1: "retired", 2: "retired", 3: "retired", 4: "current"}
-    assert roll_back(store, NAME).release == 2
+    assert found(warehouse) == {1: "retired", 2: "current", 3: "retired", 4: "candidate"}
+    promote_by_hand(warehouse.store, NAME)
+    assert found(warehouse) == {1: "retired", 2: "retired", 3: "retired", 4: "current"}
+    assert roll_back(warehouse.store, NAME).release == 2
 
 
-def test_an_unchanged_plan_does_not_undo_a_rollback(make_collection: Any, store: Store) -> None:
+def test_an_unchanged_plan_does_not_undo_a_rollback(warehouse: Warehouse) -> None:
     """The run was planned when release 3 was served, and finds nothing new."""
-    three(make_collection, store)
-    collection = make_collection(rows(30))
-    run_stage("pull", collection, store, "late", None, None, ())
+    three(warehouse)
+    collection = warehouse.collection(numbered_items(30))
+    run_stage("pull", collection, warehouse.store, "late", None, None, ())
     for stage in ("plan", "encode", "validate", "publish"):
-        run_stage(stage, collection, store, "late", "text/v1", None, ())
-    roll_back(store, NAME)
-    told = run_stage("promote", collection, store, "late", "text/v1", None, ())
+        run_stage(stage, collection, warehouse.store, "late", "text/v1", None, ())
+    roll_back(warehouse.store, NAME)
+    told = run_stage("promote", collection, warehouse.store, "late", "text/v1", None, ())
     assert (told["promoted"], told["waits"]) == (False, True)
     assert told["ledger"]["kept"] == 20  # planned again, from release 2
 
 
-def test_what_was_never_served_is_not_rolled_back_to(make_collection: Any, store: Store) -> None:
+def test_what_was_never_served_is_not_rolled_back_to(warehouse: Warehouse) -> None:
     with pytest.raises(NotPublished):
-        roll_back(store, NAME)
-    go(make_collection(rows(10)), store)
-    go(make_collection(rows(11)), store, promote=False)
+        roll_back(warehouse.store, NAME)
+    warehouse.run(numbered_items(10))
+    warehouse.run(numbered_items(11), promote=False)
     with pytest.raises(UserMistake, match="never served"):
-        roll_back(store, NAME, 2)
+        roll_back(warehouse.store, NAME, 2)
     with pytest.raises(NotPublished, match=r"there is no release 9 \(kept: 1 to 2\)"):
-        roll_back(store, NAME, 9)
+        roll_back(warehouse.store, NAME, 9)
 
 
-def test_releases_say_what_they_changed(make_collection: Any, store: Store) -> None:
+def test_releases_say_what_they_changed(warehouse: Warehouse) -> None:
     options = {"gates": {"max_deleted_share": 1.0}}
-    go(make_collection(rows(10), **options), store)
-    data = [{"id": "i000", "text": "another text"}, *rows(8)[1:], {"id": "new", "text": "new"}]
-    go(make_collection(data, **options), store)
-    first, second = opened(store).releases()
+    warehouse.run(numbered_items(10), **options)
+    data = [
+        {"id": "i0000", "text": "another text"},
+        *numbered_items(8)[1:],
+        {"id": "new", "text": "new"},
+    ]
+    warehouse.run(data, **options)
+    first, second = warehouse.open().releases()
     assert (first.added, first.changed, first.removed) == (10, 0, 0)
     assert (second.added, second.changed, second.removed) == (1, 1, 2)
     assert second.promoted_at is not None
     assert second.parent == 1
 
 
-def test_another_release_is_read_from_parquet(make_collection: Any, store: Store) -> None:
+def test_another_release_is_read_from_parquet(warehouse: Warehouse) -> None:
     options: dict[str, Any] = {"source": {"metadata": ["text", "tag"]}}
-    old = [{**row, "tag": "even" if n % 2 == 0 else "odd"} for n, row in enumerate(rows(30))]
-    go(make_collection(old, **options), store)
-    table = opened(store)
-    go(make_collection([{**row, "text": "else"} for row in old], **options), store)
-    kept = opened(store).at(1)
+    old = [
+        {**row, "tag": "even" if n % 2 == 0 else "odd"} for n, row in enumerate(numbered_items(30))
+    ]
+    warehouse.run(old, **options)
+    table = warehouse.open()
+    warehouse.run([{**row, "text": "else"} for row in old], **options)
+    kept = warehouse.open().at(1)
     assert kept.to_arrow().equals(table.to_arrow())
     for where in (None, {"tag": "odd"}, {"tag": "none"}):
         one = kept.search("text of item 3", k=5, where=where)
         other = table.search("text of item 3", k=5, where=where)
         assert one.schema.names == other.schema.names
         assert one["similarity"].to_pylist() == pytest.approx(other["similarity"].to_pylist())
-    ids = ["i003", "no such id", "i001"]
+    ids = ["i0003", "no such id", "i0001"]
     assert kept.get(ids).to_pylist() == table.get(ids).to_pylist()
-    assert kept.search(id="i003", k=3)["id"].to_pylist() != []
+    assert kept.search(id="i0003", k=3)["id"].to_pylist() != []
     with pytest.raises(UserMistake, match="SQL condition"):
         kept.search("x", where="tag = 'odd'")
     with pytest.raises(NotPublished, match="kept: 1 to 2"):
         kept.at(7)
     assert kept.at(1) is kept
-    go(make_collection(old[:3], gates={"max_deleted_share": 1.0}, **options), store, promote=False)
-    candidate = opened(store).at(3)
-    assert candidate.get(["i001"])["found"].to_pylist() == [True]
+    warehouse.run(old[:3], gates={"max_deleted_share": 1.0}, **options, promote=False)
+    candidate = warehouse.open().at(3)
+    assert candidate.get(["i0001"])["found"].to_pylist() == [True]
 
 
-def test_pins_have_a_reason_and_stand(make_collection: Any, store: Store) -> None:
-    go(make_collection(rows(5)), store)
-    made = pin(store, NAME, 1, "paper")
-    assert pin(store, NAME, 1, "another reason") == made
-    assert pins(store, NAME)[1].reason == "paper"
-    assert list_releases(store, NAME)[0].pinned == "paper"
-    unpin(store, NAME, 1)
+def test_pins_have_a_reason_and_stand(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(5))
+    made = pin_release(warehouse.store, NAME, 1, "paper")
+    assert pin_release(warehouse.store, NAME, 1, "another reason") == made
+    assert load_pins(warehouse.store, NAME)[1].reason == "paper"
+    assert list_releases(warehouse.store, NAME)[0].pinned == "paper"
+    unpin_release(warehouse.store, NAME, 1)
     with pytest.raises(UserMistake, match="not pinned"):
-        unpin(store, NAME, 1)
+        unpin_release(warehouse.store, NAME, 1)
     with pytest.raises(NotPublished):
-        pin(store, NAME, 2)
-    assert not pins(store, NAME)
+        pin_release(warehouse.store, NAME, 2)
+    assert not load_pins(warehouse.store, NAME)
 
 
-def test_two_versions_live_side_by_side(make_collection: Any, store: Store) -> None:
+def test_two_versions_live_side_by_side(warehouse: Warehouse) -> None:
     old = {"name": "text", "encoder": "hashed/64", "fields": ["text"]}
     new = {"name": "text", "encoder": "hashed/32", "fields": ["text"]}
-    go(make_collection(rows(10), spaces=[old]), store)
-    before = opened(store, "things/text/v1").to_arrow()
+    warehouse.run(numbered_items(10), spaces=[old])
+    before = warehouse.open("things/text/v1").to_arrow()
     with pytest.raises(ContractBroken, match="dim: 64 -> 32") as refusal:
-        go(make_collection(rows(10), spaces=[new]), store)
+        warehouse.run(numbered_items(10), spaces=[new])
     assert "version = 2" in refusal.value.do
-    both = make_collection(rows(10), spaces=[old, {**new, "version": 2}])
-    run = Run(new_run_id(), both, store, quiet=True)
+    both = warehouse.collection(numbered_items(10), spaces=[old, {**new, "version": 2}])
+    run = Run(new_run_id(), both, warehouse.store, quiet=True)
     reports = run_collection(run, list(both.space), log=lambda _: None)
     assert [report["state"] for report in reports] == ["unchanged", "promoted"]
-    assert opened(store, "things/text/v1").to_arrow().equals(before)
-    assert opened(store, "things/text").spec.dim == 32
-    more = make_collection(rows(15), spaces=[old, {**new, "version": 2}])
-    run_collection(Run(new_run_id(), more, store, quiet=True), list(more.space),
+    assert warehouse.open("things/text/v1").to_arrow().equals(before)
+    assert warehouse.open("things/text").spec.dim == 32
+    more = warehouse.collection(numbered_items(15), spaces=[old, {**new, "version": 2}])
+    run_collection(Run(new_run_id(), more, warehouse.store, quiet=True), list(more.space),
                    log=lambda _: None)  # fmt: skip
-    assert [len(opened(store, f"things/text/v{n}")) for n in (1, 2)] == [15, 15]
+    assert [len(warehouse.open(f"things/text/v{n}")) for n in (1, 2)] == [15, 15]
 
 
-def test_a_retired_version_warns_readers_and_refuses_runs(
-    make_collection: Any, store: Store
-) -> None:
-    collection = make_collection(rows(10))
-    go(collection, store)
-    retire(store, NAME, "replaced by v2")
+def test_a_retired_version_warns_readers_and_refuses_runs(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(10))
+    warehouse.run(collection)
+    retire_space(warehouse.store, NAME, "replaced by v2")
     with pytest.warns(FutureWarning, match=r"things/text/v1 was retired .*: replaced by v2"):
-        assert len(opened(store)) == 10
+        assert len(warehouse.open()) == 10
     with pytest.raises(UserMistake, match="retired"):
-        go(collection, store)
+        warehouse.run(collection)
     with pytest.raises(UserMistake, match="retired"):
-        promote_by_hand(store, NAME)
-    revive(store, NAME)
+        promote_by_hand(warehouse.store, NAME)
+    revive_space(warehouse.store, NAME)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert go(collection, store)["state"] == "unchanged"
-        opened(store)
+        assert warehouse.run(collection)["state"] == "unchanged"
+        warehouse.open()
 
 
-def test_the_highest_version_alive_is_the_one_that_is_meant(
-    make_collection: Any, store: Store
-) -> None:
+def test_the_highest_version_alive_is_the_one_that_is_meant(warehouse: Warehouse) -> None:
     space = {"name": "text", "encoder": "hashed/64", "fields": ["text"]}
     for version in (1, 2):
-        go(make_collection(rows(version), spaces=[{**space, "version": version}]), store)
-    retire(store, SpaceName("things", "text", 2))
-    assert opened(store).name == "things/text/v1"
+        warehouse.run(numbered_items(version), spaces=[{**space, "version": version}])
+    retire_space(warehouse.store, SpaceName("things", "text", 2))
+    assert warehouse.open().name == "things/text/v1"
 
 
 # Stops the process before the n-th change of the pointer and of the announcement.
@@ -351,11 +331,11 @@ main()
 """
 
 
-def killed(store: Store, point: int, *arguments: str) -> bool:
+def killed(warehouse: Warehouse, point: int, *arguments: str) -> bool:
     """Whether the command was killed at that change; it ended well otherwise."""
     answer = subprocess.run(
         [sys.executable, "-c", KILLER, str(point), *arguments],
-        env={"COMMONSPACE_WAREHOUSE": store.address, "PATH": ""},
+        env={"COMMONSPACE_WAREHOUSE": warehouse.address, "PATH": ""},
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert answer.returncode in (0, -9), answer.stderr
@@ -363,85 +343,77 @@ def killed(store: Store, point: int, *arguments: str) -> bool:
 
 
 @pytest.mark.parametrize("point", [pytest.param(1, marks=pytest.mark.crash), 2, 3])
-def test_a_killed_promotion_is_finished_or_undone(
-    make_collection: Any, store: Store, point: int
-) -> None:
+def test_a_killed_promotion_is_finished_or_undone(warehouse: Warehouse, point: int) -> None:
     """The announcement, the pointer and the withdrawal are the changes it makes."""
-    go(make_collection(rows(10)), store)
-    go(make_collection(rows(20)), store, promote=False)
-    assert killed(store, point, "promote", "things/text")
-    served = len(opened(store))
+    warehouse.run(numbered_items(10))
+    warehouse.run(numbered_items(20), promote=False)
+    assert killed(warehouse, point, "promote", "things/text")
+    served = len(warehouse.open())
     assert served == (20 if point == 3 else 10)
-    assert opened(store).get(["i000"])["found"].to_pylist() == [True]
-    assert len(opened(store).search("text", k=100)) == served
-    interrupted = announced(store, NAME) is not None
+    assert warehouse.open().get(["i0000"])["found"].to_pylist() == [True]
+    assert len(warehouse.open().search("text", k=100)) == served
+    interrupted = announced(warehouse.store, NAME) is not None
     assert interrupted == (point > 1)
-    checked = verify_space(store, "things/text")
+    checked = warehouse.verify()
     assert checked["ok"] is not interrupted
     # Undone: LanceDB is what CURRENT says.
-    repaired = verify_space(store, "things/text", repair=True)
+    repaired = warehouse.verify(repair=True)
     assert repaired["ok"]
-    assert announced(store, NAME) is None
-    assert len(in_lance(store)) == served
+    assert announced(warehouse.store, NAME) is None
+    assert len(in_lance(warehouse)) == served
     # Finished.
     if point < 3:
-        promote_by_hand(store, NAME)
-    assert len(opened(store)) == len(in_lance(store)) == 20
+        promote_by_hand(warehouse.store, NAME)
+    assert len(warehouse.open()) == len(in_lance(warehouse)) == 20
 
 
-def test_a_killed_rollback_does_not_go_back_twice(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    assert killed(store, 3, "rollback", "things/text")
-    pointer = current(store, NAME)
+def test_a_killed_rollback_does_not_go_back_twice(warehouse: Warehouse) -> None:
+    three(warehouse)
+    assert killed(warehouse, 3, "rollback", "things/text")
+    pointer = load_current(warehouse.store, NAME)
     assert pointer is not None
     assert pointer.release == 2
-    assert roll_back(store, NAME).moved is False
-    assert announced(store, NAME) is None
-    assert len(opened(store)) == len(in_lance(store)) == 20
+    assert roll_back(warehouse.store, NAME).moved is False
+    assert announced(warehouse.store, NAME) is None
+    assert len(warehouse.open()) == len(in_lance(warehouse)) == 20
 
 
-def test_a_run_that_promotes_nothing_undoes_a_killed_promotion(
-    make_collection: Any, store: Store
-) -> None:
-    go(make_collection(rows(10)), store)
-    go(make_collection(rows(20)), store, promote=False)
-    assert killed(store, 2, "promote", "things/text")
-    assert len(in_lance(store)) == 20
-    go(make_collection(rows(10)), store, promote=False)
-    assert announced(store, NAME) is None
-    assert len(in_lance(store)) == 10
-    assert verify_space(store, "things/text")["ok"]
+def test_a_run_that_promotes_nothing_undoes_a_killed_promotion(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(10))
+    warehouse.run(numbered_items(20), promote=False)
+    assert killed(warehouse, 2, "promote", "things/text")
+    assert len(in_lance(warehouse)) == 20
+    warehouse.run(numbered_items(10), promote=False)
+    assert announced(warehouse.store, NAME) is None
+    assert len(in_lance(warehouse)) == 10
+    assert warehouse.verify()["ok"]
 
 
-def test_what_the_pointer_says_is_plain_json(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    data = store.read(current_key(NAME))
+def test_what_the_pointer_says_is_plain_json(warehouse: Warehouse) -> None:
+    three(warehouse)
+    data = warehouse.store.read(current_key(NAME))
     assert data is not None
     document = json.loads(data.to_pybytes())
     assert [one["release"] for one in document["served"]] == [1, 2]
 
 
-def test_columns_keep_their_order_when_the_file_names_them_in_another(
-    make_collection: Any, store: Store
-) -> None:
-    data = [{**row, "tag": "a", "about": "b"} for row in rows(20)]
-    go(make_collection(data, source={"metadata": ["tag", "about"]}), store)
-    first = opened(store).to_arrow()
+def test_columns_keep_their_order_when_the_file_names_them_in_another(warehouse: Warehouse) -> None:
+    data = [{**row, "tag": "a", "about": "b"} for row in numbered_items(20)]
+    warehouse.run(data, source={"metadata": ["tag", "about"]})
+    first = warehouse.open().to_arrow()
     data[3] = {**data[3], "text": "another"}
-    report = go(make_collection(data, source={"metadata": ["about", "tag"]}), store)
+    report = warehouse.run(data, source={"metadata": ["about", "tag"]})
     assert report["ledger"]["encoded"] == 1
-    assert opened(store).to_arrow().schema.names == first.schema.names
-    roll_back(store, NAME)
-    assert opened(store).to_arrow().equals(first)
-    assert verify_space(store, "things/text")["ok"]
+    assert warehouse.open().to_arrow().schema.names == first.schema.names
+    roll_back(warehouse.store, NAME)
+    assert warehouse.open().to_arrow().equals(first)
+    assert warehouse.verify()["ok"]
 
 
-def test_a_retired_version_that_was_never_promoted_comes_back(
-    make_collection: Any, store: Store
-) -> None:
-    collection = make_collection(rows(10))
-    go(collection, store, promote=False)
-    retire(store, NAME, "by mistake")
-    revive(store, NAME)
-    assert go(collection, store)["release"] == 1
-    assert len(opened(store)) == 10
+def test_a_retired_version_that_was_never_promoted_comes_back(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(10))
+    warehouse.run(collection, promote=False)
+    retire_space(warehouse.store, NAME, "by mistake")
+    revive_space(warehouse.store, NAME)
+    assert warehouse.run(collection)["release"] == 1
+    assert len(warehouse.open()) == 10

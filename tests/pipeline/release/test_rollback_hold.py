@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,182 +13,165 @@ from commonspace.pipeline.contract.layout import current_key, promotion_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, UserMistake
 from commonspace.pipeline.maintenance.retain import retain
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
 from commonspace.pipeline.publish.promote import announced, recover_promotion, serve
 from commonspace.pipeline.read.catalog import catalog
-from commonspace.pipeline.read.space import Space, open_space
 from commonspace.pipeline.release.history import list_releases
 from commonspace.pipeline.release.manifest import load_release
-from commonspace.pipeline.release.pointer import Current, RollbackHold, current
+from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
 from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.store import Store, open_store
 from commonspace.pipeline.workspace.work import Run
 from tests.support.checkout import REPOSITORY
+from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 
 
-def rows(count: int) -> list[dict[str, Any]]:
-    return [{"id": f"i{n:03}", "text": f"text of item {n}"} for n in range(count)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(str(tmp_path / "warehouse"))
-
-
-def go(collection: Any, store: Store, **options: Any) -> tuple[dict[str, Any], str]:
+def go(collection: Any, warehouse: Warehouse, **options: Any) -> tuple[dict[str, Any], str]:
     """The report of a run and what it said."""
     said: list[str] = []
-    run = Run(new_run_id(), collection, store, quiet=True)
+    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
     report = run_collection(run, list(collection.space), log=said.append, **options)[0]
     return report, "\n".join(said)
 
 
-def opened(store: Store) -> Space:
-    return open_space("things/text", warehouse=store.address)
-
-
-def hold(store: Store) -> RollbackHold | None:
-    pointer = current(store, NAME)
+def hold(warehouse: Warehouse) -> RollbackHold | None:
+    pointer = load_current(warehouse.store, NAME)
     assert pointer is not None
     return pointer.hold
 
 
-def three(make_collection: Any, store: Store) -> None:
+def three(warehouse: Warehouse) -> None:
     """Releases 1, 2 and 3, of as many rows as their number."""
     for number in (1, 2, 3):
-        go(make_collection(rows(number)), store)
+        go(warehouse.collection(numbered_items(number)), warehouse)
 
 
-def test_a_rollback_lasts_until_a_promotion_by_hand(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    done = roll_back(store, NAME, reason="wrong titles")
+def test_a_rollback_lasts_until_a_promotion_by_hand(warehouse: Warehouse) -> None:
+    three(warehouse)
+    done = roll_back(warehouse.store, NAME, reason="wrong titles")
     assert done.hold is not None
-    assert (done.hold, done.hold.reason) == (hold(store), "wrong titles")
+    assert (done.hold, done.hold.reason) == (hold(warehouse), "wrong titles")
     for promote in (None, True):  # a run that is told to promote is a run
-        report, said = go(make_collection(rows(4)), store, promote=promote)
+        report, said = go(warehouse.collection(numbered_items(4)), warehouse, promote=promote)
         assert (report["release"], report["state"], report["promoted"]) == (4, "candidate", False)
         assert report["held"] == {
             "release": 2, "since": done.hold.since, "reason": "wrong titles",
         }  # fmt: skip
         assert "things/text/v1 is HELD at release 2, release 4 waits (held since" in said
         assert "a rollback: wrong titles). `commonspace promote things/text/v1 4` serves" in said
-    assert len(opened(store)) == 2
-    assert {one.number: one.state for one in list_releases(store, NAME)}[4] == "candidate"
-    assert catalog(store, [])[0]["held"]["reason"] == "wrong titles"
-    assert verify_space(store, "things/text")["ok"]
-    promoted = promote_by_hand(store, NAME)
+    assert len(warehouse.open()) == 2
+    assert {one.number: one.state for one in list_releases(warehouse.store, NAME)}[4] == "candidate"
+    assert catalog(warehouse.store, [])[0]["held"]["reason"] == "wrong titles"
+    assert warehouse.verify()["ok"]
+    promoted = promote_by_hand(warehouse.store, NAME)
     assert (promoted.release, promoted.lifted, promoted.hold) == (4, done.hold, None)
-    report, said = go(make_collection(rows(5)), store)
+    report, said = go(warehouse.collection(numbered_items(5)), warehouse)
     assert (report["state"], report["held"]) == ("promoted", None)
     assert "HELD" not in said
 
 
-def test_what_was_rolled_back_from_can_be_promoted_again(
-    make_collection: Any, store: Store
-) -> None:
-    three(make_collection, store)
-    roll_back(store, NAME)
+def test_what_was_rolled_back_from_can_be_promoted_again(warehouse: Warehouse) -> None:
+    three(warehouse)
+    roll_back(warehouse.store, NAME)
     for _ in range(2):  # the candidate is not made twice
-        report, _ = go(make_collection(rows(3)), store)
+        report, _ = go(warehouse.collection(numbered_items(3)), warehouse)
         assert (report["release"], report["state"]) == (4, "candidate")
-    promote_by_hand(store, NAME, 3)
-    assert (len(opened(store)), hold(store)) == (3, None)
+    promote_by_hand(warehouse.store, NAME, 3)
+    assert (len(warehouse.open()), hold(warehouse)) == (3, None)
 
 
-def test_a_hold_is_lifted_where_the_space_is(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    roll_back(store, NAME, 1)
-    report, said = go(make_collection(rows(1), gates={"max_deleted_share": 1.0}), store)
+def test_a_hold_is_lifted_where_the_space_is(warehouse: Warehouse) -> None:
+    three(warehouse)
+    roll_back(warehouse.store, NAME, 1)
+    report, said = go(
+        warehouse.collection(numbered_items(1), gates={"max_deleted_share": 1.0}), warehouse
+    )
     assert report["state"] == "unchanged"
     assert "HELD at release 1 (" in said
     with pytest.raises(UserMistake, match="no candidate") as refusal:
-        promote_by_hand(store, NAME)
+        promote_by_hand(warehouse.store, NAME)
     assert "`commonspace promote things/text/v1 1` only lifts the hold" in refusal.value.do
-    done = promote_by_hand(store, NAME, 1)
-    assert (done.moved, done.lifted is not None, hold(store)) == (False, True, None)
-    assert go(make_collection(rows(2)), store)[0]["state"] == "promoted"
+    done = promote_by_hand(warehouse.store, NAME, 1)
+    assert (done.moved, done.lifted is not None, hold(warehouse)) == (False, True, None)
+    assert go(warehouse.collection(numbered_items(2)), warehouse)[0]["state"] == "promoted"
 
 
-def test_a_space_can_be_held_where_it_is(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    assert roll_back(store, NAME, 3, "an audit").moved is False
-    first = hold(store)
-    assert roll_back(store, NAME, 3).hold == first  # the same call again
-    assert roll_back(store, NAME, 3, "another one").hold != first
-    assert go(make_collection(rows(4)), store)[0]["state"] == "candidate"
-    assert len(opened(store)) == 3
+def test_a_space_can_be_held_where_it_is(warehouse: Warehouse) -> None:
+    three(warehouse)
+    assert roll_back(warehouse.store, NAME, 3, "an audit").moved is False
+    first = hold(warehouse)
+    assert roll_back(warehouse.store, NAME, 3).hold == first  # the same call again
+    assert roll_back(warehouse.store, NAME, 3, "another one").hold != first
+    assert go(warehouse.collection(numbered_items(4)), warehouse)[0]["state"] == "candidate"
+    assert len(warehouse.open()) == 3
 
 
-def test_a_rollback_is_not_lost_to_a_run_that_was_about_to_promote(
-    make_collection: Any, store: Store
-) -> None:
+def test_a_rollback_is_not_lost_to_a_run_that_was_about_to_promote(warehouse: Warehouse) -> None:
     """It planned from release 2, which is served again: only the hold tells it."""
     for number in (1, 2):
-        go(make_collection(rows(number)), store)
-    candidate, _ = go(make_collection(rows(3)), store, promote=False)
-    contract = opened(store)._contract
-    release = load_release(store, NAME, candidate["release"])
-    roll_back(store, NAME, 2)
+        go(warehouse.collection(numbered_items(number)), warehouse)
+    candidate, _ = go(warehouse.collection(numbered_items(3)), warehouse, promote=False)
+    contract = warehouse.open()._contract
+    release = load_release(warehouse.store, NAME, candidate["release"])
+    roll_back(warehouse.store, NAME, 2)
     with pytest.raises(Conflict, match="is held since"):
-        serve(store, NAME, contract, release, by="a-run", after=2)
-    assert len(opened(store)) == 2
-    assert announced(store, NAME) is None
+        serve(warehouse.store, NAME, contract, release, by="a-run", after=2)
+    assert len(warehouse.open()) == 2
+    assert announced(warehouse.store, NAME) is None
 
 
-def test_a_task_that_meets_a_hold_plans_again_and_waits(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    collection = make_collection(rows(5))
-    run_stage("pull", collection, store, "late", None, None, ())
+def test_a_task_that_meets_a_hold_plans_again_and_waits(warehouse: Warehouse) -> None:
+    three(warehouse)
+    collection = warehouse.collection(numbered_items(5))
+    run_stage("pull", collection, warehouse.store, "late", None, None, ())
     for stage in ("plan", "encode", "validate", "publish"):
-        run_stage(stage, collection, store, "late", "text/v1", None, (0,))
-    roll_back(store, NAME, reason="bad rows")
-    told = run_stage("promote", collection, store, "late", "text/v1", None, ())
+        run_stage(stage, collection, warehouse.store, "late", "text/v1", None, (0,))
+    roll_back(warehouse.store, NAME, reason="bad rows")
+    told = run_stage("promote", collection, warehouse.store, "late", "text/v1", None, ())
     assert (told["promoted"], told["waits"], told["release"]) == (False, True, 5)
     assert "bad rows" in told["held"]
-    report = run_stage("report", collection, store, "late", "text/v1", None, ())
+    report = run_stage("report", collection, warehouse.store, "late", "text/v1", None, ())
     assert (report["state"], report["held"]["release"]) == ("candidate", 2)
-    promote_by_hand(store, NAME, 5)  # it follows what is served
-    told = run_stage("promote", collection, store, "late", "text/v1", None, ())
+    promote_by_hand(warehouse.store, NAME, 5)  # it follows what is served
+    told = run_stage("promote", collection, warehouse.store, "late", "text/v1", None, ())
     assert (told["held"], told["waits"]) == (None, False)
 
 
-def test_nobody_else_touches_the_hold(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    made = roll_back(store, NAME, reason="kept").hold
-    table = Path(store.address) / "lancedb/things__text__v1.lance"
+def test_nobody_else_touches_the_hold(warehouse: Warehouse) -> None:
+    three(warehouse)
+    made = roll_back(warehouse.store, NAME, reason="kept").hold
+    table = warehouse.root / "lancedb/things__text__v1.lance"
     for data in table.rglob("data/*.lance"):
         data.write_bytes(data.read_bytes()[:-100])
-    assert verify_space(store, "things/text", repair=True)["ok"]
-    retain(store, NAME, 1)
-    store.put(promotion_key(NAME), b'{"release": 3, "by": "a-run"}')
-    assert recover_promotion(store, NAME, opened(store)._contract)
-    assert hold(store) == made
+    assert warehouse.verify(repair=True)["ok"]
+    retain(warehouse.store, NAME, 1)
+    warehouse.store.put(promotion_key(NAME), b'{"release": 3, "by": "a-run"}')
+    assert recover_promotion(warehouse.store, NAME, warehouse.open()._contract)
+    assert hold(warehouse) == made
 
 
-def test_a_damaged_hold_holds(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    roll_back(store, NAME)
-    data = store.read(current_key(NAME))
+def test_a_damaged_hold_holds(warehouse: Warehouse) -> None:
+    three(warehouse)
+    roll_back(warehouse.store, NAME)
+    data = warehouse.store.read(current_key(NAME))
     assert data is not None
     document = json.loads(data.to_pybytes())
     for damaged in ({**document, "hold": None}, {**document, "hold": {"since": 1, "why": ""}}):
-        store.put(current_key(NAME), json.dumps(damaged).encode())
+        warehouse.store.put(current_key(NAME), json.dumps(damaged).encode())
         with pytest.raises(ContractBroken, match="is damaged"):
-            current(store, NAME)
+            load_current(warehouse.store, NAME)
 
 
-def test_a_pointer_from_before_there_were_holds(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    data = store.read(current_key(NAME))
+def test_a_pointer_from_before_there_were_holds(warehouse: Warehouse) -> None:
+    three(warehouse)
+    data = warehouse.store.read(current_key(NAME))
     assert data is not None
     document = json.loads(data.to_pybytes())
     assert "hold" not in document
     del document["sha256"]
-    assert Current.from_bytes(json.dumps(document).encode()) == current(store, NAME)
+    assert Current.from_bytes(json.dumps(document).encode()) == load_current(warehouse.store, NAME)
 
 
 # Stops the process before the n-th change of the pointer and of the announcement.
@@ -211,26 +193,24 @@ main()
 
 
 @pytest.mark.parametrize("point", [pytest.param(1, marks=pytest.mark.crash), 2, 3])
-def test_a_killed_rollback_has_its_hold_or_did_not_happen(
-    make_collection: Any, store: Store, point: int
-) -> None:
-    three(make_collection, store)
+def test_a_killed_rollback_has_its_hold_or_did_not_happen(warehouse: Warehouse, point: int) -> None:
+    three(warehouse)
     answer = subprocess.run(
         [sys.executable, "-c", KILLER, str(point), "rollback", "things/text", "--reason", "x"],
-        env={"COMMONSPACE_WAREHOUSE": store.address, "PATH": ""},
+        env={"COMMONSPACE_WAREHOUSE": warehouse.address, "PATH": ""},
         cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert answer.returncode == -9, answer.stderr
-    happened = len(opened(store)) == 2
+    happened = len(warehouse.open()) == 2
     assert happened == (point == 3)
-    assert (hold(store) is not None) == happened
-    report, _ = go(make_collection(rows(4)), store)
+    assert (hold(warehouse) is not None) == happened
+    report, _ = go(warehouse.collection(numbered_items(4)), warehouse)
     assert report["state"] == ("candidate" if happened else "promoted")
-    assert announced(store, NAME) is None
+    assert announced(warehouse.store, NAME) is None
 
 
-def test_a_killed_rollback_is_called_again(make_collection: Any, store: Store) -> None:
-    three(make_collection, store)
-    store.put(promotion_key(NAME), b'{"release": 2, "by": "rollback"}')
-    done = roll_back(store, NAME)
-    assert (done.release, hold(store)) == (2, done.hold)
+def test_a_killed_rollback_is_called_again(warehouse: Warehouse) -> None:
+    three(warehouse)
+    warehouse.store.put(promotion_key(NAME), b'{"release": 2, "by": "rollback"}')
+    done = roll_back(warehouse.store, NAME)
+    assert (done.release, hold(warehouse)) == (2, done.hold)

@@ -14,51 +14,29 @@ from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import Conflict
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.pull.stage import pull_stage
-from commonspace.pipeline.read.space import Space, open_space
-from commonspace.pipeline.release.manifest import numbers
+from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.run.run import (
     encode_and_validate,
-    new_run_id,
     rejected_ids,
     replanning_on_conflict,
-    run_collection,
 )
 from commonspace.pipeline.source.records import Scope
-from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
 from commonspace.pipeline.workspace.work import Run, Work
+from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 SPACE = "text/v1"
 
 
-def rows(count: int, **more: Any) -> list[dict[str, Any]]:
-    return [{"id": f"i{n:04}", "text": f"the text of item {n}", **more} for n in range(count)]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
-
-
-def go(collection: Any, store: LocalStore, **options: Any) -> list[dict[str, Any]]:
-    run = Run(new_run_id(), collection, store, quiet=True, **options)
-    return run_collection(run, list(collection.space), log=lambda _: None)
-
-
-def opened(store: LocalStore) -> Space:
-    return open_space("things/text", warehouse=str(store.root))
-
-
-def started(collection: Any, store: LocalStore, name: str, **options: Any) -> Work:
+def started(collection: Any, warehouse: Warehouse, name: str, **options: Any) -> Work:
     """A run that has pulled and planned."""
-    work = Work(Run(name, collection, store, quiet=True, **options), collection.space[0])
+    work = Work(Run(name, collection, warehouse.store, quiet=True, **options), collection.space[0])
     pull_stage(work.run)
     plan_stage(work)
     return work
@@ -68,27 +46,25 @@ def shards(work: Work) -> list[str]:
     return list(work.read_note("plan.json")["shards"])
 
 
-def task(collection: Any, store: LocalStore, run: str, stage: str) -> dict[str, Any]:
+def task(collection: Any, warehouse: Warehouse, run: str, stage: str) -> dict[str, Any]:
     numbers = range(100) if stage == "encode" else ()
-    planned = store.read(f".runs/things/{run}/text-v1/plan.json")
+    planned = warehouse.store.read(f".runs/things/{run}/text-v1/plan.json")
     count = len(json.loads(planned.to_pybytes())["shards"]) if planned and numbers else 0
-    return run_stage(stage, collection, store, run, SPACE, None, range(count))
+    return run_stage(stage, collection, warehouse.store, run, SPACE, None, range(count))
 
 
-def of_files(make_collection: Any) -> Any:
+def of_files(warehouse: Warehouse) -> Any:
     """Fifty items whose content is a file, which may go between two stages."""
     spaces = [{"name": "text", "encoder": "hashed/64", "image": "image"}]
     data = [{"id": f"i{n}", "image": f"{n}.bin"} for n in range(50)]
     files = {f"{n}.bin": f"bytes {n}".encode() for n in range(50)}
-    return make_collection(data, spaces=spaces, files=files, gates={"max_reject_share": 0.1})
+    return warehouse.collection(data, spaces=spaces, files=files, gates={"max_reject_share": 0.1})
 
 
-def test_failures_that_may_pass_are_of_one_run_only(
-    make_collection: Any, store: LocalStore, tmp_path: Path
-) -> None:
+def test_failures_that_may_pass_are_of_one_run_only(warehouse: Warehouse, tmp_path: Path) -> None:
     """Another run's bad moment must not change what this run has validated."""
-    collection = of_files(make_collection)
-    first, second = (started(collection, store, name) for name in ("first", "second"))
+    collection = of_files(warehouse)
+    first, second = (started(collection, warehouse, name) for name in ("first", "second"))
     (tmp_path / "0.bin").rename(tmp_path / "kept")
     encode_stage(first, shards(first))
     ledger = validate_stage(first).ledger
@@ -101,16 +77,14 @@ def test_failures_that_may_pass_are_of_one_run_only(
     assert release.ledger["encoded"] == 49
 
 
-def test_planning_again_encodes_nothing_again(
-    make_collection: Any, store: LocalStore, tmp_path: Path
-) -> None:
+def test_planning_again_encodes_nothing_again(warehouse: Warehouse, tmp_path: Path) -> None:
     """Not even a shard with a failure that may pass, which is kept for its run only."""
-    collection = of_files(make_collection)
+    collection = of_files(warehouse)
     few, many = (Scope(ids=frozenset(f"i{n}" for n in r)) for r in (range(40, 50), range(40)))
-    work = started(collection, store, "many", scope=many)
+    work = started(collection, warehouse, "many", scope=many)
     (tmp_path / "0.bin").unlink()
     encode_stage(work, shards(work))
-    go(collection, store, scope=few)
+    warehouse.run(collection, scope=few)
     for n in range(1, 50):
         (tmp_path / f"{n}.bin").unlink()
     told: list[str] = []
@@ -121,122 +95,114 @@ def test_planning_again_encodes_nothing_again(
     assert "no canary" not in said["canary"], "what is known of the shard stays with it"
 
 
-def test_a_damaged_shard_is_made_again(make_collection: Any, store: LocalStore) -> None:
-    collection = make_collection(rows(30))
-    work = started(collection, store, "first")
+def test_a_damaged_shard_is_made_again(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(30))
+    work = started(collection, warehouse, "first")
     encode_stage(work, shards(work))
-    path = store.root / work.shard(shards(work)[0])
+    path = warehouse.root / work.shard(shards(work)[0])
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
     path.write_bytes(data)
-    (report,) = go(collection, store)
+    report = warehouse.run(collection)
     assert report["ledger"]["encoded"] == 30
-    assert verify_space(store, "things/text")["ok"]
+    assert warehouse.verify()["ok"]
 
 
-def test_a_task_plans_again_after_a_conflict(make_collection: Any, store: LocalStore) -> None:
-    collection = make_collection(rows(20))
+def test_a_task_plans_again_after_a_conflict(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(20))
     for run in ("a", "b"):
-        run_stage("pull", collection, store, run, None, None, ())
-        task(collection, store, run, "plan")
-        task(collection, store, run, "encode")
+        run_stage("pull", collection, warehouse.store, run, None, None, ())
+        task(collection, warehouse, run, "plan")
+        task(collection, warehouse, run, "encode")
     for stage in ("validate", "publish", "promote", "report"):
-        task(collection, store, "a", stage)
+        task(collection, warehouse, "a", stage)
     with pytest.raises(Conflict):
-        validate_stage(Work(Run("b", collection, store, quiet=True), collection.space[0]))
-    assert task(collection, store, "b", "validate")["kept"] == 20
-    task(collection, store, "b", "publish")
-    assert task(collection, store, "b", "promote")["promoted"] is False
-    assert task(collection, store, "b", "report")["state"] == "unchanged"
-    assert numbers(store, NAME) == [1]
+        validate_stage(Work(Run("b", collection, warehouse.store, quiet=True), collection.space[0]))
+    assert task(collection, warehouse, "b", "validate")["kept"] == 20
+    task(collection, warehouse, "b", "publish")
+    assert task(collection, warehouse, "b", "promote")["promoted"] is False
+    assert task(collection, warehouse, "b", "report")["state"] == "unchanged"
+    assert release_numbers(warehouse.store, NAME) == [1]
     for stage in ("validate", "publish", "promote", "report"):  # cleared in the scheduler
-        task(collection, store, "a", stage)
-    assert verify_space(store, "things/text")["ok"]
+        task(collection, warehouse, "a", stage)
+    assert warehouse.verify()["ok"]
 
 
-def test_a_promotion_that_is_tried_again_is_still_announced(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(rows(20))
-    run_stage("pull", collection, store, "a", None, None, ())
+def test_a_promotion_that_is_tried_again_is_still_announced(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(20))
+    run_stage("pull", collection, warehouse.store, "a", None, None, ())
     for stage in ("plan", "encode", "validate", "publish"):
-        task(collection, store, "a", stage)
-    assert task(collection, store, "a", "promote")["promoted"] is True
-    assert task(collection, store, "a", "promote")["promoted"] is True
-    assert task(collection, store, "a", "report")["state"] == "promoted"
+        task(collection, warehouse, "a", stage)
+    assert task(collection, warehouse, "a", "promote")["promoted"] is True
+    assert task(collection, warehouse, "a", "promote")["promoted"] is True
+    assert task(collection, warehouse, "a", "report")["state"] == "promoted"
 
 
-def test_nothing_to_do_is_no_error(make_collection: Any, store: LocalStore) -> None:
-    collection = make_collection(rows(20, tag="a"), source={"metadata": ["tag"]})
-    go(collection, store)
-    (report,) = go(collection, store, scope=Scope(ids=frozenset({"no such id"})))
+def test_nothing_to_do_is_no_error(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(20, tag="a"), source={"metadata": ["tag"]})
+    warehouse.run(collection)
+    report = warehouse.run(collection, scope=Scope(ids=frozenset({"no such id"})))
     assert report["ledger"]["offered"] == 0
     assert report["state"] == "unchanged"
 
 
-def test_healing_one_reject_of_two_is_not_refused(make_collection: Any, store: LocalStore) -> None:
+def test_healing_one_reject_of_two_is_not_refused(warehouse: Warehouse) -> None:
     bad = [{"id": "bad1", "text": " "}, {"id": "bad2", "text": " "}]
-    go(make_collection([*rows(300), *bad]), store)
-    collection = make_collection([*rows(300), {"id": "bad1", "text": "healed"}, bad[1]])
-    scope = rejected_ids(store, collection, list(collection.space))
-    (report,) = go(collection, store, scope=scope, retry_rejects=True)
+    warehouse.run([*numbered_items(300), *bad])
+    collection = warehouse.collection(
+        [*numbered_items(300), {"id": "bad1", "text": "healed"}, bad[1]]
+    )
+    scope = rejected_ids(warehouse.store, collection, list(collection.space))
+    report = warehouse.run(collection, scope=scope, retry_rejects=True)
     assert report["state"] == "promoted"
-    assert len(opened(store)) == 301
-    assert opened(store).rejects["id"].to_pylist() == ["bad2"]
+    assert len(warehouse.open()) == 301
+    assert warehouse.open().rejects["id"].to_pylist() == ["bad2"]
 
 
-def test_an_item_of_a_list_that_went_bad_leaves_the_release(
-    make_collection: Any, store: LocalStore
-) -> None:
-    go(make_collection(rows(100)), store)
-    data = rows(100)
+def test_an_item_of_a_list_that_went_bad_leaves_the_release(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(100))
+    data = numbered_items(100)
     data[3]["text"] = 5
-    (report,) = go(make_collection(data), store, scope=Scope(ids=frozenset({"i0003"})))
+    report = warehouse.run(data, scope=Scope(ids=frozenset({"i0003"})))
     assert (report["ledger"]["rejected"], report["ledger"]["deleted"]) == (1, 1)
-    assert opened(store).get(["i0003"])["found"].to_pylist() == [False]
+    assert warehouse.open().get(["i0003"])["found"].to_pylist() == [False]
 
 
-def test_one_refused_space_does_not_stop_the_others(
-    make_collection: Any, store: LocalStore
-) -> None:
+def test_one_refused_space_does_not_stop_the_others(warehouse: Warehouse) -> None:
     spaces = [
         {"name": "title", "encoder": "hashed/32", "fields": ["title"]},
         {"name": "text", "encoder": "hashed/64", "fields": ["text"]},
     ]
-    data = [*rows(9, title="a"), {"id": "x", "text": "fine", "title": " "}]
-    refused, promoted = go(make_collection(data, spaces=spaces), store)
+    data = [*numbered_items(9, title="a"), {"id": "x", "text": "fine", "title": " "}]
+    refused, promoted = warehouse.run_spaces(data, spaces=spaces)
     assert "gate reject_share refused" in refused["what"]
     assert "empty_text" in refused["do"]
     assert promoted["state"] == "promoted"
-    assert len(opened(store)) == 10
+    assert len(warehouse.open()) == 10
 
 
-def test_a_new_owner_is_a_new_release_of_the_same_parts(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(rows(10))
-    go(collection, store)
-    first = opened(store).release
+def test_a_new_owner_is_a_new_release_of_the_same_parts(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(10))
+    warehouse.run(collection)
+    first = warehouse.open().release
     path = Path(collection.path)
     path.write_text(path.read_text().replace('"tests"', '"others"'))
-    go(load_collection(path), store)
-    second = opened(store).release
+    warehouse.run(load_collection(path))
+    second = warehouse.open().release
     assert (first.owner, second.owner) == ("tests", "others")
     assert first.parts == second.parts
 
 
-def test_old_runs_are_forgotten_and_working_ones_are_not(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(rows(5))
-    working = started(collection, store, "19990101T000000-working")
-    dead = started(collection, store, "19990101T000000-dead")
+def test_old_runs_are_forgotten_and_working_ones_are_not(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(numbered_items(5))
+    working = started(collection, warehouse, "19990101T000000-working")
+    dead = started(collection, warehouse, "19990101T000000-dead")
     week = time.time() - 8 * 86_400
-    for key in store.list(dead.run.folder):
-        os.utime(store.root / key, (week, week))
+    for key in warehouse.store.list(dead.run.folder):
+        os.utime(warehouse.root / key, (week, week))
     for _ in range(25):
-        go(collection, store)
-    kept = {key.split("/")[2] for key in store.list(".runs/things")} - {"shards"}
+        warehouse.run(collection)
+    kept = {key.split("/")[2] for key in warehouse.store.list(".runs/things")} - {"shards"}
     assert working.run.id in kept
     assert dead.run.id not in kept
     assert len(kept) <= 22

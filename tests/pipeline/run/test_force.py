@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from commonspace import open as open_space
 from commonspace.encoders.hashed import HashedEncoder
 from commonspace.encoders.protocol import Content, Encoded, Failure, Purpose, Reason
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import GateRefused
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.plan import make_plan
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.pull.stage import pull_stage
-from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.source.records import EVERYTHING, Scope
-from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.validate.next_release import next_release_rows
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.work import Run, Work
+from tests.support.warehouse import Warehouse
 
 ROWS = [{"id": f"i{n:02}", "text": f"text number {n // 2 if n < 4 else n}"} for n in range(30)]
 """Two pairs have one content each: 28 contents."""
@@ -56,43 +52,31 @@ class Turned(HashedEncoder):
         return Encoded(done.vectors[:, ::-1].copy(), done.positions, done.facts, done.failures)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
-
-
-def go(collection: Collection, store: LocalStore, **asked: Any) -> dict[str, Any]:
-    run = Run(new_run_id(), collection, store, quiet=True, **asked)
-    (report,) = run_collection(run, list(collection.space), log=lambda _: None)
-    assert "error" not in report, report
-    return report
-
-
 def planned(
-    collection: Collection, store: LocalStore, name: str = "forced", scope: Scope = EVERYTHING
+    collection: Collection, warehouse: Warehouse, name: str = "forced", scope: Scope = EVERYTHING
 ) -> Work:
-    work = Work(Run(name, collection, store, scope, quiet=True, force=True), collection.space[0])
+    work = Work(
+        Run(name, collection, warehouse.store, scope, quiet=True, force=True), collection.space[0]
+    )
     pull_stage(work.run)
     plan_stage(work)
     return work
 
 
-def rows_of(store: LocalStore) -> dict[str, dict[str, Any]]:
-    table = open_space("things/text", warehouse=str(store.root)).to_arrow()
+def rows_of(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
+    table = warehouse.open().to_arrow()
     return {row["id"]: row for row in table.to_pylist()}
 
 
-def test_everything_is_encoded_again_under_the_same_gates(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(ROWS)
-    first = go(collection, store)
-    before = rows_of(store)
-    again = go(collection, store, force=True)
+def test_everything_is_encoded_again_under_the_same_gates(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(ROWS)
+    first = warehouse.run_without_error(collection)
+    before = rows_of(warehouse)
+    again = warehouse.run_without_error(collection, force=True)
     assert (again["ledger"]["encoded"], again["ledger"]["reused"]) == (28, 2)
     assert again["ledger"]["kept"] == 0
     assert (again["release"], again["state"]) == (2, "promoted")
-    after = rows_of(store)
+    after = rows_of(warehouse)
     assert {row["run"] for row in after.values()} == {again["run"]}
     assert all(np.array_equal(after[i]["vector"], before[i]["vector"]) for i in before)
     values = [{g["name"]: g["value"] for g in one["gates"]} for one in (first, again)]
@@ -100,8 +84,10 @@ def test_everything_is_encoded_again_under_the_same_gates(
     assert values[0].keys() == values[1].keys()
     assert values[1]["canary"] == 0.0
     assert values[1]["spot_check"] == 0.0
-    assert verify_space(store, "things/text")["ok"]
-    assert go(collection, store)["ledger"]["kept"] == 30, "the next run is a usual one"
+    assert warehouse.verify()["ok"]
+    assert warehouse.run_without_error(collection)["ledger"]["kept"] == 30, (
+        "the next run is a usual one"
+    )
 
 
 def test_gates_look_at_the_new_vectors_and_not_at_the_old_ones() -> None:
@@ -122,47 +108,45 @@ def test_gates_look_at_the_new_vectors_and_not_at_the_old_ones() -> None:
     assert failing.of_published.tolist() == [1, 1, 1], "what fails for now stays as it is"
 
 
-def test_force_stays_within_its_scope(make_collection: Any, store: LocalStore) -> None:
+def test_force_stays_within_its_scope(warehouse: Warehouse) -> None:
     days = {f"d/{day}.jsonl": f'{{"id": "{day}", "text": "text of {day}"}}' for day in "ab"}
     files = {path: line.encode() for path, line in days.items()}
     source = {"uri": "d/{partition}.jsonl"}
-    collection = make_collection(source=source, files=files, gates={"max_drift": 1.0})
-    first = go(collection, store)
-    again = go(collection, store, scope=Scope("b"), force=True)
+    collection = warehouse.collection(source=source, files=files, gates={"max_drift": 1.0})
+    first = warehouse.run_without_error(collection)
+    again = warehouse.run_without_error(collection, scope=Scope("b"), force=True)
     assert again["ledger"]["encoded"] == 1
-    assert {i: row["run"] for i, row in rows_of(store).items()} == {
+    assert {i: row["run"] for i, row in rows_of(warehouse).items()} == {
         "a": first["run"],
         "b": again["run"],
     }
-    third = go(collection, store, scope=Scope(ids=frozenset("a")), force=True)
-    assert rows_of(store)["a"]["run"] == third["run"]
-    assert rows_of(store)["b"]["run"] == again["run"]
+    third = warehouse.run_without_error(collection, scope=Scope(ids=frozenset("a")), force=True)
+    assert rows_of(warehouse)["a"]["run"] == third["run"]
+    assert rows_of(warehouse)["b"]["run"] == again["run"]
 
 
-def test_a_retry_finds_what_it_has_finished_and_no_other_run_does(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection(ROWS, run={"shard_rows": 5})
-    usual = Work(Run("usual", collection, store, quiet=True), collection.space[0])
+def test_a_retry_finds_what_it_has_finished_and_no_other_run_does(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(ROWS, run={"shard_rows": 5})
+    usual = Work(Run("usual", collection, warehouse.store, quiet=True), collection.space[0])
     pull_stage(usual.run)
     plan_stage(usual)
     encode_stage(usual, usual.read_note("plan.json")["shards"])
-    work = planned(collection, store)
+    work = planned(collection, warehouse)
     shards = work.read_note("plan.json")["shards"]
     assert len(shards) > 2
     assert encode_stage(work, shards[:2]) == shards[:2], "shards of other runs do not count"
     plan_stage(work)
     assert work.read_note("plan.json")["shards"] == shards
     assert encode_stage(work, shards) == shards[2:]
-    other = planned(collection, store, "other")
+    other = planned(collection, warehouse, "other")
     assert not set(shards) & set(other.read_note("plan.json")["shards"])
 
 
 @pytest.mark.parametrize("retryable", [True, False])
-def test_what_fails_when_forced(make_collection: Any, store: LocalStore, retryable: bool) -> None:
-    collection = make_collection(ROWS, gates={"max_reject_share": 0.1})
-    first = go(collection, store)
-    work = planned(collection, store)
+def test_what_fails_when_forced(warehouse: Warehouse, retryable: bool) -> None:
+    collection = warehouse.collection(ROWS, gates={"max_reject_share": 0.1})
+    first = warehouse.run_without_error(collection)
+    work = planned(collection, warehouse)
     encoder = Failing("text number 9", retryable=retryable)
     encode_stage(work, work.read_note("plan.json")["shards"], encoder)
     ledger = validate_stage(work).ledger
@@ -170,14 +154,14 @@ def test_what_fails_when_forced(make_collection: Any, store: LocalStore, retryab
     assert ledger.deleted == (not retryable)
     release = publish_stage(work)
     assert release.rows == 30 - (not retryable)
-    held = open_space("things/text", warehouse=str(store.root)).at(release=release.number)
+    held = warehouse.open().at(release=release.number)
     runs = [row["run"] for row in held.to_arrow().to_pylist() if row["id"] == "i09"]
     assert runs == ([first["run"]] if retryable else [])
 
 
-def test_force_weakens_no_gate(make_collection: Any, store: LocalStore) -> None:
-    collection = make_collection(ROWS)
-    go(collection, store)
-    work = planned(collection, store)
+def test_force_weakens_no_gate(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(ROWS)
+    warehouse.run_without_error(collection)
+    work = planned(collection, warehouse)
     with pytest.raises(GateRefused, match="canary"):
         encode_stage(work, work.read_note("plan.json")["shards"], Turned(64, "text"))

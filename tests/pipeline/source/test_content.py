@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.columns import COLUMN_TYPES
-from commonspace.pipeline.source.content import MAX_ID_BYTES, content_of, id_of, metadata_of
-from commonspace.pipeline.source.records import Row, digest_of
+from commonspace.pipeline.source.content import MAX_ID_BYTES, read_content, parse_id, convert_metadata
+from commonspace.pipeline.source.records import Record, sha256_hex
 
 TEXT = SpaceSection(name="t", encoder="hashed/64", fields=("title", "blurb"))
 IMAGE = SpaceSection(name="i", encoder="hashed/64", image="cover")
@@ -30,8 +30,8 @@ ANY_VALUE = st.recursive(
 )  # fmt: skip
 
 
-def row(folder: Path | str = "", **values: Any) -> Row:
-    return Row("0:1:1:xx", "x", values, folder=str(folder))
+def row(folder: Path | str = "", **values: Any) -> Record:
+    return Record("0:1:1:xx", "x", values, folder=str(folder))
 
 
 def reason(found: Any) -> Reason:
@@ -40,7 +40,7 @@ def reason(found: Any) -> Reason:
 
 
 def text(**values: Any) -> Any:
-    return content_of(row(**values), TEXT, None)
+    return read_content(row(**values), TEXT, None)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def text(**values: Any) -> Any:
      ("x" * MAX_ID_BYTES, "x" * MAX_ID_BYTES)],
 )  # fmt: skip
 def test_ids_are_taken_as_they_are(value: Any, expected: str) -> None:
-    assert id_of(value) == expected
+    assert parse_id(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,17 +59,17 @@ def test_ids_are_taken_as_they_are(value: Any, expected: str) -> None:
      "\ud800", "x" * (MAX_ID_BYTES + 1), "é" * (MAX_ID_BYTES // 2 + 1)],
 )  # fmt: skip
 def test_other_ids_are_rejects(value: Any) -> None:
-    assert reason(id_of(value)) is Reason.BAD_ID
+    assert reason(parse_id(value)) is Reason.BAD_ID
 
 
 def test_naughty_strings_as_ids_and_texts(naughty_strings: list[str]) -> None:
     assert len(naughty_strings) == 515
     for value in naughty_strings:
-        assert id_of(value) == value if value else reason(id_of(value)) is Reason.BAD_ID
+        assert parse_id(value) == value if value else reason(parse_id(value)) is Reason.BAD_ID
         content = text(title=value)
         assert content == unicodedata.normalize("NFC", value)
-        assert digest_of(content) == digest_of(text(title=content))
-        assert metadata_of(row(a=value), {"a": "string"}) == {"a": value}
+        assert sha256_hex(content) == sha256_hex(text(title=content))
+        assert convert_metadata(row(a=value), {"a": "string"}) == {"a": value}
 
 
 def test_a_text_is_its_fields_in_order_in_nfc() -> None:
@@ -137,7 +137,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def image(pictures: Path, value: Any, root: Path | None = None) -> Any:
-    return content_of(row(pictures, cover=value), IMAGE, str(root) if root else None)
+    return read_content(row(pictures, cover=value), IMAGE, str(root) if root else None)
 
 
 def test_an_image_is_bytes_or_a_path_below_the_folder(pictures: Path) -> None:
@@ -177,13 +177,13 @@ def test_what_is_no_image_is_a_wrong_type(value: Any, pictures: Path) -> None:
 def test_a_pipe_is_not_waited_for(space: SpaceSection, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.txt")
     values = {"title": tmp_path / "a.txt", "cover": "a.txt"}
-    assert reason(content_of(row(tmp_path, **values), space, None)) is Reason.MISSING_CONTENT
+    assert reason(read_content(row(tmp_path, **values), space, None)) is Reason.MISSING_CONTENT
 
 
 @pytest.mark.parametrize("space", [TEXT, IMAGE])
 def test_a_file_that_is_gone_may_come_back(space: SpaceSection, tmp_path: Path) -> None:
     path = tmp_path / "gone"
-    found = content_of(row(tmp_path, title=path, cover=path), space, None)
+    found = read_content(row(tmp_path, title=path, cover=path), space, None)
     assert reason(found) is Reason.MISSING_CONTENT
     assert isinstance(found, Failure)
     assert found.retryable
@@ -214,7 +214,7 @@ NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
     ],
 )  # fmt: skip
 def test_metadata_is_converted(kind: str, value: Any, expected: Any) -> None:
-    assert metadata_of(row(a=value), {"a": kind}) == {"a": expected}
+    assert convert_metadata(row(a=value), {"a": kind}) == {"a": expected}
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_metadata_is_converted(kind: str, value: Any, expected: Any) -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_converted_is_a_reject_that_names_the_column(kind: str, value: Any) -> None:
-    found = metadata_of(row(a=value), {"a": kind})
+    found = convert_metadata(row(a=value), {"a": kind})
     assert reason(found) is Reason.BAD_METADATA
     assert isinstance(found, Failure)
     assert found.message == f"column 'a' cannot be read as {kind}"
@@ -240,19 +240,19 @@ def test_what_cannot_be_converted_is_a_reject_that_names_the_column(kind: str, v
 
 def test_absent_metadata_is_null_and_undeclared_is_left_out() -> None:
     types = dict.fromkeys(COLUMN_TYPES, "string") | {kind: kind for kind in COLUMN_TYPES}
-    assert metadata_of(row(other=1), types) == dict.fromkeys(COLUMN_TYPES)
+    assert convert_metadata(row(other=1), types) == dict.fromkeys(COLUMN_TYPES)
 
 
 def test_deeply_nested_metadata_is_a_reject_not_a_crash() -> None:
     value: list[Any] = []
     for _ in range(5000):
         value = [value]
-    assert reason(metadata_of(row(a=value), {"a": "string"})) is Reason.BAD_METADATA
+    assert reason(convert_metadata(row(a=value), {"a": "string"})) is Reason.BAD_METADATA
 
 
 @given(kind=st.sampled_from(list(COLUMN_TYPES)), value=ANY_VALUE)
 def test_any_metadata_fits_its_arrow_column_or_is_a_reject(kind: str, value: Any) -> None:
-    found = metadata_of(row(a=value), {"a": kind})
+    found = convert_metadata(row(a=value), {"a": kind})
     if isinstance(found, dict):
         pa.array([found["a"]], COLUMN_TYPES[kind]).validate(full=True)
     else:

@@ -27,7 +27,7 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
-from commonspace.pipeline.source.records import EVERYTHING, Row, Scope, Unreadable
+from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
 from tests.support.checkout import REPOSITORY
 
 KINDS = ["folder", "csv", "jsonl", "parquet"]
@@ -71,9 +71,9 @@ class Case:
     def source(self) -> Source:
         return open_source(self.collection)
 
-    def item(self, row: Row | Unreadable) -> Item:
+    def item(self, row: Record | UnreadableRecord) -> Item:
         """The id and text of a row; a folder's id holds its partition's folder."""
-        assert isinstance(row, Row), row
+        assert isinstance(row, Record), row
         text = row.values["text"]
         if isinstance(text, Path):
             return str(row.values["id"]).rpartition("/")[2], text.read_text(encoding="utf-8")
@@ -108,8 +108,8 @@ def test_load_gives_what_was_scanned_in_the_order_asked(case: Case, data: st.Dat
     asked = data.draw(st.lists(st.sampled_from(scanned), max_size=60))
     loaded = list(case.source.load([row.locator for row in asked]))
     assert [row.locator for row in loaded] == [row.locator for row in asked]
-    assert [row.values for row in loaded if isinstance(row, Row)] == [
-        row.values for row in asked if isinstance(row, Row)
+    assert [row.values for row in loaded if isinstance(row, Record)] == [
+        row.values for row in asked if isinstance(row, Record)
     ]
     assert [row.origin for row in loaded] == [row.origin for row in asked]
 
@@ -180,8 +180,8 @@ def test_a_record_that_is_gone_is_a_value_and_the_others_load(
     loaded = list(source.load([row.locator for row in rows]))
     assert len(loaded) == 6
     if kind != "folder":  # a folder's rows are paths: reading them is content's business
-        assert [isinstance(row, Unreadable) for row in loaded] == [True] * 3 + [False] * 3
-        assert all(row.failure.retryable for row in loaded if isinstance(row, Unreadable))
+        assert [isinstance(row, UnreadableRecord) for row in loaded] == [True] * 3 + [False] * 3
+        assert all(row.failure.retryable for row in loaded if isinstance(row, UnreadableRecord))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -195,7 +195,7 @@ def test_a_source_that_became_shorter_answers_for_every_locator(
     locators = [row.locator for row in make(ROWS).scan(EVERYTHING)]
     loaded = list(make(ROWS[:5]).load(locators))
     assert [row.locator for row in loaded] == locators
-    assert all(isinstance(row, Unreadable) for row in loaded[5:])
+    assert all(isinstance(row, UnreadableRecord) for row in loaded[5:])
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -225,8 +225,8 @@ def test_the_first_record_does_not_wait_for_the_last(kind: str, make_collection:
         last = next(scan)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert isinstance(first, Row)
-    assert isinstance(last, Row)
+    assert isinstance(first, Record)
+    assert isinstance(last, Record)
     assert last.values["id"] == "2000"
     assert waited < 1
     assert peak < 5e6
@@ -280,34 +280,34 @@ def test_the_uri_names_each_files_partition(
         assert alone == {name for name, value in partitions.items() if value == partition}
 
 
-def good(rows: Iterator[Row | Unreadable]) -> list[Row]:
-    return [row for row in rows if isinstance(row, Row)]
+def good(rows: Iterator[Record | UnreadableRecord]) -> list[Record]:
+    return [row for row in rows if isinstance(row, Record)]
 
 
 @pytest.fixture
-def scan(make_collection: Make) -> Callable[..., list[Row | Unreadable]]:
+def scan(make_collection: Make) -> Callable[..., list[Record | UnreadableRecord]]:
     """Scans one file of some bytes; what load gives for each good row is the same."""
 
-    def run(kind: str, data: bytes, **source: Any) -> list[Row | Unreadable]:
+    def run(kind: str, data: bytes, **source: Any) -> list[Record | UnreadableRecord]:
         opened = open_source(
             make_collection(
                 source={"kind": kind, "uri": f"raw.{kind}", **source}, files={f"raw.{kind}": data}
             )
         )
         rows = list(opened.scan(EVERYTHING))
-        loaded = opened.load([row.locator for row in rows if isinstance(row, Row)])
-        assert list(loaded) == [row for row in rows if isinstance(row, Row)]
+        loaded = opened.load([row.locator for row in rows if isinstance(row, Record)])
+        assert list(loaded) == [row for row in rows if isinstance(row, Record)]
         return rows
 
     return run
 
 
-Scan = Callable[..., list[Row | Unreadable]]
+Scan = Callable[..., list[Record | UnreadableRecord]]
 
 
-def outcome(rows: list[Row | Unreadable]) -> list[Any]:
+def outcome(rows: list[Record | UnreadableRecord]) -> list[Any]:
     """The values of good rows, and the reason of bad ones."""
-    return [row.values if isinstance(row, Row) else row.failure.reason for row in rows]
+    return [row.values if isinstance(row, Record) else row.failure.reason for row in rows]
 
 
 def one(item: str, text: Any) -> dict[str, Any]:
@@ -441,7 +441,7 @@ def test_jsonl(data: bytes, expected: list[Any], scan: Scan) -> None:
 
 def test_a_bad_line_says_where_and_why(scan: Scan) -> None:
     bad = scan("jsonl", b'{"id": "1"}\n[1]\n')[1]
-    assert isinstance(bad, Unreadable)
+    assert isinstance(bad, UnreadableRecord)
     assert bad.origin == "raw.jsonl"
     assert bad.failure.message == "is no JSON object but list"
 
@@ -501,21 +501,21 @@ def test_parquet_values_that_python_cannot_hold_are_rejects_of_their_own(scan: S
     text = pa.StringArray.from_buffers(3, binary.buffers()[1], binary.buffers()[2])
     rows = scan("parquet", parquet(pa.table({"id": ["1", "2", "3"], "text": text})))
     assert outcome(rows) == [one("1", "a"), Reason.BAD_RECORD, one("3", "c")]
-    assert isinstance(rows[1], Unreadable)
+    assert isinstance(rows[1], UnreadableRecord)
 
 
 def test_parquet_dates_out_of_pythons_range(scan: Scan) -> None:
     days = pa.array([0, 10_000_000], pa.int32()).cast(pa.date32())
     rows = scan("parquet", parquet(pa.table({"id": ["1", "2"], "text": days})))
-    assert [isinstance(row, Unreadable) for row in rows] == [False, True]
+    assert [isinstance(row, UnreadableRecord) for row in rows] == [False, True]
 
 
-Put = Callable[..., tuple[Source, list[Row | Unreadable]]]
+Put = Callable[..., tuple[Source, list[Record | UnreadableRecord]]]
 
 
 @pytest.fixture
 def folder(make_collection: Make, tmp_path: Path) -> Put:
-    def run(*names: str, **source: Any) -> tuple[Source, list[Row | Unreadable]]:
+    def run(*names: str, **source: Any) -> tuple[Source, list[Record | UnreadableRecord]]:
         files = {f"raw/{name}": name.encode() for name in names}
         (tmp_path / "raw").mkdir(exist_ok=True)
         opened = open_source(
@@ -528,12 +528,12 @@ def folder(make_collection: Make, tmp_path: Path) -> Put:
     return run
 
 
-def kinds(rows: list[Row | Unreadable]) -> dict[str, str]:
+def kinds(rows: list[Record | UnreadableRecord]) -> dict[str, str]:
     """`id` -> which contents it has."""
     return {
         row.values["id"]: "+".join(k for k in ("text", "image") if row.values[k])
         for row in rows
-        if isinstance(row, Row)
+        if isinstance(row, Record)
     }
 
 
@@ -546,7 +546,7 @@ def test_a_folder_pairs_a_text_and_an_image_of_one_stem(folder: Put) -> None:
 def test_two_images_of_one_stem_are_an_item_and_a_reject(folder: Put) -> None:
     _, rows = folder("a.txt", "a.jpg", "a.jpeg", "a.png")
     assert kinds(rows) == {"a": "text+image"}
-    bad = [row for row in rows if isinstance(row, Unreadable)]
+    bad = [row for row in rows if isinstance(row, UnreadableRecord)]
     assert [row.failure.reason for row in bad] == [Reason.DUPLICATE_ID] * 2
     assert [row.id for row in bad] == ["a", "a"]
     assert '`id = "path"` keeps both' in bad[0].failure.message

@@ -15,7 +15,7 @@ from commonspace.pipeline.errors import StoreFailed, UserMistake
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.read.space import open_space
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.s3 import BucketStore
+from commonspace.pipeline.storage.s3 import S3Store
 from commonspace.pipeline.storage.store import open_store
 from commonspace.pipeline.workspace.work import Run
 from tests.crash.share import EVERY
@@ -39,13 +39,13 @@ def through(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield put
 
 
-def plain(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> BucketStore:
+def plain(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     """The store without a proxy before it."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    return BucketStore(bucket)
+    return S3Store(bucket)
 
 
-def every_key(store: BucketStore) -> list[str]:
+def every_key(store: S3Store) -> list[str]:
     """Those that `list` hides included."""
     return sorted(store._bucket.list(""))
 
@@ -60,7 +60,7 @@ def test_a_store_that_ignores_conditions_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     through(without=frozenset({header}))
-    store = BucketStore(bucket)
+    store = S3Store(bucket)
     given = {"put_if_absent": (b"x",), "put": (b"x",), "compare_and_swap": (None, b"x")}[write]
     for _ in range(2):
         with pytest.raises(StoreFailed, match=r"cannot hold a warehouse.* \(If-") as error:

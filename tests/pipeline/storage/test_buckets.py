@@ -18,7 +18,7 @@ from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.source.records import Scope
-from commonspace.pipeline.storage.s3 import BucketStore
+from commonspace.pipeline.storage.s3 import S3Store
 from commonspace.pipeline.storage.store import open_store
 from commonspace.pipeline.workspace.work import Run
 
@@ -54,7 +54,7 @@ def data(count: int) -> list[dict[str, Any]]:
 
 def objects(bucket: str) -> dict[str, str | None]:
     """Every object of what is published, and its etag."""
-    pages = BucketStore(bucket)._bucket._objects.list()
+    pages = S3Store(bucket)._bucket._objects.list()
     found = {meta["path"]: meta["e_tag"] for page in pages for meta in page}
     hidden = (".runs/", "things/text/v1/.promotion")
     return {key: tag for key, tag in found.items() if not key.startswith(hidden)}
@@ -69,7 +69,7 @@ def test_the_whole_way(
         gates=gates, run={"shard_rows": 50},
     )  # fmt: skip
     assert command("plan", "things")[1][0]["encode"] == 301
-    assert BucketStore(bucket).list("") == []
+    assert S3Store(bucket).list("") == []
     code, (report,), said = command("run", "things")
     assert (code, report["ledger"]["encoded"], report["ledger"]["rejected"]) == (0, 300, 1), said
     before = objects(bucket)
@@ -103,7 +103,7 @@ def test_the_second_release_and_a_repair(
     later = commonspace.open("things/text", warehouse=bucket)
     assert len(later) == 81
     assert later.get(["i7"])["found"].to_pylist() == [False]
-    store = BucketStore(bucket)
+    store = S3Store(bucket)
     store.delete_prefix("lancedb/things__text__v1.lance/data")
     code, answer, _ = command("verify", "things/text")
     assert (code, answer["ok"]) == (1, False)
