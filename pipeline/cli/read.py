@@ -32,9 +32,9 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Collections, spaces and releases: what exists, whose it is, how fresh and how whole."""
-    from commonspace.pipeline.read.catalog import catalog
+    from commonspace.pipeline.read.catalog import list_spaces
 
-    found = catalog(warehouse(), whole_files(), name)
+    found = list_spaces(warehouse(), whole_files(), name)
     print_result(found, as_json, tables.catalog)
     problems = [one["problem"] for one in found if one["problem"]]
     for problem in problems:

@@ -75,7 +75,7 @@ def _rows(rows: LanceRows, places: pa.Table, part: Part, contract: Contract) -> 
     if part.partition is not None:
         within = pc.fill_null(pc.equal(places["partition"], part.partition), False)
     ids = _of_bucket(places.filter(within)["id"].to_pylist(), part.bucket)
-    return rows.of(ids).select(contract.schema.names).cast(contract.schema).sort_by("id")
+    return rows.by_ids(ids).select(contract.schema.names).cast(contract.schema).sort_by("id")
 
 
 def _of_bucket(ids: Sequence[str], bucket: str) -> list[str]:

@@ -13,7 +13,7 @@ from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.maintenance.drop import drop
 from commonspace.pipeline.maintenance.retain import Retention, retain, retention
 from commonspace.pipeline.read.catalog import matching_names
-from commonspace.pipeline.read.versions import versions
+from commonspace.pipeline.read.versions import begun_versions
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.pins import load_pins
 from commonspace.pipeline.release.retirement import load_retirement
@@ -79,7 +79,7 @@ def _answer(
 def _begun(store: Store) -> list[str]:
     """Every space version with releases, promoted or not."""
     spaces = [(c, s) for c in store.folders("") if "." not in c for s in store.folders(c)]
-    names = [f"{c}/{s}/v{n}" for c, s in spaces for n in versions(store, c, s)]
+    names = [f"{c}/{s}/v{n}" for c, s in spaces for n in begun_versions(store, c, s)]
     return [
         name
         for name in names

@@ -1,4 +1,4 @@
-"""What consumers use: open a space, search it, take its rows; what there is, and how fresh.
+"""What consumers use: opening a space, searching it, taking its rows; the catalog of spaces.
 
 Imports canary, workspace and what is below them.
 """

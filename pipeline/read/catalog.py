@@ -1,4 +1,4 @@
-"""The catalogue: every space that is declared or published, and the state it is in."""
+"""The catalog: every space that is declared or published, and the state it is in."""
 
 from __future__ import annotations
 
@@ -18,37 +18,73 @@ from commonspace.pipeline.release.retirement import Retirement, load_retirement
 from commonspace.pipeline.storage.store import Store
 
 
-def catalog(
+def list_spaces(
     store: Store, collections: list[Collection], name: str | None = None
 ) -> list[dict[str, Any]]:
-    """One entry a space version, by name; `name` keeps a collection, a space or a version.
+    """One entry for each version of a space, sorted by name; `show --json` prints them.
 
-    A space whose pointer, manifest or mark is damaged has `problem`. Raises NotPublished where the
-    name matches nothing.
+    Args:
+        store: the warehouse.
+        collections: those that are declared; what is only published is listed, too.
+        name: only this collection, space or version.
+
+    Returns:
+        The entries. One whose pointer, manifest or retirement is damaged says so in `problem`.
+
+    Raises:
+        NotPublished: the name matches nothing.
     """
-    declared = {
-        str(SpaceName(c.name, s.name, s.version)): c.collection.owner
-        for c in collections
-        for s in c.space
+    owners = {
+        str(SpaceName(collection.name, space.name, space.version)): collection.collection.owner
+        for collection in collections
+        for space in collection.space
     }
-    names = sorted(declared.keys() | set(_published(store)))
-    return [_entry(store, space, declared.get(space, "")) for space in matching_names(names, name)]
+    names = sorted(owners.keys() | set(_published_names(store)))
+    return [_entry(store, space, owners.get(space, "")) for space in matching_names(names, name)]
 
 
 def matching_names(names: list[str], name: str | None) -> list[str]:
-    """Those of the space versions that a collection, a space or a version names; all for None.
+    """Those of the space versions that belong to a collection, space or version; all for None.
 
-    Raises NotPublished where the name matches nothing.
+    Raises:
+        NotPublished: none does.
     """
-    found = [n for n in names if name is None or n == name or n.startswith(f"{name}/")]
-    if name is not None and not found:
+    matches = [each for each in names if name is None or f"{each}/".startswith(f"{name}/")]
+    if name is not None and not matches:
         raise NotPublished(f"there is no {name!r}" + did_you_mean(name, names))
-    return found
+    return matches
 
 
-def _published(store: Store) -> list[str]:
-    spaces = [(c, s) for c in store.folders("") if "." not in c for s in store.folders(c)]
-    return [f"{c}/{s}/v{n}" for c, s in spaces for n in published_versions(store, c, s)]
+def confirmed_at(store: Store, name: SpaceName) -> str | None:
+    """When the latest run whose report is kept ended with its release served; ISO 8601, UTC.
+
+    A run that finds nothing changed confirms what is served, and promotes nothing. A run over some
+    ids only, such as a retry of rejects, says nothing about the rest of the source. None where no
+    kept report (those of the last 20 runs are) confirms it.
+    """
+    folder, suffix = runs_folder(name.collection), report_suffix(name)
+    reports = {
+        key: written
+        for key, written in store.list_with_mtime(folder).items()
+        if key.endswith(suffix)
+    }
+    for key, written in sorted(reports.items(), key=lambda pair: -pair[1]):
+        data = store.read(key)
+        report = json.loads(data.to_pybytes()) if data is not None else {}
+        is_served = report.get("state") in {"promoted", "unchanged"}
+        if is_served and report.get("whole_scope", False):
+            return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
+    return None
+
+
+def _published_names(store: Store) -> list[str]:
+    return [
+        str(SpaceName(collection, space, version))
+        for collection in store.folders("")
+        if "." not in collection
+        for space in store.folders(collection)
+        for version in published_versions(store, collection, space)
+    ]
 
 
 def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
@@ -72,7 +108,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "releases": release_numbers(store, name),
         "retired": str(retired) if retired else None,
         "problem": problem,
-        "held": pointer.held if pointer else None,
+        "held": pointer.hold_details if pointer else None,
         "promoted_at": pointer.promoted_at if pointer else None,
         "confirmed_at": confirmed_at(store, name) if pointer else None,
         "rows": release.rows if release else None,
@@ -85,30 +121,12 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "rejects": release.rejects["rows"] if release and release.rejects else 0,
         "ledger": dict(release.ledger) if release else None,
         "gates": _gates(release, pointer) if release and pointer else None,
-        "text_index": list(pointer.indices.text) if pointer and pointer.indices else [],
+        "text_index": list(pointer.indexes.text) if pointer and pointer.indexes else [],
         "lancedb": table_address(store.address, name) if release else None,
     }
 
 
 def _gates(release: Release, pointer: Current) -> list[dict[str, Any]]:
-    """The gates of the manifest; and that of the index, which is held at promotion."""
-    index = pointer.indices.vector if pointer.indices else None
+    """The gates of the manifest, and that of the index, which is measured at promotion."""
+    index = pointer.indexes.vector if pointer.indexes else None
     return [*(dict(gate) for gate in release.gates), *([index.to_gate()] if index else [])]
-
-
-def confirmed_at(store: Store, name: SpaceName) -> str | None:
-    """When the latest run whose report is kept ended with its release served; ISO 8601, UTC.
-
-    A run that finds nothing changed confirms what is served, and promotes nothing. One of some ids
-    only, as a retry of rejects is, says nothing of the rest of the source. None where no run has
-    ended so: the reports of the last 20 runs are kept.
-    """
-    folder, end = runs_folder(name.collection), report_suffix(name)
-    written = {key: at for key, at in store.list_with_mtime(folder).items() if key.endswith(end)}
-    for key, at in sorted(written.items(), key=lambda pair: -pair[1]):
-        data = store.read(key)
-        report = json.loads(data.to_pybytes()) if data is not None else {}
-        serves = report.get("state") in {"promoted", "unchanged"}
-        if serves and report.get("whole_scope", False):
-            return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
-    return None

@@ -1,8 +1,8 @@
-"""The rows of the served release, out of its version of the LanceDB table."""
+"""The rows of the served release, from its version of the LanceDB table."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -23,11 +23,12 @@ from commonspace.pipeline.index.connection import (
     translating_store_errors,
     translating_table_errors,
 )
+from commonspace.pipeline.read.filters import Where
 from commonspace.pipeline.release.pointer import Current
 
 
 class LanceRows:
-    """One version of the table, opened when it is first asked."""
+    """One version of the table, opened when it is first needed."""
 
     def __init__(self, address: str, contract: Contract, pointer: Current) -> None:
         self._address, self._contract, self._pointer = address, contract, pointer
@@ -35,7 +36,11 @@ class LanceRows:
 
     @cached_property
     def table(self) -> Any:
-        """The LanceDB table at the release's version. Raises ContractBroken."""
+        """The LanceDB table at the release's version.
+
+        Raises:
+            ContractBroken: the table or that version is gone, or belongs to another contract.
+        """
         with translating_table_errors(self._space):
             table = open_table(connect(self._address), self._pointer.table)
         advice = f"Run `commonspace verify {self._space} --repair` to rebuild it."
@@ -52,8 +57,8 @@ class LanceRows:
             ) from error
         return table
 
-    def of(self, ids: Sequence[str]) -> pa.Table:
-        """The rows of some ids, in no order."""
+    def by_ids(self, ids: Sequence[str]) -> pa.Table:
+        """The rows of these ids, in no particular order; ids that are missing are left out."""
         with translating_table_errors(self._space):
             return fetch_rows(self.table, ids)
 
@@ -61,63 +66,70 @@ class LanceRows:
         self,
         vector: NDArray[np.float32],
         k: int,
-        where: str | Mapping[str, Any] | None,
+        where: Where,
         columns: Sequence[str],
         *,
         exact: bool = False,
     ) -> pa.Table:
-        """The k rows of the highest cosine, highest first, with `similarity`.
-
-        By the vector index, where the release has one that finds enough and `exact` does not
-        forbid it.
-        """
-        indices = self._pointer.indices if not exact else None
-        index, kept = indices.searched if indices else None, condition(where)
+        """See `Rows`. The vector index is used where its recall is high enough."""
+        indexes = self._pointer.indexes if not exact else None
+        index, row_filter = indexes.usable if indexes else None, _lance_filter(where)
         columns = [*columns, "_distance"]
-        found = self._asked(
-            vector_index.nearest_query(self.table, vector, k, index, kept), columns, where
-        )
-        if index and kept is None and found.num_rows < k:  # those that were probed hold fewer
-            found = self._asked(
-                vector_index.nearest_query(self.table, vector, k, None, kept), columns, where
-            )
-        similarity = pc.subtract(pa.scalar(1.0, pa.float32()), found["_distance"])
-        return found.drop(["_distance"]).append_column("similarity", similarity)
+        query = vector_index.nearest_query(self.table, vector, k, index, row_filter)
+        rows = self._execute(query, columns, where)
+        if index and row_filter is None and rows.num_rows < k:  # the probed partitions hold fewer
+            query = vector_index.nearest_query(self.table, vector, k, None, row_filter)
+            rows = self._execute(query, columns, where)
+        similarity = pc.subtract(pa.scalar(1.0, pa.float32()), rows["_distance"])
+        return rows.drop(["_distance"]).append_column("similarity", similarity)
 
     def matching(
         self,
         words: str,
         k: int,
-        where: str | Mapping[str, Any] | None,
+        where: Where,
         columns: Sequence[str],
-        among: Sequence[str],
+        indexed_columns: Sequence[str],
     ) -> pa.Table:
-        """The k rows that best match some of the words, best first, with `bm25`."""
+        """The k rows that match some of the words best, best first, with the column `bm25`.
+
+        Args:
+            words: what is searched for.
+            k: how many rows.
+            where: which rows are looked at.
+            columns: which columns are returned.
+            indexed_columns: the columns that are searched.
+
+        Raises:
+            ContractBroken: a full-text index is gone, or the table is damaged.
+            UserMistake: LanceDB refuses the SQL condition.
+        """
         with translating_table_errors(self._space):
-            missing = sorted(set(among) - text_index.indexes_by_column(self.table.list_indices()).keys())
+            existing = text_index.indexes_by_column(self.table.list_indices())
+        missing = sorted(set(indexed_columns) - existing.keys())
         if missing:
             raise ContractBroken(
                 f"the full-text index of {missing[0]!r} is gone",
                 item=self._space,
                 do=f"Run `commonspace verify {self._space} --repair` to rebuild it.",
             )
-        query = text_index.match_query(self.table, words, among, k, condition(where))
-        found = self._asked(query, [*columns, "_score"], where)
-        return found.rename_columns([*columns, "bm25"])
+        query = text_index.match_query(self.table, words, indexed_columns, k, _lance_filter(where))
+        rows = self._execute(query, [*columns, "_score"], where)
+        return rows.rename_columns([*columns, "bm25"])
 
-    def _asked(
-        self, query: Any, columns: Sequence[str], where: str | Mapping[str, Any] | None
-    ) -> pa.Table:
-        sql = isinstance(where, str) and bool(where)
+    def _execute(self, query: Any, columns: Sequence[str], where: Where) -> pa.Table:
+        is_sql = isinstance(where, str) and bool(where)
+        # LanceDB's error about a SQL condition is the user's mistake, any other a damaged table.
+        translating = translating_store_errors if is_sql else translating_table_errors
         try:
-            with translating_store_errors(self._space) if sql else translating_table_errors(self._space):
+            with translating(self._space):
                 return query.select(list(columns)).to_arrow().select(list(columns))
         except (ValueError, RuntimeError) as error:
             raise UserMistake(f"the condition {where!r} was refused: {error}") from error
 
 
-def condition(where: str | Mapping[str, Any] | None) -> Any:
-    """A filter as LanceDB takes it; None for none."""
+def _lance_filter(where: Where) -> Any:
+    """The filter as LanceDB takes it; None for none."""
     if not where:
         return None
     return where if isinstance(where, str) else equality_filter(dict(where))

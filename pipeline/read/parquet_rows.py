@@ -1,12 +1,12 @@
-"""The rows of any release that is kept, out of its Parquet parts.
+"""The rows of any release that is kept, from its Parquet parts.
 
-LanceDB holds the served release only. An older one, or a candidate, is read here: every part
-for a search, so it is exact, and slower.
+LanceDB holds the served release only. An older one, or a candidate, is read here. A search reads
+every part: it is exact, and slower.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.read.filters import Where
 from commonspace.pipeline.release.manifest import Part
 
 ReadPart = Callable[[Part, Sequence[str] | None], pa.Table]
@@ -27,25 +28,30 @@ class ParquetRows:
     def __init__(self, contract: Contract, parts: Sequence[Part], read: ReadPart) -> None:
         self._contract, self._parts, self._read = contract, parts, read
 
-    def of(self, ids: Sequence[str]) -> pa.Table:
-        """The rows of some ids, in no order."""
-        wanted, found = pa.array(ids, pa.string()), [self._contract.schema.empty_table()]
+    def by_ids(self, ids: Sequence[str]) -> pa.Table:
+        """The rows of these ids, in no particular order; ids that are missing are left out."""
+        wanted_ids = pa.array(ids, pa.string())
+        tables = [self._contract.schema.empty_table()]
         for part in self._parts:
-            if pc.any(pc.is_in(self._read(part, ["id"])["id"], value_set=wanted)).as_py():
+            if pc.any(pc.is_in(self._read(part, ["id"])["id"], value_set=wanted_ids)).as_py():
                 rows = self._read(part, None)
-                found.append(rows.filter(pc.is_in(rows["id"], value_set=wanted)))
-        return pa.concat_tables([table.cast(self._contract.schema) for table in found])
+                tables.append(rows.filter(pc.is_in(rows["id"], value_set=wanted_ids)))
+        return pa.concat_tables([table.cast(self._contract.schema) for table in tables])
 
     def nearest(
         self,
         vector: NDArray[np.float32],
         k: int,
-        where: str | Mapping[str, Any] | None,
+        where: Where,
         columns: Sequence[str],
         *,
         exact: bool = True,  # noqa: ARG002 - it has no index
     ) -> pa.Table:
-        """The k rows of the highest cosine, highest first, with `similarity`; always exact."""
+        """See `Rows`; always exact.
+
+        Raises:
+            UserMistake: `where` is SQL, which only LanceDB understands.
+        """
         if isinstance(where, str) and where:
             raise UserMistake(
                 "a SQL condition needs LanceDB, which holds the served release only",
@@ -55,23 +61,23 @@ class ParquetRows:
         best: list[pa.Table] = []
         for rows in self._candidates(vector, dict(where or {}), columns):
             best = [_top(pa.concat_tables([*best, rows]), k)]
-        return best[0] if best else self._none(columns)
+        return best[0] if best else self._no_rows(columns)
 
     def _candidates(
         self, vector: NDArray[np.float32], where: dict[str, Any], columns: Sequence[str]
     ) -> Iterator[pa.Table]:
-        """Each part's rows that `where` keeps, with how near they are."""
+        """The rows of each part that `where` keeps, with their similarity."""
         schema = self._contract.schema
         for part in self._parts:
             rows = self._read(part, None).cast(schema)
             for name, value in where.items():
-                is_it = pc.equal(rows[name], pa.scalar(value).cast(schema.field(name).type))
-                rows = rows.filter(pc.fill_null(is_it, False))
+                is_equal = pc.equal(rows[name], pa.scalar(value).cast(schema.field(name).type))
+                rows = rows.filter(pc.fill_null(is_equal, False))
             flat = np.asarray(rows["vector"].combine_chunks().flatten(), np.float32)
             near = flat.reshape(-1, self._contract.spec.dim) @ vector
             yield rows.select(columns).append_column("similarity", pa.array(near, pa.float32()))
 
-    def _none(self, columns: Sequence[str]) -> pa.Table:
+    def _no_rows(self, columns: Sequence[str]) -> pa.Table:
         fields = [self._contract.schema.field(name) for name in columns]
         return pa.schema([*fields, pa.field("similarity", pa.float32())]).empty_table()
 

@@ -1,4 +1,4 @@
-"""What a reader asks, as a vector: by the encoder of the release, found again and proved."""
+"""Query vectors, made by the encoder of the release once it has been checked."""
 
 from __future__ import annotations
 
@@ -20,71 +20,90 @@ from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.storage.store import Store
 
 
-class Queries:
-    """Unit vectors (dim,) float32 to search a release with; the encoder is loaded once."""
+class QueryEncoder:
+    """Makes the unit vectors (dim,) float32 that a release is searched with.
+
+    The encoder is loaded when the first text or image is encoded, and once.
+    """
 
     def __init__(self, store: Store, name: SpaceName, release: Release, contract: Contract) -> None:
         self._store, self._name, self._release, self._contract = store, name, release, contract
         self._encoder: Encoder | None = None
 
-    def given(self, vector: ArrayLike) -> NDArray[np.float32]:
-        """A vector of the asker's own, brought to norm 1. Raises UserMistake."""
-        found: NDArray[np.float32] = np.asarray(vector, np.float32)
-        if found.shape != (self._contract.spec.dim,):
-            shape = f"{found.shape}, not ({self._contract.spec.dim},)"
+    def normalised(self, vector: ArrayLike) -> NDArray[np.float32]:
+        """The user's own vector, scaled to norm 1.
+
+        Raises:
+            UserMistake: it has another shape, is zero or is not finite.
+        """
+        query: NDArray[np.float32] = np.asarray(vector, np.float32)
+        if query.shape != (self._contract.spec.dim,):
+            shape = f"{query.shape}, not ({self._contract.spec.dim},)"
             raise UserMistake(f"the query vector has shape {shape}", item=str(self._name))
-        norm = float(np.linalg.norm(found))
+        norm = float(np.linalg.norm(query))
         if not np.isfinite(norm) or norm == 0:
             raise UserMistake("the query vector is zero or not finite", item=str(self._name))
-        return (found / norm).astype(np.float32)
+        return (query / norm).astype(np.float32)
 
-    def encoded(self, text: str | None, image: bytes | str | Path | None) -> NDArray[np.float32]:
-        """The vector of a text, or of an image. Raises UserMistake or ContractBroken."""
+    def encode(self, text: str | None, image: bytes | str | Path | None) -> NDArray[np.float32]:
+        """The vector of a text or, where that is None, of an image.
+
+        Raises:
+            UserMistake: the space has no such queries, or this one cannot be encoded.
+            ContractBroken: the encoder is not the one that made the release.
+        """
         spec = self._contract.spec
-        wanted = "text" if text is not None else "image"
-        if wanted not in (spec.modality, *spec.queries):
+        modality = "text" if text is not None else "image"
+        if modality not in (spec.modality, *spec.queries):
             raise UserMistake(
-                f"this is a space of {spec.modality}s: it cannot be searched by {wanted}",
+                f"this is a space of {spec.modality}s: it cannot be searched by {modality}",
                 item=str(self._name),
             )
         content = text if text is not None else _image_bytes(image)
         if self._encoder is None:
             self._encoder = load_encoder(self._store, self._name, self._release, self._contract)
-        found = self._encoder.encode([content], purpose="query")
-        if found.failures:
-            raise UserMistake(f"the query cannot be encoded: {found.failures[0].message}")
-        if bad_vectors(found.vectors, spec).any():
+        encoded = self._encoder.encode([content], purpose="query")
+        if encoded.failures:
+            raise UserMistake(f"the query cannot be encoded: {encoded.failures[0].message}")
+        if bad_vectors(encoded.vectors, spec).any():
             raise ContractBroken("the encoder gave an unusable vector", item=str(self._name))
-        vector: NDArray[np.float32] = found.vectors[0]
+        vector: NDArray[np.float32] = encoded.vectors[0]
         return vector
 
 
 def load_encoder(store: Store, name: SpaceName, release: Release, contract: Contract) -> Encoder:
-    """The encoder that made the release, proved by its fingerprint and by the space's canary.
+    """The encoder that made the release, checked by its fingerprint and by the space's canary.
 
-    A space that was published before there were canaries has none: its fingerprint alone counts.
-    Raises ContractBroken.
+    A space that was published before there were canaries is checked by its fingerprint alone.
+
+    Raises:
+        ContractBroken: it is another encoder, or makes other vectors than it did.
     """
     canary = published_canary(store, name, contract, release.canary)
     encoder = unchecked_encoder(release, contract)
-    if canary is not None and not (flight := check_canary(canary, encoder)).ok:
+    if canary is not None and not (check := check_canary(canary, encoder)).ok:
         raise ContractBroken(
-            flight.what,
+            check.what,
             item=str(name),
-            retry=flight.retry,
-            do=f"{flight.do}\n  Search by vector or id works without the encoder.",
+            retry=check.retry,
+            do=f"{check.do}\n  Search by vector or id works without the encoder.",
         )
     return encoder
 
 
 def unchecked_encoder(release: Release, contract: Contract) -> Encoder:
-    """The encoder of the release's fingerprint. Raises ContractBroken."""
+    """The encoder that the release names, checked by its fingerprint only.
+
+    Raises:
+        ContractBroken: it is another encoder by now.
+    """
     reference = EncoderReference.from_json(release.encoder)
     spec = catalog.describe(reference)
     if spec.fingerprint != contract.fingerprint:
-        found = "\n  ".join(str(d) for d in differences(contract.spec, spec))
+        changed = "\n  ".join(str(d) for d in differences(contract.spec, spec))
         raise ContractBroken(
-            f"the encoder {reference.name} is no longer the one that made its vectors:\n  {found}",
+            f"the encoder {reference.name} is no longer the one that made its vectors:\n"
+            f"  {changed}",
             item=contract.space,
             do="Restore the model; search by vector or id works without it.",
         )

@@ -1,4 +1,4 @@
-"""The versions of a space that there are, and the one that is meant."""
+"""Which versions a space has, and which one a name without a version stands for."""
 
 from __future__ import annotations
 
@@ -11,34 +11,40 @@ from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 
-def full_name(store: Store, name: str) -> SpaceName:
-    """The version that is meant: the highest promoted one that is not retired, if none is named.
+def resolve_space_name(store: Store, name: str) -> SpaceName:
+    """The version that a name stands for: without one, the highest promoted and not retired.
 
-    A version that nobody has promoted yet is found where there is no other. Raises NotPublished
-    where the name is none.
+    Where all are retired, it is the highest promoted one; where none was ever promoted, the
+    highest that was begun, or v1.
+
+    Raises:
+        NotPublished: the name is no name of a space.
     """
-    named = SpaceReference.parse(name)
-    collection, space = named.collection, named.space
-    if named.version is not None:
-        return SpaceName(collection, space, named.version)
-    there = [SpaceName(collection, space, n) for n in published_versions(store, collection, space)]
-    alive = [one for one in there if load_retirement(store, one) is None]
-    return (alive or there or _begun(store, collection, space))[-1]
-
-
-def _begun(store: Store, collection: str, space: str) -> list[SpaceName]:
-    return [SpaceName(collection, space, n) for n in versions(store, collection, space) or [1]]
+    reference = SpaceReference.parse(name)
+    collection, space = reference.collection, reference.space
+    if reference.version is not None:
+        return SpaceName(collection, space, reference.version)
+    published = published_versions(store, collection, space)
+    names = [SpaceName(collection, space, version) for version in published]
+    alive = [each for each in names if load_retirement(store, each) is None]
+    if names:
+        return (alive or names)[-1]
+    return SpaceName(collection, space, max(begun_versions(store, collection, space), default=1))
 
 
 def published_versions(store: Store, collection: str, space: str) -> list[int]:
-    """The versions of a space that have a promoted release, whether its pointer is lost or not."""
-    found = (SpaceName(collection, space, n) for n in versions(store, collection, space))
-    there = [one for one in found if store.read(current_key(one)) or any_was_served(store, one)]
-    return [one.version for one in there]
+    """The versions of a space that were promoted, ascending, even where CURRENT is lost."""
+    begun = begun_versions(store, collection, space)
+    names = [SpaceName(collection, space, version) for version in begun]
+    return [
+        name.version
+        for name in names
+        if store.read(current_key(name)) or any_was_served(store, name)
+    ]
 
 
-def versions(store: Store, collection: str, space: str) -> list[int]:
-    """The versions of a space that were begun, promoted or not."""
+def begun_versions(store: Store, collection: str, space: str) -> list[int]:
+    """The versions of a space that have a folder, ascending, promoted or not."""
     folders = store.folders(f"{collection}/{space}")
-    found = (re.fullmatch(r"v([0-9]+)", name) for name in folders)
-    return sorted(int(match[1]) for match in found if match)
+    matches = (re.fullmatch(r"v([0-9]+)", folder) for folder in folders)
+    return sorted(int(match[1]) for match in matches if match)

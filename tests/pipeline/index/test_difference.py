@@ -40,7 +40,7 @@ def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
 
 
 def against(space: Space, there: pa.Table) -> Difference:
-    return compare_table(there, space._store, space._contract, space.release)
+    return compare_table(there, space._reader.store, space._reader.contract, space.release)
 
 
 def test_equal_tables_do_not_differ(space: Space) -> None:
@@ -67,7 +67,7 @@ def test_every_difference_is_found(
         rows[n][column] = old + "x" if isinstance(old, str) else old.replace(year=1999)
     there = [row for n, row in enumerate(rows) if n not in lost]
     there += [{**rows[0], "id": f"more {n}"} for n in range(added)]
-    schema = space._contract.schema
+    schema = space._reader.contract.schema
     table = pa.Table.from_pylist(there, pa.schema([schema.field(name) for name in COMPARED_COLUMNS]))
     found = against(space, table)
     assert len(found.stale) == PARTITIONS

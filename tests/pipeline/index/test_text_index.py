@@ -115,7 +115,7 @@ def test_an_index_that_is_gone_says_what_mends_it(warehouse: Warehouse) -> None:
     space = warehouse.open()
     table = connect(warehouse.address).open_table(NAME.table)
     table.drop_index("title_idx")
-    space._rows.__dict__["table"] = table  # as where the version itself has lost it
+    space._reader.rows.__dict__["table"] = table  # as where the version itself has lost it
     with pytest.raises(ContractBroken, match="full-text index of 'title' is gone"):
         space.search_words("whale")
 
@@ -153,7 +153,7 @@ def test_the_command_line(
 
 
 @pytest.mark.parametrize(
-    ("column", "said"), [("titel", r"did you mean 'title'"), ("year", "no column of strings")]
+    ("column", "said"), [("titel", r"did you mean 'title'"), ("year", "not a string column")]
 )
 def test_a_column_that_is_not_there(warehouse: Warehouse, column: str, said: str) -> None:
     with pytest.raises(UserMistake, match=said):

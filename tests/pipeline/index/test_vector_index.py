@@ -25,13 +25,13 @@ from commonspace.pipeline.index import vector_index
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.promote import announced, serve
-from commonspace.pipeline.read.catalog import catalog
-from commonspace.pipeline.read.space import Space, open_space
+from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.publish.promote import Promotion, serve
+from commonspace.pipeline.read.catalog import list_spaces
+from commonspace.pipeline.read.space import Space
 from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
-from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.storage.store import open_store
 from tests.support.checkout import REPOSITORY
 from tests.support.warehouse import Warehouse
@@ -90,42 +90,34 @@ def indices_of(warehouse: Warehouse) -> Path:
 
 
 @pytest.fixture(scope="module")
-def big(tmp_path_factory: pytest.TempPathFactory) -> LocalStore:
+def big(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     """6,000 rows in eleven partitions; only read."""
     folder = tmp_path_factory.mktemp("big")
-    lines = "".join(json.dumps(row) + "\n" for row in rows(6000))
-    (folder / "things.jsonl").write_text(lines)
-    (folder / "things.toml").write_text(
-        '[collection]\nname = "things"\nowner = "tests"\n'
-        '[source]\nkind = "jsonl"\nuri = "things.jsonl"\nid = "id"\nmetadata = ["tag"]\n'
-        '[[space]]\nname = "text"\nencoder = "hashed/32"\nfields = ["text"]\n'
-        'vector_index = "ivf_sq"\ntext_index = ["tag"]\n'
-        "[gates]\nmax_duplicate_vectors = 1.0\n"
-    )
-    from commonspace.pipeline.config.files import load_collection
-
-    store = LocalStore(folder / "warehouse")
-    go(load_collection(folder / "things.toml"), store)
-    return store
+    warehouse = Warehouse.within(folder)
+    warehouse.run(
+        rows(6000), source=SOURCE, spaces=[{**SPACE, "text_index": ["tag"]}],
+        gates={"max_duplicate_vectors": 1.0},
+    )  # fmt: skip
+    return warehouse
 
 
-def test_recall_is_measured_and_told(big: LocalStore) -> None:
-    space = opened(big)
+def test_recall_is_measured_and_told(big: Warehouse) -> None:
+    space = big.open()
     index = space.vector_index
     assert index is not None
     assert index.trained_rows == 6000
     assert index.partitions == 11
     assert 0.95 <= index.recall <= 1.0
     assert index.sample == 100
-    (entry,) = catalog(big, [], "things")
+    (entry,) = list_spaces(big, [], "things")
     assert entry["gates"][-1] == index.to_gate()
     assert entry["gates"][-1]["name"] == "index_recall"
     assert verify_space(big, "things/text")["ok"]
 
 
-def test_the_measured_recall_is_the_recall(big: LocalStore) -> None:
+def test_the_measured_recall_is_the_recall(big: Warehouse) -> None:
     """Asked by other rows than the gate has asked by."""
-    space = opened(big)
+    space = big.open()
     ids, vectors = vectors_of(space)
     found = wanted = 0
     for at in range(13, 6000, 60):
@@ -139,8 +131,8 @@ def test_the_measured_recall_is_the_recall(big: LocalStore) -> None:
     assert abs(found / wanted - space.vector_index.recall) < 0.05
 
 
-def test_similarity_is_the_cosine_with_and_without_the_index(big: LocalStore) -> None:
-    space = opened(big)
+def test_similarity_is_the_cosine_with_and_without_the_index(big: Warehouse) -> None:
+    space = big.open()
     ids, vectors = vectors_of(space)
     at = {item: number for number, item in enumerate(ids)}
     for exact in (False, True):
@@ -150,8 +142,8 @@ def test_similarity_is_the_cosine_with_and_without_the_index(big: LocalStore) ->
         assert cosines == sorted(cosines, reverse=True)
 
 
-def test_exact_compares_every_row(big: LocalStore) -> None:
-    space = opened(big)
+def test_exact_compares_every_row(big: Warehouse) -> None:
+    space = big.open()
     _, vectors = vectors_of(space)
     for at in (0, 17, 4321):
         hits = space.search(vector=vectors[at], k=50, exact=True)
@@ -160,8 +152,8 @@ def test_exact_compares_every_row(big: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("where", [{"tag": "rare"}, "tag = 'rare'"])
-def test_a_filter_finds_its_rows_wherever_they_are(big: LocalStore, where: Any) -> None:
-    space = opened(big)
+def test_a_filter_finds_its_rows_wherever_they_are(big: Warehouse, where: Any) -> None:
+    space = big.open()
     ids, vectors = vectors_of(space)
     rare = np.array([int(item[1:]) % 50 == 7 for item in ids])
     for at in (0, 999):
@@ -172,16 +164,16 @@ def test_a_filter_finds_its_rows_wherever_they_are(big: LocalStore, where: Any) 
         assert np.allclose(hits["similarity"].to_pylist(), best, atol=1e-6)
 
 
-def test_as_many_rows_as_there_are(big: LocalStore) -> None:
-    space = opened(big)
+def test_as_many_rows_as_there_are(big: Warehouse) -> None:
+    space = big.open()
     _, vectors = vectors_of(space)
     assert space.search(vector=vectors[0], k=3000).num_rows == 3000
     assert space.search(vector=vectors[0], k=7000).num_rows == 6000
 
 
-def test_fewer_probes_find_less(big: LocalStore) -> None:
+def test_fewer_probes_find_less(big: Warehouse) -> None:
     """What the ladder climbs: one partition does not do."""
-    space = opened(big)
+    space = big.open()
     table = connect(big.address).open_table(NAME.table)
     _, vectors = vectors_of(space)
     one = VectorIndex("ivf_sq", 6000, 11, 1, 2, 0.0, 0.95, 200)
@@ -197,7 +189,7 @@ def test_fewer_probes_find_less(big: LocalStore) -> None:
 def test_small_tables_have_none(warehouse: Warehouse) -> None:
     report = warehouse.run(declared(warehouse, rows(40), vector_index="auto"))
     assert "index_recall" not in {gate["name"] for gate in report["gates"]}
-    assert pointer(warehouse).indices is None
+    assert pointer(warehouse).indexes is None
     assert "indices" not in json.loads((warehouse.root / current_key(NAME)).read_text())
     assert "index" not in json.loads((warehouse.root / release_key(NAME, 1)).read_text())["index"]
     assert connect(warehouse.address).open_table(NAME.table).list_indices() == []
@@ -235,10 +227,10 @@ def test_a_small_tail_is_left_and_a_large_one_is_taken_in(warehouse: Warehouse) 
     assert warehouse.open().search(id="i00410", k=400).num_rows == 400
     warehouse.run(declared(warehouse, rows(500)))
     assert listed().num_unindexed_rows == 0
-    assert (listed().num_segments, pointer(warehouse).indices.vector.trained_rows) == (2, 400)  # type: ignore[union-attr]
+    assert (listed().num_segments, pointer(warehouse).indexes.vector.trained_rows) == (2, 400)  # type: ignore[union-attr]
     warehouse.run(declared(warehouse, rows(900)))
     assert listed().num_segments == 1
-    assert pointer(warehouse).indices.vector.trained_rows == 900  # type: ignore[union-attr]
+    assert pointer(warehouse).indexes.vector.trained_rows == 900  # type: ignore[union-attr]
     assert warehouse.verify()["ok"]
 
 
@@ -251,7 +243,7 @@ def test_an_index_that_finds_too_little_is_not_served(warehouse: Warehouse) -> N
     assert "min_index_recall is 100.0%" in report["what"]
     assert "min_index_recall" in report["do"]
     assert pointer(warehouse).release == 1
-    assert announced(warehouse.store, NAME) is None  # LanceDB is back at what is served
+    assert pending_promotion(warehouse.store, NAME) is None  # LanceDB is back at what is served
     assert connect(warehouse.address).open_table(NAME.table).count_rows() == 300
     assert served.search(id="i00003").num_rows == 10
     assert warehouse.verify()["ok"]
@@ -291,7 +283,8 @@ def test_a_rollback_is_not_refused_for_its_index(warehouse: Warehouse) -> None:
     contract, release = load_contract(warehouse.store, NAME), load_release(warehouse.store, NAME, 2)
     assert contract is not None
     hold = RollbackHold("2026-01-01T00:00:00+00:00")
-    assert serve(warehouse.store, NAME, contract, release, by="rollback", after=1, hold=hold)
+    rollback = Promotion(release=release, by="rollback", after=1, hold=hold)
+    assert serve(warehouse.store, NAME, contract, rollback)
     space = warehouse.open()
     assert space.vector_index is not None
     assert space.vector_index.is_weak
@@ -321,7 +314,7 @@ def test_a_first_release_that_is_refused_leaves_no_announcement(warehouse: Wareh
     warehouse.run(declared(warehouse, alike(400), min_index_recall=1.0), promote=False)
     with pytest.raises(GateRefused):
         promote_by_hand(warehouse.store, NAME)
-    assert announced(warehouse.store, NAME) is None
+    assert pending_promotion(warehouse.store, NAME) is None
     warehouse.run(declared(warehouse, alike(400), vector_index="none"), promote=False)
     assert promote_by_hand(warehouse.store, NAME).release == 2
 
@@ -334,7 +327,8 @@ def test_a_weak_index_of_the_served_release_does_not_keep_a_hold(warehouse: Ware
     assert contract is not None
     hold = RollbackHold("2026-01-01T00:00:00+00:00")
     release = load_release(warehouse.store, NAME, 2)
-    serve(warehouse.store, NAME, contract, release, by="rollback", after=1, hold=hold)
+    rollback = Promotion(release=release, by="rollback", after=1, hold=hold)
+    serve(warehouse.store, NAME, contract, rollback)
     served = pointer(warehouse)
     assert warehouse.run(run)["state"] == "unchanged"
     assert pointer(warehouse).table_version == served.table_version, "it is not trained each time"
@@ -342,8 +336,8 @@ def test_a_weak_index_of_the_served_release_does_not_keep_a_hold(warehouse: Ware
     assert pointer(warehouse).hold is None
 
 
-def test_more_rows_than_there_are(big: LocalStore) -> None:
-    space = opened(big)
+def test_more_rows_than_there_are(big: Warehouse) -> None:
+    space = big.open()
     at = space.to_arrow(["vector"])["vector"][0].as_py()
     assert space.search(vector=at, k=2**63).num_rows == len(space)
 
@@ -411,13 +405,13 @@ def test_the_pointer_keeps_what_it_says_of_the_index(warehouse: Warehouse) -> No
     with pytest.raises(ContractBroken, match="checksum"):
         Current.from_bytes(json.dumps(document).encode())
     del document["sha256"], document["indices"]  # as it was before there were indices
-    assert Current.from_bytes(json.dumps(document).encode()).indices is None
+    assert Current.from_bytes(json.dumps(document).encode()).indexes is None
 
 
 def test_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
-    warehouse.store = open_store(bucket)
+    warehouse = Warehouse(warehouse.folder, open_store(bucket))
     warehouse.run(declared(warehouse, rows(400), text_index=["tag"]))
-    space = open_space("things/text", warehouse=bucket)
+    space = warehouse.open()
     assert space.vector_index is not None
     assert space.search(id="i00003", k=10).num_rows == 10
     assert space.search_words("rare", k=100).num_rows == 8

@@ -11,10 +11,7 @@ import pytest
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.publish.manual import roll_back
 from commonspace.pipeline.read.catalog import confirmed_at
-from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.source.records import Scope
-from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.workspace.work import Run
 from tests.support.warehouse import Warehouse
 
 NAME = SpaceName("things", "text", 1)
@@ -25,39 +22,34 @@ def rows(*words: str) -> list[dict[str, Any]]:
     return [{"id": f"i{n}", "text": f"text {word}"} for n, word in enumerate(words)]
 
 
-def go(collection: Any, warehouse: Warehouse, scope: Scope | None = None) -> None:
-    run = Run(new_run_id(), collection, warehouse.store, scope or Scope(), quiet=True)
-    run_collection(run, list(collection.space), log=lambda _: None)
-
-
 @pytest.fixture
-def aged(warehouse: Warehouse, tmp_path: Path) -> LocalStore:
+def aged(warehouse: Warehouse, tmp_path: Path) -> Warehouse:
     """A space of two releases whose runs ended long ago."""
     assert confirmed_at(warehouse.store, NAME) is None
-    go(warehouse.collection(rows("a", "b", "c")), warehouse)
-    go(warehouse.collection(rows("a", "b", "d")), warehouse)
+    warehouse.run(rows("a", "b", "c"))
+    warehouse.run(rows("a", "b", "d"))
     for report in (tmp_path / "warehouse/.runs").rglob("report.json"):
         os.utime(report, (1e9, 1e9))
     assert confirmed_at(warehouse.store, NAME) == LONG_AGO
-    return warehouse.store
+    return warehouse
 
 
-def test_a_run_that_changes_nothing_confirms(warehouse: Warehouse, aged: LocalStore) -> None:
-    go(warehouse.collection(rows("a", "b", "d")), aged)
-    assert str(confirmed_at(aged, NAME)) > "2026"
+def test_a_run_that_changes_nothing_confirms(aged: Warehouse) -> None:
+    aged.run(rows("a", "b", "d"))
+    assert str(confirmed_at(aged.store, NAME)) > "2026"
 
 
-def test_a_few_ids_confirm_nothing(warehouse: Warehouse, aged: LocalStore) -> None:
-    go(warehouse.collection(rows("a", "b", "e")), aged, Scope(ids=frozenset({"i2"})))
-    assert confirmed_at(aged, NAME) == LONG_AGO
+def test_a_few_ids_confirm_nothing(aged: Warehouse) -> None:
+    aged.run(rows("a", "b", "e"), scope=Scope(ids=frozenset({"i2"})))
+    assert confirmed_at(aged.store, NAME) == LONG_AGO
 
 
-def test_a_refused_run_confirms_nothing(warehouse: Warehouse, aged: LocalStore) -> None:
-    go(warehouse.collection(rows("a"), gates={"max_deleted_share": 0.1}), aged)
-    assert confirmed_at(aged, NAME) == LONG_AGO
+def test_a_refused_run_confirms_nothing(aged: Warehouse) -> None:
+    aged.run(rows("a"), gates={"max_deleted_share": 0.1})
+    assert confirmed_at(aged.store, NAME) == LONG_AGO
 
 
-def test_a_held_space_grows_old(warehouse: Warehouse, aged: LocalStore) -> None:
-    roll_back(aged, NAME)
-    go(warehouse.collection(rows("a", "b", "d")), aged)
-    assert confirmed_at(aged, NAME) == LONG_AGO
+def test_a_held_space_grows_old(aged: Warehouse) -> None:
+    roll_back(aged.store, NAME)
+    aged.run(rows("a", "b", "d"))
+    assert confirmed_at(aged.store, NAME) == LONG_AGO

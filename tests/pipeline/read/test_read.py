@@ -17,22 +17,23 @@ from commonspace.pipeline.read.space import Space
 from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.workspace.work import Run
+from tests.support.warehouse import Warehouse
 
 WORDS = ["whale", "ship", "love", "war", "garden", "river", "stone", "night"]
 
 
 @pytest.fixture
-def space(make_collection: Any, tmp_path: Path) -> Space:
+def space(warehouse: Warehouse, tmp_path: Path) -> Space:
     data = [
         {"id": f"b{n:03}", "text": f"{WORDS[n % 8]} and {WORDS[n % 7]} in chapter {n}",
          "genre": ["novel", "poem"][n % 2]}
         for n in range(200)
     ]  # fmt: skip
-    collection = make_collection(data, source={"metadata": ["genre"]}, name="books")
-    store = LocalStore(tmp_path / "warehouse")
-    run = Run(new_run_id(), collection, store, quiet=True)
+    collection = warehouse.collection(data, source={"metadata": ["genre"]}, name="books")
+    warehouse.store = LocalStore(tmp_path / "warehouse")
+    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
     run_collection(run, list(collection.space), log=lambda _: None)
-    return commonspace.open("books/text", warehouse=str(store.root))
+    return warehouse.open("books/text")
 
 
 def exact(space: Space, vector: np.ndarray, k: int) -> list[str]:
@@ -45,7 +46,7 @@ def exact(space: Space, vector: np.ndarray, k: int) -> list[str]:
 
 def test_search_equals_brute_force(space: Space) -> None:
     found = space.search("a whale and a ship", k=5)
-    vector = space._queries.encoded("a whale and a ship", None)
+    vector = space._query_encoder.encode("a whale and a ship", None)
     similarity = found["similarity"].to_pylist()
     assert similarity == sorted(similarity, reverse=True)
     assert set(found["id"].to_pylist()) == set(exact(space, vector, 5))
@@ -108,19 +109,19 @@ def test_an_unknown_item_or_space_is_named(space: Space) -> None:
         space.search(id="nope")
     for name in ("books", "books/text/v9", "books/cover", "../books/text", "Books/Text"):
         with pytest.raises(NotPublished):
-            commonspace.open(name, warehouse=str(space._store.root))
+            commonspace.open(name, warehouse=str(space._reader.store.root))
 
 
-def test_an_open_space_does_not_change_under_its_reader(space: Space, make_collection: Any) -> None:
+def test_an_open_space_does_not_change_under_its_reader(space: Space, warehouse: Warehouse) -> None:
     before = space.search("whale", k=3).to_pylist()
-    collection = make_collection(
+    collection = warehouse.collection(
         [{"id": "only", "text": "whale", "genre": "novel"}],
         source={"metadata": ["genre"]}, name="books", gates={"max_deleted_share": 1.0},
     )  # fmt: skip
-    run = Run(new_run_id(), collection, space._store, quiet=True)
+    run = Run(new_run_id(), collection, space._reader.store, quiet=True)
     run_collection(run, list(collection.space), log=lambda _: None)
     assert space.search("whale", k=3).to_pylist() == before
-    assert len(commonspace.open("books/text", warehouse=str(space._store.root))) == 1
+    assert len(commonspace.open("books/text", warehouse=str(space._reader.store.root))) == 1
 
 
 FOREIGN = """
@@ -152,7 +153,7 @@ print(json.dumps(answers))
 
 
 def test_other_engines_find_the_same_neighbours(space: Space) -> None:
-    root = space._store.root
+    root = space._reader.store.root
     question = [space.files(), f"{root}/lancedb", "books__text__v1", "b042", 5]
     answer = subprocess.run(
         [sys.executable, "-I", "-c", FOREIGN, json.dumps(question)],
@@ -168,7 +169,7 @@ def test_other_engines_find_the_same_neighbours(space: Space) -> None:
 def test_reading_imports_neither_torch_nor_airflow(space: Space) -> None:
     code = (
         "import sys, commonspace\n"
-        f"s = commonspace.open('books/text', warehouse={str(space._store.root)!r})\n"
+        f"s = commonspace.open('books/text', warehouse={str(space._reader.store.root)!r})\n"
         "s.search(id='b001'); s.get(['b002']); s.to_arrow(); s.files()\n"
         "bad = {'torch', 'torchvision', 'airflow', 'transformers', 'PIL'} & set(sys.modules)\n"
         "assert not bad, bad"
@@ -181,5 +182,5 @@ def test_the_contract_travels_in_every_file(space: Space) -> None:
         contract = json.loads(table.schema.metadata[b"commonspace"])
         assert contract["space"] == "books/text/v1"
         assert contract["fingerprint"] == space.spec.fingerprint == space.release.fingerprint
-    lance = json.loads(space._rows.table.schema.metadata[b"commonspace"])
+    lance = json.loads(space._reader.rows.table.schema.metadata[b"commonspace"])
     assert lance["fingerprint"] == space.spec.fingerprint

@@ -21,6 +21,7 @@ from PIL import Image, ImageDraw
 import commonspace
 from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.errors import UserMistake
+from tests.support.warehouse import Warehouse
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220),
            "yellow": (240, 220, 40)}  # fmt: skip
@@ -124,13 +125,13 @@ def command(
 def test_a_text_finds_its_photos(
     trained: Path,
     drawings: dict[str, bytes],
-    make_collection: Any,
+    warehouse: Warehouse,
     tmp_path: Path,
     command: Callable[..., Any],
 ) -> None:
     (tmp_path / "models").mkdir()
     trained.rename(tmp_path / "models/clip")
-    make_collection(
+    warehouse.collection(
         source={"kind": "folder", "uri": "photos", "id": "stem"},
         spaces=[{"name": "photo", "encoder": "./models/clip", "image": "image"}],
         files=drawings,
@@ -156,9 +157,9 @@ def test_a_text_finds_its_photos(
 
 
 def test_a_space_whose_encoder_reads_no_texts_says_so(
-    make_collection: Any, drawings: dict[str, bytes], command: Callable[..., Any]
+    warehouse: Warehouse, drawings: dict[str, bytes], command: Callable[..., Any]
 ) -> None:
-    make_collection(
+    warehouse.collection(
         source={"kind": "folder", "uri": "photos", "id": "stem"},
         spaces=[{"name": "photo", "encoder": "hashed/64", "image": "image"}],
         files=drawings,

@@ -14,26 +14,24 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, UserMistake
 from commonspace.pipeline.maintenance.retain import retain
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.promote import announced, recover_promotion, serve
-from commonspace.pipeline.read.catalog import catalog
+from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.publish.promote import Promotion, recover_promotion, serve
+from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.release.history import list_releases
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
 from commonspace.pipeline.run.process import run_stage
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.workspace.work import Run
 from tests.support.checkout import REPOSITORY
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 
 
-def go(collection: Any, warehouse: Warehouse, **options: Any) -> tuple[dict[str, Any], str]:
-    """The report of a run and what it said."""
-    said: list[str] = []
-    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
-    report = run_collection(run, list(collection.space), log=said.append, **options)[0]
-    return report, "\n".join(said)
+def run_and_log(warehouse: Warehouse, items: Any, **options: Any) -> tuple[dict[str, Any], str]:
+    """The report of a run, and its messages."""
+    messages: list[str] = []
+    report = warehouse.run(items, log=messages.append, **options)
+    return report, "\n".join(messages)
 
 
 def hold(warehouse: Warehouse) -> RollbackHold | None:
@@ -45,7 +43,7 @@ def hold(warehouse: Warehouse) -> RollbackHold | None:
 def three(warehouse: Warehouse) -> None:
     """Releases 1, 2 and 3, of as many rows as their number."""
     for number in (1, 2, 3):
-        go(warehouse.collection(numbered_items(number)), warehouse)
+        run_and_log(warehouse, numbered_items(number))
 
 
 def test_a_rollback_lasts_until_a_promotion_by_hand(warehouse: Warehouse) -> None:
@@ -54,7 +52,7 @@ def test_a_rollback_lasts_until_a_promotion_by_hand(warehouse: Warehouse) -> Non
     assert done.hold is not None
     assert (done.hold, done.hold.reason) == (hold(warehouse), "wrong titles")
     for promote in (None, True):  # a run that is told to promote is a run
-        report, said = go(warehouse.collection(numbered_items(4)), warehouse, promote=promote)
+        report, said = run_and_log(warehouse, numbered_items(4), promote=promote)
         assert (report["release"], report["state"], report["promoted"]) == (4, "candidate", False)
         assert report["held"] == {
             "release": 2, "since": done.hold.since, "reason": "wrong titles",
@@ -63,11 +61,11 @@ def test_a_rollback_lasts_until_a_promotion_by_hand(warehouse: Warehouse) -> Non
         assert "a rollback: wrong titles). `commonspace promote things/text/v1 4` serves" in said
     assert len(warehouse.open()) == 2
     assert {one.number: one.state for one in list_releases(warehouse.store, NAME)}[4] == "candidate"
-    assert catalog(warehouse.store, [])[0]["held"]["reason"] == "wrong titles"
+    assert list_spaces(warehouse.store, [])[0]["held"]["reason"] == "wrong titles"
     assert warehouse.verify()["ok"]
     promoted = promote_by_hand(warehouse.store, NAME)
     assert (promoted.release, promoted.lifted, promoted.hold) == (4, done.hold, None)
-    report, said = go(warehouse.collection(numbered_items(5)), warehouse)
+    report, said = run_and_log(warehouse, numbered_items(5))
     assert (report["state"], report["held"]) == ("promoted", None)
     assert "HELD" not in said
 
@@ -76,7 +74,7 @@ def test_what_was_rolled_back_from_can_be_promoted_again(warehouse: Warehouse) -
     three(warehouse)
     roll_back(warehouse.store, NAME)
     for _ in range(2):  # the candidate is not made twice
-        report, _ = go(warehouse.collection(numbered_items(3)), warehouse)
+        report, _ = run_and_log(warehouse, numbered_items(3))
         assert (report["release"], report["state"]) == (4, "candidate")
     promote_by_hand(warehouse.store, NAME, 3)
     assert (len(warehouse.open()), hold(warehouse)) == (3, None)
@@ -85,9 +83,8 @@ def test_what_was_rolled_back_from_can_be_promoted_again(warehouse: Warehouse) -
 def test_a_hold_is_lifted_where_the_space_is(warehouse: Warehouse) -> None:
     three(warehouse)
     roll_back(warehouse.store, NAME, 1)
-    report, said = go(
-        warehouse.collection(numbered_items(1), gates={"max_deleted_share": 1.0}), warehouse
-    )
+    gates = {"max_deleted_share": 1.0}
+    report, said = run_and_log(warehouse, numbered_items(1), gates=gates)
     assert report["state"] == "unchanged"
     assert "HELD at release 1 (" in said
     with pytest.raises(UserMistake, match="no candidate") as refusal:
@@ -95,7 +92,7 @@ def test_a_hold_is_lifted_where_the_space_is(warehouse: Warehouse) -> None:
     assert "`commonspace promote things/text/v1 1` only lifts the hold" in refusal.value.do
     done = promote_by_hand(warehouse.store, NAME, 1)
     assert (done.moved, done.lifted is not None, hold(warehouse)) == (False, True, None)
-    assert go(warehouse.collection(numbered_items(2)), warehouse)[0]["state"] == "promoted"
+    assert run_and_log(warehouse, numbered_items(2))[0]["state"] == "promoted"
 
 
 def test_a_space_can_be_held_where_it_is(warehouse: Warehouse) -> None:
@@ -104,22 +101,22 @@ def test_a_space_can_be_held_where_it_is(warehouse: Warehouse) -> None:
     first = hold(warehouse)
     assert roll_back(warehouse.store, NAME, 3).hold == first  # the same call again
     assert roll_back(warehouse.store, NAME, 3, "another one").hold != first
-    assert go(warehouse.collection(numbered_items(4)), warehouse)[0]["state"] == "candidate"
+    assert run_and_log(warehouse, numbered_items(4))[0]["state"] == "candidate"
     assert len(warehouse.open()) == 3
 
 
 def test_a_rollback_is_not_lost_to_a_run_that_was_about_to_promote(warehouse: Warehouse) -> None:
     """It planned from release 2, which is served again: only the hold tells it."""
     for number in (1, 2):
-        go(warehouse.collection(numbered_items(number)), warehouse)
-    candidate, _ = go(warehouse.collection(numbered_items(3)), warehouse, promote=False)
-    contract = warehouse.open()._contract
+        run_and_log(warehouse, numbered_items(number))
+    candidate, _ = run_and_log(warehouse, numbered_items(3), promote=False)
+    contract = warehouse.open()._reader.contract
     release = load_release(warehouse.store, NAME, candidate["release"])
     roll_back(warehouse.store, NAME, 2)
     with pytest.raises(Conflict, match="is held since"):
-        serve(warehouse.store, NAME, contract, release, by="a-run", after=2)
+        serve(warehouse.store, NAME, contract, Promotion(release=release, by="a-run", after=2))
     assert len(warehouse.open()) == 2
-    assert announced(warehouse.store, NAME) is None
+    assert pending_promotion(warehouse.store, NAME) is None
 
 
 def test_a_task_that_meets_a_hold_plans_again_and_waits(warehouse: Warehouse) -> None:
@@ -148,7 +145,7 @@ def test_nobody_else_touches_the_hold(warehouse: Warehouse) -> None:
     assert warehouse.verify(repair=True)["ok"]
     retain(warehouse.store, NAME, 1)
     warehouse.store.put(promotion_key(NAME), b'{"release": 3, "by": "a-run"}')
-    assert recover_promotion(warehouse.store, NAME, warehouse.open()._contract)
+    assert recover_promotion(warehouse.store, NAME, warehouse.open()._reader.contract)
     assert hold(warehouse) == made
 
 
@@ -204,9 +201,9 @@ def test_a_killed_rollback_has_its_hold_or_did_not_happen(warehouse: Warehouse, 
     happened = len(warehouse.open()) == 2
     assert happened == (point == 3)
     assert (hold(warehouse) is not None) == happened
-    report, _ = go(warehouse.collection(numbered_items(4)), warehouse)
+    report, _ = run_and_log(warehouse, numbered_items(4))
     assert report["state"] == ("candidate" if happened else "promoted")
-    assert announced(warehouse.store, NAME) is None
+    assert pending_promotion(warehouse.store, NAME) is None
 
 
 def test_a_killed_rollback_is_called_again(warehouse: Warehouse) -> None:

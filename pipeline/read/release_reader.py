@@ -1,0 +1,159 @@
+"""The rows of one release, as they were when the reader opened it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import ContractBroken, NotPublished, UserMistake
+from commonspace.pipeline.read.filters import Where, checked_columns
+from commonspace.pipeline.read.lance_rows import LanceRows
+from commonspace.pipeline.read.parquet_rows import ParquetRows
+from commonspace.pipeline.read.rows import Rows
+from commonspace.pipeline.release.changes import Changes, changes_between
+from commonspace.pipeline.release.manifest import Part, Release, load_release, release_numbers
+from commonspace.pipeline.release.parts import read_part
+from commonspace.pipeline.release.pointer import Current, load_current
+from commonspace.pipeline.storage.store import Store
+
+
+class ReleaseReader:
+    """Reads one release: from LanceDB where it is served, from its Parquet parts otherwise.
+
+    An error says whether something is damaged, or whether the release was removed or replaced
+    after the reader had opened it.
+    """
+
+    def __init__(
+        self,
+        name: SpaceName,
+        store: Store,
+        contract: Contract,
+        release: Release,
+        pointer: Current | None,
+    ) -> None:
+        """See `open_space`; pointer is None for a release that is not served."""
+        if release.fingerprint != contract.fingerprint:
+            raise ContractBroken("the release and spec.json disagree", item=str(name))
+        self.name, self.store, self.contract = name, store, contract
+        self.release, self.pointer = release, pointer
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Where the rows are read from."""
+        if self.pointer:
+            return LanceRows(self.store.address, self.contract, self.pointer)
+        return ParquetRows(self.contract, self.release.parts, self.read_part)
+
+    def read_part(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
+        """The rows of one part; all columns by default."""
+        try:
+            return read_part(self.store, part, self.contract, columns)
+        except ContractBroken as error:
+            raise self._explained(error, self.release.number) from error
+
+    def by_ids(self, ids: Sequence[str]) -> pa.Table:
+        """The rows of these ids, in this order, with a column `found`; null where it is false."""
+        with self._explaining_promotions():
+            rows = self.rows.by_ids(list(dict.fromkeys(ids)))
+        rows = rows.select(self.contract.schema.names).combine_chunks()
+        wanted_ids = pa.array(ids, pa.string())
+        positions = pc.index_in(wanted_ids, value_set=rows["id"].combine_chunks())
+        in_order = rows.take(positions).set_column(0, "id", wanted_ids)
+        return in_order.append_column("found", pc.is_valid(positions))
+
+    def vector_of(self, item: str) -> NDArray[np.float32]:
+        """The vector (dim,) float32 of a published item."""
+        row = self.by_ids([item])
+        if not row["found"][0].as_py():
+            raise NotPublished(
+                f"item {item!r} is not in release {self.release.number}", item=str(self.name)
+            )
+        return np.asarray(row["vector"][0].as_py(), np.float32)
+
+    def nearest(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        where: Where,
+        columns: Sequence[str] | None,
+        *,
+        exact: bool,
+        without: str | None,
+    ) -> pa.Table:
+        """`Rows.nearest`, but for the item `without`; columns and filter are checked first."""
+        returned = checked_columns(self.contract, columns, where)
+        if not self.release.rows:
+            return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
+        limit = k + (without is not None)
+        with self._explaining_promotions():
+            rows = self.rows.nearest(vector, limit, where, returned, exact=exact)
+        if without is not None:
+            rows = rows.filter(pc.not_equal(rows["id"], without))
+        return rows.slice(0, k)
+
+    def matching(self, words: str, k: int, where: Where, columns: Sequence[str] | None) -> pa.Table:
+        """The k rows that match the words best, with `bm25`; columns and filter are checked."""
+        indexed_columns = self.release.index_settings.text
+        if not indexed_columns:
+            raise UserMistake(
+                "has no full-text index",
+                item=str(self.name),
+                do='Its owner adds text_index = ["a column"] to its [[space]] and runs again.',
+            )
+        if not isinstance(self.rows, LanceRows):
+            raise UserMistake(
+                f"release {self.release.number} is read from Parquet, which has no full-text index",
+                item=str(self.name),
+                do="Search the served release for words, or this one by text.",
+            )
+        returned = checked_columns(self.contract, columns, where)
+        if not self.release.rows:
+            return pa.table({"id": pa.array([], pa.string()), "bm25": pa.array([], "f4")})
+        with self._explaining_promotions():
+            return self.rows.matching(words, k, where, returned, indexed_columns)
+
+    def changes(self, since: int) -> Changes:
+        """What differs between release `since` and this one."""
+        other = load_release(self.store, self.name, since)
+        try:
+            return changes_between(self.store, self.contract, other, self.release)
+        except ContractBroken as error:
+            raise self._explained(error, since, self.release.number) from error
+
+    def _explained(self, error: ContractBroken, *needed: int) -> ContractBroken | NotPublished:
+        """The error itself, or that retention has removed one of the releases that are needed."""
+        for number in needed:
+            if number not in release_numbers(self.store, self.name):
+                try:
+                    load_release(self.store, self.name, number)
+                except NotPublished as removed:
+                    again = "Open the space again: it is at the release that is served. "
+                    do = again + removed.do if number == self.release.number else removed.do
+                    return NotPublished(removed.what, item=removed.item, do=do)
+        return error
+
+    @contextmanager
+    def _explaining_promotions(self) -> Iterator[None]:
+        """Tells a damaged table from one that a promotion has changed since it was opened."""
+        try:
+            yield
+        except ContractBroken as error:
+            latest = load_current(self.store, self.name)
+            opened = self.pointer and (self.pointer.release, self.pointer.table_version)
+            if not opened or latest is None or opened == (latest.release, latest.table_version):
+                raise
+            raise NotPublished(
+                f"LanceDB no longer holds release {opened[0]} as it was when the space was "
+                f"opened: release {latest.release} is served",
+                item=str(self.name),
+                do="Open the space again.",
+            ) from error

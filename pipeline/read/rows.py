@@ -1,0 +1,40 @@
+"""What the rows of a release can be asked, whether LanceDB or Parquet holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from commonspace.pipeline.read.filters import Where
+
+
+class Rows(Protocol):
+    """The rows of one release."""
+
+    def by_ids(self, ids: Sequence[str]) -> pa.Table:
+        """The rows of these ids, in no particular order; ids that are missing are left out."""
+        ...
+
+    def nearest(
+        self,
+        vector: NDArray[np.float32],
+        k: int,
+        where: Where,
+        columns: Sequence[str],
+        *,
+        exact: bool,
+    ) -> pa.Table:
+        """The k rows of the highest cosine, highest first, with the column `similarity`.
+
+        Args:
+            vector: (dim,) float32, of norm 1.
+            k: how many rows.
+            where: which rows are looked at.
+            columns: which columns are returned.
+            exact: compare every row, and use no vector index.
+        """
+        ...
