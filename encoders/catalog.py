@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.encoders.errors import (
-    CHANGED,
-    INSTALL,
+    FILES_CHANGED,
+    INSTALL_HINT,
     EncoderError,
     EncoderNotFound,
     WeightsRefused,
@@ -45,11 +45,11 @@ def load(reference: EncoderReference) -> Encoder:
     encoder = family.load(reference, spec)
     # Described once more: files replaced while they were being loaded are nobody's model.
     if not encoder.spec == spec == family.describe(reference):
-        raise WeightsRefused(CHANGED, item=reference.name, retry=True)
+        raise WeightsRefused(FILES_CHANGED, item=reference.name, retry=True)
     return encoder
 
 
-def splitter(reference: EncoderReference) -> Callable[[str], list[tuple[int, int]]]:
+def passage_splitter(reference: EncoderReference) -> Callable[[str], list[tuple[int, int]]]:
     """Cuts a text into the passages that get a row each: first character, and one past the last.
 
     As `encoders.passages.Passages`; needs no torch. Raises EncoderNotFound where the encoder
@@ -62,12 +62,12 @@ def splitter(reference: EncoderReference) -> Callable[[str], list[tuple[int, int
         raise EncoderNotFound("gives each text one row, not its passages", item=reference.name)
     if spec.kind == "hashed":
         return passages_of_characters(spec.max_tokens)
-    from commonspace.encoders.int8.folder import is_int8
-    from commonspace.encoders.weights.locate import find_folder
-    from commonspace.encoders.weights.module_list import read_modules
+    from commonspace.encoders.int8.record import is_int8_folder
+    from commonspace.encoders.model_folder.location import find_model_folder
+    from commonspace.encoders.model_folder.module_list import read_modules
 
-    folder = find_folder(reference)
-    place = folder if is_int8(folder) else folder / read_modules(folder)[0].path
+    folder = find_model_folder(reference)
+    place = folder if is_int8_folder(folder) else folder / read_modules(folder)[0].path
     return passages_of_tokens(place / "tokenizer.json", spec)
 
 
@@ -86,7 +86,7 @@ def probes(modality: Modality) -> list[Content]:
     except ModuleNotFoundError as error:
         raise EncoderError(
             f"{error.name} is not installed",
-            do=INSTALL,
+            do=INSTALL_HINT,
         ) from error
     return [*image_probes()]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-INSTALL = 'In a checkout of commonspace: pip install ".[encoders]".'
+INSTALL_HINT = 'In a checkout of commonspace: pip install ".[encoders]".'
 """The project is on no package index: its name alone installs nothing."""
 
 
@@ -37,7 +37,7 @@ class CommonspaceError(Exception):
         }
 
 
-CHANGED = "the model's files changed while it was loaded"
+FILES_CHANGED = "the model's files changed while it was loaded"
 
 
 class EncoderError(CommonspaceError):
@@ -56,11 +56,13 @@ class WeightsRefused(EncoderError):
     exit_code = 2
 
 
-class DeviceFull(Exception):
+class DeviceOutOfMemory(Exception):
     """A device has no memory for a batch of this size; internal, a smaller batch may fit."""
 
 
-def no_memory(what: str, *, or_else: str = "or set COMMONSPACE_DEVICE to cpu") -> EncoderError:
+def device_memory_error(
+    what: str, *, or_else: str = "or set COMMONSPACE_DEVICE to cpu"
+) -> EncoderError:
     """What becomes of DeviceFull where nothing smaller can be tried."""
     return EncoderError(
         f"no device memory for {what}",

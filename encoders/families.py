@@ -102,16 +102,16 @@ def _load_hashed(_: EncoderReference, spec: EncoderSpec) -> Encoder:
 
 
 def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
-    from commonspace.encoders.sentence.spec import describe_folder
-    from commonspace.encoders.weights.locate import find_folder
+    from commonspace.encoders.model_folder.location import find_model_folder
+    from commonspace.encoders.sentence.spec import describe_sentence
 
-    return describe_folder(find_folder(reference), reference)
+    return describe_sentence(find_model_folder(reference), reference)
 
 
 def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from commonspace.encoders.engines.device import choose_device, openvino_computes
+    from commonspace.encoders.engines.selection import choose_device, uses_openvino
 
-    if openvino_computes():
+    if uses_openvino():
         from commonspace.encoders.sentence.converted_model import cached_encoder
 
         if (encoder := cached_encoder(spec)) is not None:
@@ -124,28 +124,28 @@ def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
 
 def _holds_clip(reference: EncoderReference) -> bool:
     """A folder of either kind may have any name: only its files tell."""
-    from commonspace.encoders.clip.spec import holds_clip
-    from commonspace.encoders.weights.locate import find_folder
+    from commonspace.encoders.clip.spec import is_clip_folder
+    from commonspace.encoders.model_folder.location import find_model_folder
 
-    return holds_clip(find_folder(reference))
+    return is_clip_folder(find_model_folder(reference))
 
 
 def _describe_clip(reference: EncoderReference) -> EncoderSpec:
     from commonspace.encoders.clip.spec import describe_clip
-    from commonspace.encoders.weights.locate import find_folder
+    from commonspace.encoders.model_folder.location import find_model_folder
 
     modality: Modality = "text" if reference.modality == "text" else "image"
-    return describe_clip(find_folder(reference), modality)
+    return describe_clip(find_model_folder(reference), modality)
 
 
 def _load_clip(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from commonspace.encoders.engines.device import choose_device
-    from commonspace.encoders.weights.locate import find_folder
+    from commonspace.encoders.engines.selection import choose_device
+    from commonspace.encoders.model_folder.location import find_model_folder
 
     device = choose_device()
     from commonspace.encoders.clip.encoder import ClipEncoder
 
-    return ClipEncoder(find_folder(reference), spec, device)
+    return ClipEncoder(find_model_folder(reference), spec, device)
 
 
 def _describe_network(reference: EncoderReference) -> EncoderSpec:
@@ -155,7 +155,7 @@ def _describe_network(reference: EncoderReference) -> EncoderSpec:
 
 
 def _load_network(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
-    from commonspace.encoders.engines.device import choose_device
+    from commonspace.encoders.engines.selection import choose_device
     from commonspace.encoders.torchvision.weights import weights_file
 
     device = choose_device()
@@ -165,7 +165,7 @@ def _load_network(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
 
 
 def _describe_int8(reference: EncoderReference) -> EncoderSpec:
-    from commonspace.encoders.int8.folder import describe_int8
+    from commonspace.encoders.int8.record import describe_int8
 
     return describe_int8(Path(reference.name), reference)
 

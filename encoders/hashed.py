@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose, Reason
 from commonspace.encoders.spec import EncoderSpec, Modality
-from commonspace.encoders.text.rules import refuse_text
+from commonspace.encoders.text.validity import text_failure
 
 DEFAULT_DIM = 256
 LARGEST_DIM = 65_536
@@ -64,7 +64,7 @@ class HashedEncoder:
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode `contents`; `purpose` changes nothing, as there are no prompts."""
         del purpose
-        refuse = refuse_text if self.spec.modality == "text" else _refuse_file
+        refuse = text_failure if self.spec.modality == "text" else _refuse_file
         failures = {i: f for i, content in enumerate(contents) if (f := refuse(content))}
         positions = [i for i in range(len(contents)) if i not in failures]
         vectors = np.empty((len(positions), self.spec.dim), dtype=np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, get_args
 
 from commonspace.encoders.errors import EncoderNotFound
@@ -32,6 +32,7 @@ class EncoderReference:
 
     name: str
     modality: str
+    _: KW_ONLY
     revision: str | None = None
     weights: str | None = None
     layer: str | None = None

@@ -36,7 +36,7 @@ NORM_TOLERANCE = 1e-3
 """As `EncoderSpec.normalised` promises."""
 
 
-def unit_failures(vectors: NDArray[np.float32]) -> dict[int, Failure]:
+def norm_failures(vectors: NDArray[np.float32]) -> dict[int, Failure]:
     """A failure for each row of `vectors` (n, dim) that is not finite and of norm 1."""
     found = norms(vectors)
     good = np.abs(found - 1.0) <= NORM_TOLERANCE

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from commonspace.encoders.clip.image_preprocessing import preprocess_image
 from commonspace.encoders.clip.model import LoadedClip, load_clip
-from commonspace.encoders.clip.pixels import clip_pixels
-from commonspace.encoders.engines.device import choose_engine
 from commonspace.encoders.engines.engine import Arrays, Engine
+from commonspace.encoders.engines.selection import choose_engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
 from commonspace.encoders.image.encoder import ImageEncoder
 from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose
@@ -26,8 +26,8 @@ from commonspace.encoders.sentence.encoder import TORCH_CPU_BUDGET
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.batches import Batch
 from commonspace.encoders.text.encoder import Computation, TextEncoder
-from commonspace.encoders.text.inputs import TextInputs
-from commonspace.encoders.text.tokens import TextTokens
+from commonspace.encoders.text.model_inputs import TextInputs
+from commonspace.encoders.text.tokenizer import TextTokenizer
 
 CPU_BUDGET, CUDA_BUDGET = 512, 65_536
 """Padded tokens of texts a batch, as for sentence models."""
@@ -81,7 +81,7 @@ class ClipEncoder:
     def _texts(self) -> TextEncoder:
         tokenizer = self._model.tokenizer
         assert self.spec.max_tokens is not None  # noqa: S101 - every CLIP spec has one
-        tokens = TextTokens(
+        tokens = TextTokenizer(
             tokenizer.backend_tokenizer,
             self.spec.max_tokens,
             tokenizer.truncation_side,
@@ -106,15 +106,15 @@ class ClipEncoder:
         side = self.spec.preprocessing["crop"]
         noise = np.random.default_rng(0).integers(0, 256, (2, 3, side, side), dtype=np.uint8)
         engine = self._engine(self._model.image, (noise,))
-        return ImageEncoder(self.spec, engine, self.device, prepare=clip_pixels)
+        return ImageEncoder(self.spec, engine, self.device, prepare=preprocess_image)
 
     def _engine(self, tower: torch.nn.Module, example: Arrays) -> Engine:
         exact = TorchEngine(tower, self.device)
         if self._kind != "openvino":
             return exact
-        from commonspace.encoders.engines.openvino_convert import converted
+        from commonspace.encoders.engines.openvino_conversion import convert_to_engine
 
-        return converted(tower, example, exact, self.spec.label)
+        return convert_to_engine(tower, example, exact, self.spec.label)
 
 
 def _placed(encoded: Encoded, positions: Sequence[int]) -> Encoded:

@@ -18,8 +18,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transform
 
 
-def clip_pixels(image: Image.Image, preset: Mapping[str, Any]) -> NDArray[np.uint8]:
-    """An RGB image as (3, crop, crop) uint8; `preset` has the keys of `image_preset`."""
+def preprocess_image(image: Image.Image, preset: Mapping[str, Any]) -> NDArray[np.uint8]:
+    """An RGB image as (3, crop, crop) uint8; `preset` has the keys of `read_image_settings`."""
     levels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
     side = preset["resize"]
     levels = transform.resize(

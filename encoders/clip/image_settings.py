@@ -1,7 +1,7 @@
 """How a CLIP folder prepares its images: its processor's settings, as values of the spec.
 
 Settings a file leaves out have the values of transformers' `CLIPImageProcessor`. A setting
-whose effect `clip_pixels` does not reproduce is refused.
+whose effect `preprocess_image` does not reproduce is refused.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.encoders.errors import WeightsRefused
-from commonspace.encoders.weights.json_files import read_mapping
+from commonspace.encoders.model_folder.json_files import read_json_object
 
 _PROCESSORS = (None, "CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPFeatureExtractor")
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}
@@ -22,7 +22,7 @@ _STD = (0.26862954, 0.26130258, 0.27577711)
 _ALWAYS = ("do_resize", "do_rescale", "do_normalize")
 
 
-def image_preset(model: Path, image_size: int) -> dict[str, Any]:
+def read_image_settings(model: Path, image_size: int) -> dict[str, Any]:
     """The settings by which an image becomes (3, image_size, image_size) float32.
 
     resize: the shortest side in pixels, or [height, width] whatever the aspect.
@@ -61,11 +61,11 @@ def _settings(model: Path) -> tuple[Path, Mapping[str, Any]]:
     """As transformers looks for them: nested in the processor's file, else in their own."""
     path = model / "processor_config.json"
     if path.exists():
-        nested = read_mapping(path).get("image_processor")
+        nested = read_json_object(path).get("image_processor")
         if isinstance(nested, dict):
             return path, nested
     path = model / "preprocessor_config.json"
-    return path, read_mapping(path)
+    return path, read_json_object(path)
 
 
 def _unsupported(settings: Mapping[str, Any]) -> list[str]:

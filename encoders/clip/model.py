@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPModel
 from transformers.utils import logging
 
-from commonspace.encoders.clip.spec import clip_place
+from commonspace.encoders.clip.spec import network_folder
 from commonspace.encoders.errors import WeightsRefused
 
 
@@ -35,7 +35,7 @@ class ImageTower(torch.nn.Module):
     deviation: torch.Tensor
 
     def __init__(self, model: Any, preset: Mapping[str, Any]) -> None:
-        """preset: the keys of `clip_preset.image_preset`."""
+        """preset: the keys of `clip_preset.read_image_settings`."""
         super().__init__()
         self._model = model
         # Rescaling and normalising in one step, as transformers computes them.
@@ -68,7 +68,7 @@ def load_clip(folder: Path, preset: Mapping[str, Any]) -> LoadedClip:
         WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, or its
             tokenizer does not end a text as the network expects.
     """
-    place = str(clip_place(folder))
+    place = str(network_folder(folder))
     network: Any = CLIPModel
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:

@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from commonspace.encoders.clip.preset import image_preset
+from commonspace.encoders.clip.image_settings import read_image_settings
 from commonspace.encoders.errors import WeightsRefused
-from commonspace.encoders.image.rules import RULES_VERSION
-from commonspace.encoders.sentence.spec import TEXT_RULES, saved_prompts
+from commonspace.encoders.image.image_file import IMAGE_RULES_VERSION
+from commonspace.encoders.model_folder.digests import digest_files, pop_weights_digest
+from commonspace.encoders.model_folder.json_files import read_json_object
+from commonspace.encoders.model_folder.module_list import ModuleEntry, read_modules
+from commonspace.encoders.sentence.spec import TEXT_RULES_VERSION, saved_prompts
 from commonspace.encoders.spec import EncoderSpec, Modality
-from commonspace.encoders.weights.digests import digest_files, take_weights
-from commonspace.encoders.weights.json_files import read_mapping
-from commonspace.encoders.weights.module_list import ModuleEntry, read_modules
 
 _OTHER: Mapping[Modality, Modality] = {"text": "image", "image": "text"}
 _POOLING: Mapping[Modality, str] = {"text": "end-of-text", "image": "class"}
@@ -35,7 +35,7 @@ _DEFAULT_DIM, _DEFAULT_IMAGE_SIZE, _DEFAULT_TOKENS = 512, 224, 77
 """What transformers' CLIPConfig has where `config.json` says nothing."""
 
 
-def holds_clip(folder: Path) -> bool:
+def is_clip_folder(folder: Path) -> bool:
     """Whether the folder's first module, or the folder itself, says it is a CLIP model.
 
     Raises:
@@ -47,7 +47,7 @@ def holds_clip(folder: Path) -> bool:
     return head.kind == "CLIPModel" or _model_type(folder / head.path) == "clip"
 
 
-def clip_place(folder: Path) -> Path:
+def network_folder(folder: Path) -> Path:
     """Where in the folder the network and its tokenizer lie."""
     return folder / _modules(folder)[0].path
 
@@ -61,12 +61,12 @@ def describe_clip(folder: Path, modality: Modality) -> EncoderSpec:
     """
     modules = _modules(folder)
     model = folder / modules[0].path
-    config = read_mapping(model / "config.json")
+    config = read_json_object(model / "config.json")
     _require_clip(model, config)
     settings = _settings(model, modules[0])
     text, vision = _half(config, "text"), _half(config, "vision")
     digests = digest_files(folder, modules)
-    weights = take_weights(model, folder, digests)
+    weights = pop_weights_digest(model, folder, digests)
     return EncoderSpec(
         kind="clip",
         modality=modality,
@@ -75,9 +75,9 @@ def describe_clip(folder: Path, modality: Modality) -> EncoderSpec:
         trained=True,
         files=digests,
         preprocessing={
-            "text_rules": TEXT_RULES,
-            "image_rules": RULES_VERSION,
-            **image_preset(model, vision.get("image_size", _DEFAULT_IMAGE_SIZE)),
+            "text_rules": TEXT_RULES_VERSION,
+            "image_rules": IMAGE_RULES_VERSION,
+            **read_image_settings(model, vision.get("image_size", _DEFAULT_IMAGE_SIZE)),
         },
         layer="projection",
         pooling=_POOLING[modality],
@@ -103,7 +103,7 @@ def _modules(folder: Path) -> list[ModuleEntry]:
 
 def _model_type(place: Path) -> str:
     path = place / "config.json"
-    return str(read_mapping(path).get("model_type")) if path.exists() else ""
+    return str(read_json_object(path).get("model_type")) if path.exists() else ""
 
 
 def _require_clip(model: Path, config: Mapping[str, Any]) -> None:
@@ -126,7 +126,7 @@ def _settings(model: Path, head: ModuleEntry) -> Mapping[str, Any]:
     path = model / "sentence_bert_config.json"
     if not path.exists() and head.kind == "CLIPModel":
         return {}
-    settings = read_mapping(path)
+    settings = read_json_object(path)
     unknown = [key for key in ("do_lower_case", "processing_kwargs") if settings.get(key)]
     if settings.get("transformer_task", "feature-extraction") != "feature-extraction":
         unknown.append(f"transformer_task {settings['transformer_task']}")
@@ -154,7 +154,7 @@ def _shape(half: Mapping[str, Any]) -> str:
 
 def _max_tokens(model: Path, settings: Mapping[str, Any], text: Mapping[str, Any]) -> int:
     """The tokenizer's limit, which `max_seq_length` replaces, within the model's positions."""
-    tokenizer = read_mapping(model / "tokenizer_config.json")
+    tokenizer = read_json_object(model / "tokenizer_config.json")
     limit = settings.get("max_seq_length") or tokenizer.get("model_max_length")
     positions = int(text.get("max_position_embeddings", _DEFAULT_TOKENS))
     return min(int(limit), positions) if limit else positions

@@ -11,7 +11,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def prefetch(
+def bounded_map(
     executor: Executor, work: Callable[[Item], Result], items: Iterable[Item], limit: int
 ) -> Generator[Result, None, None]:
     """`work` of each item in order, at most `limit` items ahead of the consumer."""

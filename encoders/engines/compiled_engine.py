@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from commonspace.encoders.engines.engine import Arrays, Engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
-from commonspace.encoders.errors import DeviceFull, EncoderError
+from commonspace.encoders.errors import DeviceOutOfMemory, EncoderError
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.vectors import largest_angle
 
@@ -88,7 +88,7 @@ class CompiledEngine:
     def _compare(self, batch: Arrays) -> None:
         try:
             (found,) = self._engine.run([batch])
-        except (DeviceFull, EncoderError):
+        except (DeviceOutOfMemory, EncoderError):
             raise
         # A compiler's own errors are of many kinds, a missing C compiler among them.
         except Exception as error:

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import torch
 
-from commonspace.encoders.errors import DeviceFull, EncoderError
+from commonspace.encoders.errors import DeviceOutOfMemory, EncoderError
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -18,7 +18,7 @@ _FULL = re.compile(r"CUDA.*out of memory|_STATUS_ALLOC_FAILED|Failed to [a-z ]+:
 _FAILED = re.compile(r"CUDA error|cuDNN error|CUBLAS_STATUS_|Failed to synchronize CUDA stream")
 
 
-def on_device(
+def run_on_device(
     work: Callable[_Parameters, _Result], *args: _Parameters.args, **kwargs: _Parameters.kwargs
 ) -> _Result:
     """The result of `work`, whose errors may be older: CUDA reports them at a later call.
@@ -30,20 +30,20 @@ def on_device(
     try:
         return work(*args, **kwargs)
     except RuntimeError as error:
-        failure = device_failure(error)
+        failure = classify_device_error(error)
         if failure is None:
             raise
     # Only out here: the error holds its frames, and they hold the batch's tensors.
-    if isinstance(failure, DeviceFull):
+    if isinstance(failure, DeviceOutOfMemory):
         torch.cuda.empty_cache()
     raise failure
 
 
-def device_failure(error: RuntimeError) -> DeviceFull | EncoderError | None:
+def classify_device_error(error: RuntimeError) -> DeviceOutOfMemory | EncoderError | None:
     """What the error says of the device; None where it is about something else."""
     words = str(error)
     if isinstance(error, torch.cuda.OutOfMemoryError) or _FULL.search(words):
-        return DeviceFull()
+        return DeviceOutOfMemory()
     if isinstance(error, torch.AcceleratorError) or _FAILED.search(words):
         return EncoderError(
             f"the device has failed: {words.splitlines()[0] if words else 'without a word'}",

@@ -11,7 +11,7 @@ _FULL = re.compile(r"DefaultCPUAllocator: .*allocate memory|Failed to allocate \
 
 
 @contextmanager
-def raising_memory_error() -> Iterator[None]:
+def translated_memory_errors() -> Iterator[None]:
     """A block whose RuntimeErrors of that kind become MemoryError."""
     try:
         yield

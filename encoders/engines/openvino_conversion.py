@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from commonspace.encoders.engines.device import choose_threads
 from commonspace.encoders.engines.engine import Arrays, Engine
 from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
 from commonspace.encoders.engines.openvino_import import openvino
+from commonspace.encoders.engines.selection import choose_threads
 from commonspace.encoders.errors import EncoderError
 from commonspace.encoders.vectors import largest_angle
 
@@ -19,13 +19,13 @@ _CLOSE = 1e-4
 _OTHERWISE = "Set COMMONSPACE_ENGINE=torch: slower on a CPU, the same vectors."
 
 
-def converted(module: torch.nn.Module, example: Arrays, exact: Engine, item: str) -> Engine:
+def convert_to_engine(module: torch.nn.Module, example: Arrays, exact: Engine, item: str) -> Engine:
     """`module` as OpenVINO runs it, tried on `example` against `exact`, PyTorch running it.
 
     Raises:
         EncoderError: OpenVINO cannot express what the module does, or gives other vectors.
     """
-    engine = OpenVinoEngine(convert(module, example, item), choose_threads())
+    engine = OpenVinoEngine(convert_to_openvino(module, example, item), choose_threads())
     require_close(engine, exact, example, item)
     return engine
 
@@ -40,7 +40,7 @@ def require_close(engine: Engine, exact: Engine, example: Arrays, item: str) -> 
         )
 
 
-def convert(module: torch.nn.Module, example: Arrays, item: str) -> Any:
+def convert_to_openvino(module: torch.nn.Module, example: Arrays, item: str) -> Any:
     """The OpenVINO model of `module`, traced on `example`; every dimension may then vary.
 
     Raises:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonspace.encoders.engines.engine import Arrays
-from commonspace.encoders.engines.host_memory import raising_memory_error
+from commonspace.encoders.engines.host_memory_errors import translated_memory_errors
 from commonspace.encoders.engines.openvino_import import openvino
 
 _SETTINGS = {
@@ -46,7 +46,7 @@ class OpenVinoEngine:
                 if not idle:
                     yield _finish(running, idle)
                 request = idle.popleft()
-                with raising_memory_error():
+                with translated_memory_errors():
                     request.start_async(list(batch))
                 running.append(request)
             while running:
@@ -61,7 +61,7 @@ def _finish(
     running: deque[openvino.InferRequest], idle: deque[openvino.InferRequest]
 ) -> NDArray[np.float32]:
     request = running.popleft()
-    with raising_memory_error():
+    with translated_memory_errors():
         request.wait()
     idle.append(request)
     output: NDArray[np.float32] = request.get_output_tensor(0).data.copy()

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from commonspace.encoders.errors import INSTALL, EncoderError
+from commonspace.encoders.errors import INSTALL_HINT, EncoderError
 
 Engine = Literal["openvino", "torch"]
 
@@ -30,7 +30,7 @@ def require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError as error:
-        raise EncoderError(f"{error.name} is not installed", do=INSTALL) from error
+        raise EncoderError(f"{error.name} is not installed", do=INSTALL_HINT) from error
     if importlib.util.find_spec("torchvision") is None:
         return
     try:
@@ -100,22 +100,24 @@ def choose_engine(device: str) -> Engine:
     if importlib.util.find_spec("openvino") is not None:
         return "openvino"
     if wanted:
-        raise EncoderError("COMMONSPACE_ENGINE is 'openvino', which is not installed", do=INSTALL)
+        raise EncoderError(
+            "COMMONSPACE_ENGINE is 'openvino', which is not installed", do=INSTALL_HINT
+        )
     _warn_of_missing_openvino()
     return "torch"
 
 
-def openvino_computes() -> bool:
+def uses_openvino() -> bool:
     """Whether OpenVINO on the CPU will compute; torch is asked only where it may see a GPU.
 
     Raises as `choose_device` and `choose_engine`.
     """
     wanted = os.environ.get("COMMONSPACE_DEVICE", "")
-    cpu = wanted == "cpu" or (not wanted and _no_cuda()) or choose_device() == "cpu"
+    cpu = wanted == "cpu" or (not wanted and _cuda_is_unavailable()) or choose_device() == "cpu"
     return cpu and choose_engine("cpu") == "openvino"
 
 
-def _no_cuda() -> bool:
+def _cuda_is_unavailable() -> bool:
     """True where torch cannot see a GPU: it is a CPU build, or there is no driver."""
     try:
         build = version("torch").partition("+")[2]

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from commonspace.encoders.engines.device import choose_threads
-from commonspace.encoders.engines.device_errors import on_device
+from commonspace.encoders.engines.bounded_map import bounded_map
+from commonspace.encoders.engines.device_errors import run_on_device
 from commonspace.encoders.engines.engine import Arrays
-from commonspace.encoders.engines.host_memory import raising_memory_error
-from commonspace.encoders.engines.prefetch import prefetch
-from commonspace.encoders.errors import DeviceFull, no_memory
+from commonspace.encoders.engines.host_memory_errors import translated_memory_errors
+from commonspace.encoders.engines.selection import choose_threads
+from commonspace.encoders.errors import DeviceOutOfMemory, device_memory_error
 from commonspace.encoders.spec import Precision
 
 _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -39,9 +39,9 @@ class TorchEngine:
         """
         self._device = torch.device(device)
         try:
-            placed = on_device(module.to, self._device)
-        except DeviceFull as error:
-            raise no_memory("the weights") from error
+            placed = run_on_device(module.to, self._device)
+        except DeviceOutOfMemory as error:
+            raise device_memory_error("the weights") from error
         self._module = placed.eval().requires_grad_(False)
         self._half = _HALF.get(precision)
         self.name = f"torch {torch.__version__}"
@@ -60,22 +60,22 @@ class TorchEngine:
         threads = choose_threads()
         with ThreadPoolExecutor(threads, initializer=_compute_alone) as pool:
             # One more than can run: the next batch is ready when a thread falls idle.
-            yield from prefetch(pool, self._vectors, batches, threads + 1)
+            yield from bounded_map(pool, self._vectors, batches, threads + 1)
 
     def _vectors(self, batch: Arrays) -> NDArray[np.float32]:
-        with raising_memory_error():
-            vectors: NDArray[np.float32] = on_device(self._output, batch).numpy()
+        with translated_memory_errors():
+            vectors: NDArray[np.float32] = run_on_device(self._output, batch).numpy()
         return vectors
 
     def _on_cuda(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
         running: _Running | None = None
         for batch in batches:
-            started = on_device(self._start, batch)
+            started = run_on_device(self._start, batch)
             if running is not None:
-                yield on_device(running.finish)
+                yield run_on_device(running.finish)
             running = started
         if running is not None:
-            yield on_device(running.finish)
+            yield run_on_device(running.finish)
 
     def _start(self, batch: Arrays) -> _Running:
         # Pinning and events are the current device's: not cuda:0's where cuda:1 was chosen.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from commonspace.encoders.engines.engine import Arrays, Engine
-from commonspace.encoders.errors import DeviceFull, no_memory
+from commonspace.encoders.errors import DeviceOutOfMemory, device_memory_error
 
 Pixels = NDArray[Any]
 
@@ -36,7 +36,7 @@ class ImageBatches:
                 for vectors in self.engine.run(self._batches(images, running)):
                     batch = running.popleft()
                     yield batch, vectors[: len(batch)]
-            except DeviceFull as error:
+            except DeviceOutOfMemory as error:
                 self._shrink(self.rows if self._fill else max(map(len, running)), error)
                 images = chain([image for batch in running for image in batch], images)
                 running.clear()
@@ -57,7 +57,7 @@ class ImageBatches:
             filler = [waiting[-1]] * (self.rows - len(waiting)) if self._fill else []
             yield (np.stack(waiting + filler),)
 
-    def _shrink(self, tried: int, error: DeviceFull) -> None:
+    def _shrink(self, tried: int, error: DeviceOutOfMemory) -> None:
         if tried == 1:
-            raise no_memory("one image") from error
+            raise device_memory_error("one image") from error
         self.rows = tried // 2

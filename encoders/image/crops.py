@@ -18,31 +18,31 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from commonspace.encoders.image.pillow_memory import pixels_of
+from commonspace.encoders.image.pillow_pixels import rgbx_pixels
 
 Crop = NDArray[np.uint8]
 """(crop, crop, 3): height, width, red-green-blue."""
 
 
-def crop_of(image: Image.Image, preset: Mapping[str, Any]) -> Crop:
+def crop_image(image: Image.Image, preset: Mapping[str, Any]) -> Crop:
     """Resize the short side of an RGB image and cut out the centre, (crop, crop, 3) uint8.
 
     preset: `resize` and `crop` in pixels, `interpolation` and `antialias`, as in a spec.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a tensor over read-only memory could be written to
-        pixels = torch.from_numpy(pixels_of(image)).permute(2, 0, 1)
+        pixels = torch.from_numpy(rgbx_pixels(image)).permute(2, 0, 1)
     size = _resized(image.height, image.width, preset["resize"])
     crop: Crop = _centre(_scaled(pixels, size, preset)[:3], preset).numpy()
     return crop
 
 
-def crop_in_floats(pixels: torch.Tensor, preset: Mapping[str, Any]) -> torch.Tensor:
-    """As `crop_of`, of (3, height, width) uint8 on any device, (crop, crop, 3) uint8 there.
+def crop_tensor(pixels: torch.Tensor, preset: Mapping[str, Any]) -> torch.Tensor:
+    """As `crop_image`, of (3, height, width) uint8 on any device, (crop, crop, 3) uint8 there.
 
     CUDA has no 8-bit kernel that antialiases. So in float32, but in the 8-bit kernel's two steps,
     first along the rows, each rounded, halves up, and clamped. Measured on noise, the worst there
-    is: bilinear at most a level from `crop_of`, bicubic two, in under 1 % of the values.
+    is: bilinear at most a level from `crop_image`, bicubic two, in under 1 % of the values.
     """
     height, width = pixels.shape[1:]
     tall, wide = _resized(height, width, preset["resize"])

@@ -8,19 +8,19 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from commonspace.encoders.engines.device import choose_threads
-from commonspace.encoders.engines.prefetch import prefetch
+from commonspace.encoders.engines.bounded_map import bounded_map
+from commonspace.encoders.engines.selection import choose_threads
 from commonspace.encoders.image.batches import Pixels
-from commonspace.encoders.image.rules import read_image
+from commonspace.encoders.image.image_file import read_image
 from commonspace.encoders.protocol import Content, Fact, Failure
 
 _MOST_THREADS = 16
 
 Prepare = Callable[[Image.Image, Mapping[str, Any]], Pixels]
 """An RGB image and `spec.preprocessing` to an array of one shape."""
-Prepared = tuple[Pixels, dict[str, Fact]]
+PreparedImage = tuple[Pixels, dict[str, Fact]]
 """What a network takes of an image, and the facts of its row."""
-Outcomes = Generator[Prepared | Failure, None, None]
+Outcomes = Generator[PreparedImage | Failure, None, None]
 
 
 class Decoder(Protocol):
@@ -51,9 +51,9 @@ class PillowDecoder:
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
         """As `Decoder.decode`."""
         with ThreadPoolExecutor(self.threads, "decode") as executor:
-            yield from prefetch(executor, self.read, contents, limit)
+            yield from bounded_map(executor, self.read, contents, limit)
 
-    def read(self, content: Content) -> Prepared | Failure:
+    def read(self, content: Content) -> PreparedImage | Failure:
         """The outcome of one content."""
         image = read_image(content)
         if isinstance(image, Failure):
@@ -61,7 +61,7 @@ class PillowDecoder:
         return self._prepare(image.pixels, self._preset), dict(image.facts)
 
 
-def note_rule(facts: dict[str, Fact], rule: str) -> None:
+def add_image_rule(facts: dict[str, Fact], rule: str) -> None:
     """Add a rule to those that the facts of a row name."""
     done = facts["image_rules"]
     facts["image_rules"] = f"{done},{rule}" if done else rule

@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 
 from commonspace.encoders.engines.engine import Engine
 from commonspace.encoders.image.batches import ImageBatches, Pixels
-from commonspace.encoders.image.crops import crop_of
-from commonspace.encoders.image.decoder import Decoder, PillowDecoder, Prepare, Prepared, note_rule
+from commonspace.encoders.image.crops import crop_image
+from commonspace.encoders.image.decoder import (
+    Decoder,
+    PillowDecoder,
+    Prepare,
+    PreparedImage,
+    add_image_rule,
+)
 from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.encoders.vectors import unit_failures
+from commonspace.encoders.vectors import norm_failures
 
 CPU_ROWS = 1
 """So that no neighbour can change a bit. Measured on ResNet-50: larger batches gain 4 %."""
@@ -36,7 +42,7 @@ class ImageEncoder:
         device: str,
         *,
         exact: Engine | None = None,
-        prepare: Prepare = crop_of,
+        prepare: Prepare = crop_image,
         decoder: Decoder | None = None,
         fill: bool = False,
     ) -> None:
@@ -69,7 +75,7 @@ class ImageEncoder:
         positions: list[int] = []
         facts: list[dict[str, Fact]] = []
 
-        def decoded(outcomes: Iterable[Prepared | Failure]) -> Iterator[Pixels]:
+        def decoded(outcomes: Iterable[PreparedImage | Failure]) -> Iterator[Pixels]:
             for position, outcome in enumerate(outcomes):
                 if isinstance(outcome, Failure):
                     failures[position] = outcome
@@ -81,7 +87,7 @@ class ImageEncoder:
         limit = 2 * self._batches.rows + self._decoder.threads
         with closing(self._decoder.decode(contents, limit)) as outcomes:
             vectors = self._vectors(decoded(outcomes), facts)
-        bad = unit_failures(vectors)
+        bad = norm_failures(vectors)
         failures |= {positions[row]: failure for row, failure in bad.items()}
         kept = [row for row in range(len(positions)) if row not in bad]
         return Encoded(
@@ -102,7 +108,7 @@ class ImageEncoder:
                 broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
                 for row, again in zip(broken, self._again(batch, broken), strict=True):
                     vectors[row] = again
-                    note_rule(facts[done + row], "fp32-fallback")
+                    add_image_rule(facts[done + row], "fp32-fallback")
             parts.append(vectors)
             done += len(batch)
         return np.concatenate(parts)

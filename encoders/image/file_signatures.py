@@ -20,7 +20,7 @@ _ISO_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF
 _PNG_HEADER = 8
 
 
-def other_format(content: bytes) -> str | None:
+def unaccepted_format(content: bytes) -> str | None:
     """The name of a well-known image format outside the allow-list, or None."""
     for signature, name in _OTHERS:
         if content.startswith(signature):
@@ -30,7 +30,7 @@ def other_format(content: bytes) -> str | None:
     return "SVG" if b"<svg" in content[:1024] else None
 
 
-def ends_early(content: bytes) -> bool:
+def is_png_truncated(content: bytes) -> bool:
     """Whether a PNG lacks its last chunk, IEND, whole: Pillow takes a PNG cut at 99 %.
 
     Chunk layout: https://www.w3.org/TR/png-3/#5Chunk-layout (length, type, data, 4 of CRC).

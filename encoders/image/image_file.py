@@ -43,14 +43,14 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from commonspace.encoders.image.signatures import ends_early, other_format
-from commonspace.encoders.image.to_rgb import halves_channels, to_rgb
+from commonspace.encoders.image.file_signatures import is_png_truncated, unaccepted_format
+from commonspace.encoders.image.to_rgb import has_16_bit_channels, to_rgb
 from commonspace.encoders.protocol import Fact, Failure, Reason
 
 # What Pillow warns of, the rules decide; a line for every odd tag of every file helps nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-RULES_VERSION = 1
+IMAGE_RULES_VERSION = 1
 """Raise it when a rule above changes the pixels of any file."""
 
 _PLUGINS = (
@@ -97,7 +97,7 @@ class UprightImage:
     facts: Mapping[str, Fact]
 
 
-class Refused(Exception):
+class ImageRefused(Exception):
     """A rule has refused a file."""
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -115,7 +115,7 @@ def read_image(content: object) -> UprightImage | Failure:
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             return _decode(image, content)
-    except Refused as refused:
+    except ImageRefused as refused:
         return refused.failure
     except UnidentifiedImageError:
         return _unidentified(content)
@@ -132,15 +132,15 @@ def read_image(content: object) -> UprightImage | Failure:
 
 def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
     width, height = image.size
-    require_size(width, height)
+    require_accepted_size(width, height)
     stored_mode = image.mode
     if stored_mode in _UNKNOWN_RANGE:
-        raise Refused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
-    if image.format == "PNG" and ends_early(content):
-        raise Refused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
-    sixteen = halves_channels(image)
+        raise ImageRefused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
+    if image.format == "PNG" and is_png_truncated(content):
+        raise ImageRefused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
+    sixteen = has_16_bit_channels(image)
     # Read before `load`, which turns a TIFF upright by itself and drops the tag.
-    orientation = orientation_of(image)
+    orientation = exif_orientation(image)
     if image.format == "TIFF" and orientation >= 5:
         width, height = height, width  # Pillow gives a TIFF's size as it is upright
     image.load()
@@ -165,28 +165,28 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
     return UprightImage(pixels, facts)
 
 
-def require_size(width: int, height: int) -> None:
+def require_accepted_size(width: int, height: int) -> None:
     """Raises Refused for sizes that the rules refuse."""
     if width * height > MAX_PIXELS:
-        raise Refused(
+        raise ImageRefused(
             Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels; the limit is {MAX_PIXELS:,}"
         )
     short, long = sorted((width, height))
     if short < MIN_SIDE or long > MAX_ASPECT * short:
-        raise Refused(
+        raise ImageRefused(
             Reason.IMAGE_TOO_SMALL,
             f"{width} × {height} pixels; sides start at {MIN_SIDE}, strips end at 1:{MAX_ASPECT}",
         )
 
 
-def orientation_of(image: Image.Image) -> int:
+def exif_orientation(image: Image.Image) -> int:
     """The EXIF orientation, 1 to 8; 1 where there is none that is valid."""
     tag = image.getexif().get(ExifTags.Base.Orientation, 1)
     return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
 
 
 def _unidentified(content: bytes) -> Failure:
-    other = other_format(content)
+    other = unaccepted_format(content)
     if other:
         return Failure(Reason.UNSUPPORTED_FORMAT, f"{other} is not one of {', '.join(FORMATS)}")
     return Failure(

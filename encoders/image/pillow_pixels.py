@@ -28,7 +28,7 @@ _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
 
-def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+def rgbx_pixels(image: Image.Image) -> NDArray[np.uint8]:
     """(height, width, 4) uint8 of an RGB image: red, green, blue and a byte of no meaning.
 
     Not to be written to. The image may go: the memory stays for as long as the array.

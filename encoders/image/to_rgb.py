@@ -12,7 +12,7 @@ _SIXTEEN = re.compile(r";16[BLN]$")
 """How Pillow's raw modes end where a channel has 16 bits; `BGR;16` is 5, 6 and 5 bits."""
 
 
-def halves_channels(image: ImageFile.ImageFile) -> bool:
+def has_16_bit_channels(image: ImageFile.ImageFile) -> bool:
     """Whether Pillow has no mode for the file's 16 bits a channel, and keeps the upper eight.
 
     To be asked first: to read a PNG's EXIF tags is to load it, after which this is forgotten.

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from commonspace.encoders.engines.device import choose_threads
 from commonspace.encoders.engines.engine import Engine
-from commonspace.encoders.errors import INSTALL, EncoderError, WeightsRefused
-from commonspace.encoders.int8.folder import NETWORK, TOKENIZER, read_record
+from commonspace.encoders.engines.selection import choose_threads
+from commonspace.encoders.errors import INSTALL_HINT, EncoderError, WeightsRefused
+from commonspace.encoders.int8.record import NETWORK, TOKENIZER, read_record
 from commonspace.encoders.protocol import Encoder, Purpose
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.encoder import Computation, TextEncoder
-from commonspace.encoders.text.tokens import TextTokens
+from commonspace.encoders.text.tokenizer import TextTokenizer
 
 BUDGET = 1024
 """Padded tokens a batch. Measured on 2 cores: 512 to 2,048 alike within the noise."""
@@ -33,7 +33,7 @@ def load_int8(folder: Path, spec: EncoderSpec) -> Encoder:
         raise EncoderError(
             f"{error.name} is not installed, and nothing else runs int8 models",
             item=str(folder),
-            do=INSTALL,
+            do=INSTALL_HINT,
         ) from error
     if os.environ.get("COMMONSPACE_ENGINE") == "torch":
         raise EncoderError(
@@ -52,6 +52,6 @@ def load_int8(folder: Path, spec: EncoderSpec) -> Encoder:
         return ImageEncoder(spec, engine, "cpu")
     assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-    tokens = TextTokens(tokenizer, spec.max_tokens, record.side, spec.overflow)
+    tokens = TextTokenizer(tokenizer, spec.max_tokens, record.side, spec.overflow)
     engines: dict[Purpose, Engine] = {"document": engine, "query": engine}
     return TextEncoder(spec, tokens, record.inputs, Computation(engines, BUDGET, fill=False), "cpu")

@@ -21,14 +21,14 @@ import numpy as np
 from commonspace.encoders.engines.engine import Arrays
 from commonspace.encoders.engines.openvino_import import openvino
 from commonspace.encoders.errors import EncoderError, EncoderNotFound
-from commonspace.encoders.int8.folder import NETWORK, TOKENIZER, Int8Record
+from commonspace.encoders.int8.record import NETWORK, TOKENIZER, Int8Record
+from commonspace.encoders.model_folder.location import find_model_folder
 from commonspace.encoders.protocol import Content
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.batches import Batch
-from commonspace.encoders.text.inputs import TextInputs
-from commonspace.encoders.text.rules import refuse_text
-from commonspace.encoders.weights.locate import find_folder
+from commonspace.encoders.text.model_inputs import TextInputs
+from commonspace.encoders.text.validity import text_failure
 
 KEPT = 1
 """Feed-forward outputs left in fp32, from the first block on: its inputs have the widest range.
@@ -57,7 +57,7 @@ def quantise(model: Quantisable, spec: EncoderSpec, folder: Path) -> None:
     """
     if folder.exists():
         raise EncoderNotFound("is there already", item=str(folder), do="Name a new folder.")
-    nncf = _nncf()
+    nncf = _import_nncf()
     kept = _outside(model.network)
     options: dict[str, Any] = {}
     if model.transformer:
@@ -98,7 +98,7 @@ def write_int8(
             do="Name a sentence-transformers text model or a torchvision network in fp32.",
         )
     if spec.modality == "text":
-        quantise(quantisable_text(find_folder(reference), spec, calibration), spec, folder)
+        quantise(quantisable_text(find_model_folder(reference), spec, calibration), spec, folder)
     else:
         quantise(quantisable_images(reference, spec, calibration), spec, folder)
 
@@ -110,19 +110,19 @@ def quantisable_text(folder: Path, spec: EncoderSpec, contents: Iterable[Content
         WeightsRefused: as `load_sentence_encoder`.
         EncoderError: its prompts are left out of pooling, or no content is a text.
     """
-    from commonspace.encoders.engines.openvino_convert import convert
-    from commonspace.encoders.sentence.parts import sentence_parts
+    from commonspace.encoders.engines.openvino_conversion import convert_to_openvino
+    from commonspace.encoders.sentence.loaded_model import load_sentence_model
 
-    parts = sentence_parts(folder, spec)
+    parts = load_sentence_model(folder, spec)
     if len(parts.graphs) > 1:
         raise EncoderError("pools documents and queries by two networks", item=str(folder))
-    texts = [str(content) for content in contents if refuse_text(content) is None]
+    texts = [str(content) for content in contents if text_failure(content) is None]
     windows = [tokens.windows[0] for tokens in parts.tokens(texts, spec.prompts["document"])]
     if not windows:
         raise EncoderError("no texts to calibrate on", item=str(folder))
     (graph,) = parts.graphs.values()
     return Quantisable(
-        convert(graph, parts.probe, str(folder)),
+        convert_to_openvino(graph, parts.probe, str(folder)),
         [parts.inputs.arrays(Batch([0], len(w.ids), 1), [w]) for w in windows],
         True,
         parts.inputs,
@@ -137,22 +137,22 @@ def quantisable_images(
     """A torchvision network, from 8-bit crops to vectors.
 
     Raises:
-        WeightsRefused, EncoderNotFound: as `network_graph`.
+        WeightsRefused, EncoderNotFound: as `load_embedding_network`.
         EncoderError: no content is an image.
     """
-    from commonspace.encoders.engines.openvino_convert import convert
-    from commonspace.encoders.image.crops import crop_of
-    from commonspace.encoders.image.rules import UprightImage, read_image
-    from commonspace.encoders.torchvision.encoder import network_graph
+    from commonspace.encoders.engines.openvino_conversion import convert_to_openvino
+    from commonspace.encoders.image.crops import crop_image
+    from commonspace.encoders.image.image_file import UprightImage, read_image
+    from commonspace.encoders.torchvision.encoder import load_embedding_network
     from commonspace.encoders.torchvision.weights import weights_file
 
     images = [image for c in contents if isinstance(image := read_image(c), UprightImage)]
     if not images:
         raise EncoderError("no images to calibrate on", item=reference.name)
-    crops = [crop_of(image.pixels, spec.preprocessing)[None] for image in images]
-    graph = network_graph(spec, weights_file(reference))
+    crops = [crop_image(image.pixels, spec.preprocessing)[None] for image in images]
+    graph = load_embedding_network(spec, weights_file(reference))
     example = np.concatenate([crops[0], crops[-1]])
-    network = convert(graph, (example,), reference.name)
+    network = convert_to_openvino(graph, (example,), reference.name)
     return Quantisable(network, [(crop,) for crop in crops], False)
 
 
@@ -188,7 +188,7 @@ def _contracting(network: openvino.Model) -> list[str]:
     return found
 
 
-def _nncf() -> Any:
+def _import_nncf() -> Any:
     os.environ.setdefault("NNCF_CI", "1")  # read on import: without it each use is reported
     try:
         import nncf

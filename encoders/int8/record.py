@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
+from commonspace.encoders.model_folder.digests import sha256_of
+from commonspace.encoders.model_folder.json_files import read_json_object
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import TOLERANCE, EncoderSpec
-from commonspace.encoders.text.inputs import TextInputs
-from commonspace.encoders.weights.digests import sha256_of
-from commonspace.encoders.weights.json_files import read_mapping
+from commonspace.encoders.text.model_inputs import TextInputs
 
 RECORD = "int8.json"
 NETWORK = "model.xml"
@@ -69,7 +69,7 @@ class Int8Record:
         )
 
 
-def is_int8(folder: Path) -> bool:
+def is_int8_folder(folder: Path) -> bool:
     """Whether `quantise` wrote this folder."""
     return (folder / RECORD).is_file()
 
@@ -81,7 +81,7 @@ def read_record(folder: Path) -> Int8Record:
         EncoderNotFound: a file is missing.
         WeightsRefused: a file is not the one that was written, or the record cannot be read.
     """
-    stored = dict(read_mapping(folder / RECORD))
+    stored = dict(read_json_object(folder / RECORD))
     if stored.pop("format", None) != FORMAT:
         raise WeightsRefused("written by another version of commonspace", item=str(folder))
     try:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commonspace.encoders.errors import WeightsRefused
-from commonspace.encoders.weights.json_files import read_mapping
-from commonspace.encoders.weights.module_list import ModuleEntry
-from commonspace.encoders.weights.safetensors import require_complete
+from commonspace.encoders.model_folder.json_files import read_json_object
+from commonspace.encoders.model_folder.module_list import ModuleEntry
+from commonspace.encoders.model_folder.safetensors import require_complete
 
 
 def sha256_of(path: Path) -> str:
@@ -43,7 +43,7 @@ def digest_files(folder: Path, modules: Sequence[ModuleEntry]) -> dict[str, str]
     }
 
 
-def take_weights(place: Path, folder: Path, digests: dict[str, str]) -> str:
+def pop_weights_digest(place: Path, folder: Path, digests: dict[str, str]) -> str:
     """Check every weights file; take those in `place` out of `digests` and name them.
 
     Raises:
@@ -53,7 +53,7 @@ def take_weights(place: Path, folder: Path, digests: dict[str, str]) -> str:
     if (place / "model.safetensors").exists():
         shards = ["model.safetensors"]
     elif index.exists():
-        shards = sorted(set(read_mapping(index).get("weight_map", {}).values()))
+        shards = sorted(set(read_json_object(index).get("weight_map", {}).values()))
     else:
         shards = []
     if not shards:

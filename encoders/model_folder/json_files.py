@@ -29,7 +29,7 @@ def read_json(path: Path) -> Any:
         raise WeightsRefused("not JSON", item=str(path)) from error
 
 
-def read_mapping(path: Path) -> Mapping[str, Any]:
+def read_json_object(path: Path) -> Mapping[str, Any]:
     """`read_json` of a file that must hold an object."""
     value = read_json(path)
     if not isinstance(value, dict):

@@ -7,7 +7,7 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from commonspace.encoders.errors import INSTALL, EncoderError, EncoderNotFound
+from commonspace.encoders.errors import INSTALL_HINT, EncoderError, EncoderNotFound
 from commonspace.encoders.reference import EncoderReference
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -15,7 +15,7 @@ _WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
 _UNWANTED = ("onnx/*", "openvino/*")
 
 
-def find_folder(reference: EncoderReference) -> Path:
+def find_model_folder(reference: EncoderReference) -> Path:
     """The model's folder, `modules.json` in it if it has one; fetched first if on the hub.
 
     Raises:
@@ -70,7 +70,7 @@ def _from_hub(name: str, revision: str) -> Path:
             LocalEntryNotFoundError,
         )
     except ModuleNotFoundError as error:
-        raise EncoderError(f"{error.name} is not installed", item=name, do=INSTALL) from error
+        raise EncoderError(f"{error.name} is not installed", item=name, do=INSTALL_HINT) from error
     try:
         folder = snapshot_download(
             name,

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from commonspace.encoders.errors import WeightsRefused
-from commonspace.encoders.weights.json_files import read_json
+from commonspace.encoders.model_folder.json_files import read_json
 
 _HEADS = ("Transformer", "CLIPModel")
 _SUPPORTED = (*_HEADS, "Pooling", "Dense", "LayerNorm", "Normalize")

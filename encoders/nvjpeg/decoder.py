@@ -7,10 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
-from commonspace.encoders.engines.prefetch import prefetch
-from commonspace.encoders.image.crops import crop_of
-from commonspace.encoders.image.decoder import Outcomes, PillowDecoder, Prepared, note_rule
-from commonspace.encoders.nvjpeg.nvjpeg import JpegCrops
+from commonspace.encoders.engines.bounded_map import bounded_map
+from commonspace.encoders.image.crops import crop_image
+from commonspace.encoders.image.decoder import (
+    Outcomes,
+    PillowDecoder,
+    PreparedImage,
+    add_image_rule,
+)
+from commonspace.encoders.nvjpeg.gpu_crops import GpuJpegCropper
 from commonspace.encoders.nvjpeg.plain_jpeg import PlainJpeg, plain_jpeg
 from commonspace.encoders.protocol import Content, Failure
 
@@ -18,7 +23,7 @@ PIXELS = 100_000_000
 """A batch has no more, but for a lone image: 300 MB, and while the largest is resized four bytes
 more for each of its values."""
 
-_Item = PlainJpeg | Prepared | Failure
+_Item = PlainJpeg | PreparedImage | Failure
 
 
 class NvjpegDecoder:
@@ -29,9 +34,9 @@ class NvjpegDecoder:
     """
 
     def __init__(self, preset: Mapping[str, Any], device: str) -> None:
-        """preset: `spec.preprocessing`. Raises EncoderError as `JpegCrops`."""
-        self._pillow = PillowDecoder(preset, crop_of)
-        self._crops = JpegCrops(preset, device)
+        """preset: `spec.preprocessing`. Raises EncoderError as `GpuJpegCropper`."""
+        self._pillow = PillowDecoder(preset, crop_image)
+        self._crops = GpuJpegCropper(preset, device)
         self.threads = self._pillow.threads
 
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
@@ -39,8 +44,8 @@ class NvjpegDecoder:
         with (
             ThreadPoolExecutor(self.threads, "decode") as readers,
             ThreadPoolExecutor(1, "nvjpeg") as device,
-            closing(prefetch(readers, self._read, contents, limit)) as items,
-            closing(prefetch(device, self._finished, self._groups(items), 2)) as groups,
+            closing(bounded_map(readers, self._read, contents, limit)) as items,
+            closing(bounded_map(device, self._finished, self._groups(items), 2)) as groups,
         ):
             for group in groups:
                 yield from group
@@ -61,16 +66,16 @@ class NvjpegDecoder:
         if group:
             yield group
 
-    def _finished(self, group: Sequence[_Item]) -> list[Prepared | Failure]:
+    def _finished(self, group: Sequence[_Item]) -> list[PreparedImage | Failure]:
         crops = iter(self._crops([item for item in group if isinstance(item, PlainJpeg)]))
         return [
             self._outcome(item, next(crops)) if isinstance(item, PlainJpeg) else item
             for item in group
         ]
 
-    def _outcome(self, file: PlainJpeg, crop: Any) -> Prepared | Failure:
+    def _outcome(self, file: PlainJpeg, crop: Any) -> PreparedImage | Failure:
         if crop is None:
             return self._pillow.read(file.content)
         facts = dict(file.facts)
-        note_rule(facts, "nvjpeg")
+        add_image_rule(facts, "nvjpeg")
         return crop, facts

@@ -17,9 +17,9 @@ import torch
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg
 
-from commonspace.encoders.engines.device_errors import on_device
-from commonspace.encoders.errors import DeviceFull, EncoderError, no_memory
-from commonspace.encoders.image.crops import Crop, crop_in_floats, crop_of
+from commonspace.encoders.engines.device_errors import run_on_device
+from commonspace.encoders.errors import DeviceOutOfMemory, EncoderError, device_memory_error
+from commonspace.encoders.image.crops import Crop, crop_image, crop_tensor
 from commonspace.encoders.nvjpeg.plain_jpeg import PlainJpeg, plain_jpeg
 
 FILES = 64
@@ -41,7 +41,7 @@ _TURNS: Mapping[int, tuple[bool, tuple[int, ...]]] = {
 CIPA DC-008 (Exif 2.32), 4.6.4: where the 0th row and the 0th column are seen."""
 
 
-class JpegCrops:
+class GpuJpegCropper:
     """Plain JPEGs to the crops a network sees, on one device, fewer at a time once it was full."""
 
     def __init__(self, preset: Mapping[str, Any], device: str) -> None:
@@ -69,8 +69,8 @@ class JpegCrops:
         if not files:
             return []
         try:
-            return on_device(self._decoded, files)
-        except DeviceFull as error:
+            return run_on_device(self._decoded, files)
+        except DeviceOutOfMemory as error:
             if len(files) == 1:
                 raise _no_memory() from error
             self.files = len(files) // 2
@@ -95,7 +95,7 @@ class JpegCrops:
     def _cropped(self, image: torch.Tensor, file: PlainJpeg) -> torch.Tensor | None:
         if image.shape != (3, file.height, file.width):
             return None
-        return crop_in_floats(upright(image, file.orientation), self._preset)
+        return crop_tensor(upright(image, file.orientation), self._preset)
 
     def _own_stream(self) -> Any:
         """A stream that nothing else uses, drained before nvJPEG writes.
@@ -110,17 +110,17 @@ class JpegCrops:
     def _settle(self) -> None:
         """Wait for what was begun before a failure; it may still write. Raises EncoderError."""
         if self._stream is not None:
-            on_device(torch.cuda.synchronize, self._device)
+            run_on_device(torch.cuda.synchronize, self._device)
 
     def _require_pixels(self) -> None:
         try:
-            (found,) = on_device(self._decoded, [self._probe])
-        except DeviceFull as error:
+            (found,) = run_on_device(self._decoded, [self._probe])
+        except DeviceOutOfMemory as error:
             raise _no_memory() from error
         except RuntimeError as error:
             said = str(error).splitlines()[0]
             raise EncoderError(f"nvJPEG does not decode: {said}", do=_DO) from error
-        expected = crop_of(Image.open(io.BytesIO(self._probe.content)), self._preset)
+        expected = crop_image(Image.open(io.BytesIO(self._probe.content)), self._preset)
         apart = 255.0 if found is None else float(np.abs(found.astype(int) - expected).mean())
         if apart > _NEAR:
             raise EncoderError(f"nvJPEG's pixels lie {apart:.0f} levels from Pillow's", do=_DO)
@@ -151,4 +151,4 @@ def _probe() -> PlainJpeg:
 
 
 def _no_memory() -> EncoderError:
-    return no_memory("decoding one image", or_else="or compute on a larger one")
+    return device_memory_error("decoding one image", or_else="or compute on a larger one")

@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
-from commonspace.encoders.image.rules import DECODING_ERRORS, Refused, orientation_of, require_size
+from commonspace.encoders.image.image_file import (
+    DECODING_ERRORS,
+    ImageRefused,
+    exif_orientation,
+    require_accepted_size,
+)
 from commonspace.encoders.nvjpeg.jpeg_structure import JpegStructure
 from commonspace.encoders.protocol import Fact
 
@@ -45,10 +50,10 @@ def plain_jpeg(content: object) -> PlainJpeg | None:
         return None
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            require_size(*image.size)
+            require_accepted_size(*image.size)
             if image.format != "JPEG" or image.mode not in ("L", "RGB"):
                 return None
-            orientation = orientation_of(image)
+            orientation = exif_orientation(image)
             rules = ["exif-transpose"] if orientation != 1 else []
             rules += ["l-to-rgb"] if image.mode == "L" else []
             facts: dict[str, Fact] = {
@@ -61,7 +66,7 @@ def plain_jpeg(content: object) -> PlainJpeg | None:
                 "image_rules": ",".join(rules),
             }
             return PlainJpeg(content, end, image.width, image.height, orientation, facts)
-    except (Refused, Image.DecompressionBombError, MemoryError, *DECODING_ERRORS):
+    except (ImageRefused, Image.DecompressionBombError, MemoryError, *DECODING_ERRORS):
         return None
 
 

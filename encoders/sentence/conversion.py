@@ -6,20 +6,20 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from commonspace.encoders.engines.engine import Engine
-from commonspace.encoders.engines.openvino_convert import convert, require_close
-from commonspace.encoders.errors import CHANGED, WeightsRefused
+from commonspace.encoders.engines.openvino_conversion import convert_to_openvino, require_close
+from commonspace.encoders.errors import FILES_CHANGED, WeightsRefused
 from commonspace.encoders.protocol import Purpose
 from commonspace.encoders.reference import EncoderReference
-from commonspace.encoders.sentence.cache import written
 from commonspace.encoders.sentence.converted_model import ConvertedModel
-from commonspace.encoders.sentence.parts import SentenceParts
-from commonspace.encoders.sentence.spec import describe_folder
+from commonspace.encoders.sentence.converted_model_cache import new_model_folder
+from commonspace.encoders.sentence.loaded_model import LoadedSentenceModel
+from commonspace.encoders.sentence.spec import describe_sentence
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.encoder import TextEncoder
 
 
 def converted_encoder(
-    parts: SentenceParts,
+    parts: LoadedSentenceModel,
     exact: Mapping[Purpose, Engine],
     spec: EncoderSpec,
     folder: Path,
@@ -35,13 +35,17 @@ def converted_encoder(
         WeightsRefused: the files changed while they were loaded: they are not what `spec` names.
     """
     item = str(folder)
-    networks = {n: convert(graph, parts.probe, item) for n, graph in parts.graphs.items()}
+    networks = {
+        n: convert_to_openvino(graph, parts.probe, item) for n, graph in parts.graphs.items()
+    }
     model, tokenizer = ConvertedModel(parts.pooled_out, parts.inputs, parts.side), parts.tokenizer
-    with written(spec, lambda place: model.write(place, networks, tokenizer.to_str())) as place:
+    with new_model_folder(
+        spec, lambda place: model.write(place, networks, tokenizer.to_str())
+    ) as place:
         engines = model.engines(place)
         for purpose, engine in engines.items():
             require_close(engine, exact[purpose], parts.probe, item)
         # Before it is kept: later processes would take it for the model that `spec` names.
-        if describe_folder(folder, reference) != spec:
-            raise WeightsRefused(CHANGED, item=reference.name, retry=True)
+        if describe_sentence(folder, reference) != spec:
+            raise WeightsRefused(FILES_CHANGED, item=reference.name, retry=True)
         return model.encoder(place, spec, engines)

@@ -18,17 +18,17 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from commonspace.encoders.engines.device import choose_threads
 from commonspace.encoders.engines.engine import Engine
 from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
 from commonspace.encoders.engines.openvino_import import openvino
+from commonspace.encoders.engines.selection import choose_threads
+from commonspace.encoders.model_folder.digests import sha256_of
 from commonspace.encoders.protocol import Purpose
-from commonspace.encoders.sentence.cache import cached, forget
+from commonspace.encoders.sentence.converted_model_cache import find_cached, remove_cached
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.encoder import Computation, TextEncoder
-from commonspace.encoders.text.inputs import TextInputs
-from commonspace.encoders.text.tokens import TextTokens
-from commonspace.encoders.weights.digests import sha256_of
+from commonspace.encoders.text.model_inputs import TextInputs
+from commonspace.encoders.text.tokenizer import TextTokenizer
 
 RECORD = "record.json"
 TOKENIZER = "tokenizer.json"
@@ -97,7 +97,7 @@ class ConvertedModel:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
-        tokens = TextTokens(tokenizer, spec.max_tokens, self.side, spec.overflow)
+        tokens = TextTokenizer(tokenizer, spec.max_tokens, self.side, spec.overflow)
         return TextEncoder(
             spec, tokens, self.inputs, Computation(engines, BUDGET, fill=False), "cpu"
         )
@@ -105,14 +105,14 @@ class ConvertedModel:
 
 def cached_encoder(spec: EncoderSpec) -> TextEncoder | None:
     """The encoder of `spec` from this machine's cache; None where it has to be made first."""
-    folder = cached(spec)
+    folder = find_cached(spec)
     if folder is None:
         return None
     try:
         model = ConvertedModel.read(folder)
     except (ValueError, FileNotFoundError) as error:
         _log.warning("the model in %s is damaged (%s): it is converted anew", folder, error)
-        forget(folder)
+        remove_cached(folder)
         return None
     except OSError as error:
         _log.warning("the model in %s cannot be read (%s): it is converted anew", folder, error)

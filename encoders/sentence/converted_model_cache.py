@@ -37,7 +37,7 @@ _UNUSED = 30 * 24 * _HOUR
 _log = logging.getLogger(__name__)
 
 
-def cached(spec: EncoderSpec) -> Path | None:
+def find_cached(spec: EncoderSpec) -> Path | None:
     """Where the converted model of `spec` lies, if this code and these libraries made one."""
     models = _models()
     try:
@@ -51,13 +51,13 @@ def cached(spec: EncoderSpec) -> Path | None:
     return models / _name(spec)
 
 
-def forget(folder: Path) -> None:
-    """Remove a folder that `cached` named, and that does not hold what was written."""
+def remove_cached(folder: Path) -> None:
+    """Remove a folder that `find_cached` named, and that does not hold what was written."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def written(spec: EncoderSpec, write: Callable[[Path], None]) -> Iterator[Path]:
+def new_model_folder(spec: EncoderSpec, write: Callable[[Path], None]) -> Iterator[Path]:
     """A folder that `write` fills with the converted model of `spec`; raises OSError if it cannot.
 
     It is kept in the cache if the block ends without an error. Where nothing can be kept, a

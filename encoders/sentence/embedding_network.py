@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from commonspace.encoders.spec import EncoderSpec
 
 
-class TextGraph(torch.nn.Module):
+class TextEmbeddingNetwork(torch.nn.Module):
     """(ids, mask[, types]), each (n, width) int64, to (n, spec.dim) float32 of unit norm."""
 
     def __init__(self, model: SentenceTransformer, spec: EncoderSpec, prompt_length: int) -> None:

@@ -6,17 +6,17 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from commonspace.encoders.engines.device import choose_engine
 from commonspace.encoders.engines.engine import Engine
+from commonspace.encoders.engines.selection import choose_engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
-from commonspace.encoders.errors import DeviceFull, WeightsRefused, no_memory
+from commonspace.encoders.errors import DeviceOutOfMemory, WeightsRefused, device_memory_error
+from commonspace.encoders.model_folder.location import find_model_folder
 from commonspace.encoders.protocol import Purpose
 from commonspace.encoders.reference import EncoderReference
-from commonspace.encoders.sentence.parts import SentenceParts, sentence_parts
+from commonspace.encoders.sentence.loaded_model import LoadedSentenceModel, load_sentence_model
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.encoder import Computation, TextEncoder
-from commonspace.encoders.vectors import unit_failures
-from commonspace.encoders.weights.locate import find_folder
+from commonspace.encoders.vectors import norm_failures
 
 TORCH_CPU_BUDGET = 256
 """Padded tokens a batch, on one thread and always filled: small enough for a lone query."""
@@ -29,17 +29,17 @@ def load_sentence_encoder(
     """Load the named model for `device`.
 
     Raises:
-        WeightsRefused: as `sentence_parts`, or modules that do not fit together.
+        WeightsRefused: as `load_sentence_model`, or modules that do not fit together.
         EncoderError: OpenVINO is to run the model and cannot.
     """
     # Threads of the tokenizer hang in a forked child; on a CPU they would gain 1 %.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device != "cpu" else "false")
-    folder = find_folder(reference)
-    parts = sentence_parts(folder, spec)
+    folder = find_model_folder(reference)
+    parts = load_sentence_model(folder, spec)
     exact = parts.engines(lambda graph: TorchEngine(graph, device))
     _require_vectors(exact["document"], parts, spec, folder)
     if choose_engine(device) == "openvino":
-        from commonspace.encoders.sentence.convert import converted_encoder
+        from commonspace.encoders.sentence.conversion import converted_encoder
 
         return converted_encoder(parts, exact, spec, folder, reference)
     computation = _computation(parts, exact, spec, device)
@@ -47,7 +47,7 @@ def load_sentence_encoder(
 
 
 def _computation(
-    parts: SentenceParts, exact: Mapping[Purpose, Engine], spec: EncoderSpec, device: str
+    parts: LoadedSentenceModel, exact: Mapping[Purpose, Engine], spec: EncoderSpec, device: str
 ) -> Computation:
     if device == "cpu":  # half precision is slower there than fp32, and worse
         return Computation(exact, TORCH_CPU_BUDGET, fill=True)
@@ -57,19 +57,21 @@ def _computation(
     return Computation(half, CUDA_BUDGET, fill=False, exact=exact)
 
 
-def _require_vectors(engine: Engine, parts: SentenceParts, spec: EncoderSpec, folder: Path) -> None:
+def _require_vectors(
+    engine: Engine, parts: LoadedSentenceModel, spec: EncoderSpec, folder: Path
+) -> None:
     """Encode the probe. Configurations may agree with each other and not with the weights."""
     try:
         (vectors,) = engine.run([parts.probe])
-    except DeviceFull as error:
-        raise no_memory("two texts") from error
+    except DeviceOutOfMemory as error:
+        raise device_memory_error("two texts") from error
     except (RuntimeError, IndexError) as error:
         raise WeightsRefused("its modules do not fit together", item=str(folder)) from error
     if vectors.shape[1] != spec.dim:
         raise WeightsRefused(
             f"makes {vectors.shape[1]} dimensions, its files say {spec.dim}", item=str(folder)
         )
-    for failure in unit_failures(vectors).values():  # weights of NaN, of zeros, or too large
+    for failure in norm_failures(vectors).values():  # weights of NaN, of zeros, or too large
         raise WeightsRefused(
             f"makes no usable vectors: {failure.message}",
             item=str(folder),

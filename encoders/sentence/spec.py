@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
+from commonspace.encoders.model_folder.digests import digest_files, pop_weights_digest
+from commonspace.encoders.model_folder.json_files import read_json_object
+from commonspace.encoders.model_folder.module_list import ModuleEntry, read_modules
 from commonspace.encoders.reference import EncoderReference, precision_of
 from commonspace.encoders.spec import TOLERANCE, EncoderSpec
-from commonspace.encoders.weights.digests import digest_files, take_weights
-from commonspace.encoders.weights.json_files import read_mapping
-from commonspace.encoders.weights.module_list import ModuleEntry, read_modules
 
-TEXT_RULES = 1
+TEXT_RULES_VERSION = 1
 """Version of `text_rules`: raise it when a text that was encoded is refused, or the reverse."""
 
 _OVERFLOWS = ("truncate", "mean", "rows")
 _UNSUPPORTED = ("query_length", "document_length", "query_expansion", "processing_kwargs")
 
 
-def describe_folder(folder: Path, reference: EncoderReference) -> EncoderSpec:
+def describe_sentence(folder: Path, reference: EncoderReference) -> EncoderSpec:
     """The spec of the model in `folder`, with the options of `reference`.
 
     Raises:
@@ -47,9 +47,9 @@ def _described(folder: Path, reference: EncoderReference) -> EncoderSpec:
     transformer = folder / modules[0].path
     settings = _transformer_settings(transformer)
     pooling = _pooling(folder, modules)
-    config = read_mapping(transformer / "config.json")
+    config = read_json_object(transformer / "config.json")
     digests = digest_files(folder, modules)
-    weights = take_weights(transformer, folder, digests)
+    weights = pop_weights_digest(transformer, folder, digests)
     full_dim = _dim(folder, modules, pooling)
     precision = precision_of(reference)
     return EncoderSpec(
@@ -60,7 +60,7 @@ def _described(folder: Path, reference: EncoderReference) -> EncoderSpec:
         trained=True,
         files=digests,
         preprocessing={
-            "rules": TEXT_RULES,
+            "rules": TEXT_RULES_VERSION,
             "modules": [module.kind for module in modules],
             "lower_case": bool(settings.get("do_lower_case", False)),
             "pool_prompt": pooling.get("include_prompt", True),
@@ -110,7 +110,7 @@ def _transformer_settings(transformer: Path) -> Mapping[str, Any]:
             item=str(transformer),
             do="Merge the adapter into its base model and save that.",
         )
-    settings = read_mapping(transformer / "sentence_bert_config.json")
+    settings = read_json_object(transformer / "sentence_bert_config.json")
     task = settings.get("transformer_task", "feature-extraction")
     unknown = [key for key in _UNSUPPORTED if settings.get(key)]
     if task != "feature-extraction":
@@ -129,7 +129,7 @@ def _pooling(folder: Path, modules: Sequence[ModuleEntry]) -> Mapping[str, Any]:
     paths = [module.path for module in modules if module.kind == "Pooling"]
     if len(paths) != 1:
         raise WeightsRefused(f"{len(paths)} pooling modules instead of one", item=str(folder))
-    return read_mapping(folder / paths[0] / "config.json")
+    return read_json_object(folder / paths[0] / "config.json")
 
 
 def _pooling_modes(config: Mapping[str, Any]) -> list[str]:
@@ -152,7 +152,7 @@ def _dim(folder: Path, modules: Sequence[ModuleEntry], pooling: Mapping[str, Any
     dense = [module.path for module in modules if module.kind == "Dense"]
     try:
         if dense:
-            return int(read_mapping(folder / dense[-1] / "config.json")["out_features"])
+            return int(read_json_object(folder / dense[-1] / "config.json")["out_features"])
         width = pooling.get("embedding_dimension") or pooling["word_embedding_dimension"]
         return int(width) * len(_pooling_modes(pooling))
     except KeyError as error:
@@ -163,7 +163,7 @@ def _max_tokens(transformer: Path, settings: Mapping[str, Any], config: Mapping[
     """`max_seq_length`; where none is set, what sentence-transformers falls back to."""
     if settings.get("max_seq_length"):
         return int(settings["max_seq_length"])
-    tokenizer = read_mapping(transformer / "tokenizer_config.json")
+    tokenizer = read_json_object(transformer / "tokenizer_config.json")
     limits = [tokenizer.get("model_max_length"), config.get("max_position_embeddings")]
     known = [int(limit) for limit in limits if limit and limit > 0]
     if not known or min(known) > 1_000_000:
@@ -178,7 +178,7 @@ def _max_tokens(transformer: Path, settings: Mapping[str, Any], config: Mapping[
 def saved_prompts(folder: Path) -> dict[str, str]:
     """As `encode_document` and `encode_query` of sentence-transformers choose them."""
     path = folder / "config_sentence_transformers.json"
-    settings = read_mapping(path) if path.exists() else {}
+    settings = read_json_object(path) if path.exists() else {}
     saved = {name: text for name, text in settings.get("prompts", {}).items() if text is not None}
     default = saved.get(settings.get("default_prompt_name"), "")
     documents = (saved[name] for name in ("document", "passage", "corpus") if name in saved)

@@ -11,15 +11,15 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
 from commonspace.encoders.errors import WeightsRefused
-from commonspace.encoders.sentence.consistency import further_blocks, require_consistent
+from commonspace.encoders.model_folder.module_list import read_modules
+from commonspace.encoders.sentence.model_checks import further_blocks, require_consistent
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.encoders.weights.module_list import read_modules
 
 _UNUSED = ("pooler.",)
 """Weights no vector depends on: the vector is pooled from `last_hidden_state`."""
 
 
-def load_model(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransformer:
+def load_sentence_transformer(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransformer:
     """The model in fp32 and evaluation mode, every weight taken from the folder's files.
 
     Raises:

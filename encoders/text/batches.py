@@ -31,7 +31,7 @@ def padded_width(length: int, longest: int) -> int:
     return min(-(-length // step) * step, longest)
 
 
-def length_batches(
+def batches_by_length(
     lengths: Sequence[int], *, longest: int, budget: int, fill: bool
 ) -> Iterator[Batch]:
     """Batches of at most `budget` padded tokens (or one text), the longest texts first."""

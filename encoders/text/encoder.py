@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from commonspace.encoders.engines.bounded_map import bounded_map
 from commonspace.encoders.engines.engine import Engine
-from commonspace.encoders.engines.prefetch import prefetch
-from commonspace.encoders.errors import DeviceFull
+from commonspace.encoders.errors import DeviceOutOfMemory
 from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose, Reason
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.encoders.text.batches import Batch, length_batches
-from commonspace.encoders.text.inputs import TextInputs
-from commonspace.encoders.text.rules import refuse_text
-from commonspace.encoders.text.tokens import TextTokens, Tokens, Window
-from commonspace.encoders.vectors import unit_failures
+from commonspace.encoders.text.batches import Batch, batches_by_length
+from commonspace.encoders.text.model_inputs import TextInputs
+from commonspace.encoders.text.tokenizer import TextTokenizer, TokenisedText, Window
+from commonspace.encoders.text.validity import text_failure
+from commonspace.encoders.vectors import norm_failures
 
 BLOCK = 4096
 """Texts that are sorted by length together; the next block is tokenised meanwhile."""
@@ -34,7 +34,7 @@ class Computation:
 
     exact: what to use for rows that overflowed in half precision, where it is not `engines`.
     budget: padded tokens a batch; halved, for good, when the device is full.
-    fill: give each width always the same number of rows (see `length_batches`).
+    fill: give each width always the same number of rows (see `batches_by_length`).
     """
 
     engines: Mapping[Purpose, Engine]
@@ -54,7 +54,7 @@ class TextEncoder:
     def __init__(
         self,
         spec: EncoderSpec,
-        tokens: TextTokens,
+        tokens: TextTokenizer,
         inputs: TextInputs,
         computation: Computation,
         device: str,
@@ -72,7 +72,7 @@ class TextEncoder:
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """Encode texts, each with the prompt of `purpose` before it."""
-        failures = {i: f for i, content in enumerate(contents) if (f := refuse_text(content))}
+        failures = {i: f for i, content in enumerate(contents) if (f := text_failure(content))}
         positions = [i for i in range(len(contents)) if i not in failures]
         prompt = self.spec.prompts[purpose]
         vectors = np.zeros((len(positions), self.spec.dim), dtype=np.float32)
@@ -81,7 +81,9 @@ class TextEncoder:
         blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
         bad: dict[int, Failure] = {}
         with ThreadPoolExecutor(1, "tokenise") as executor:
-            for tokens in prefetch(executor, lambda block: self._tokens(block, prompt), blocks, 2):
+            for tokens in bounded_map(
+                executor, lambda block: self._tokens(block, prompt), blocks, 2
+            ):
                 at = len(facts)
                 made, failed, rules = self._block(tokens, purpose)
                 vectors[at : at + len(tokens)] = made
@@ -97,7 +99,7 @@ class TextEncoder:
         )
 
     def _block(
-        self, tokens: Sequence[Tokens], purpose: Purpose
+        self, tokens: Sequence[TokenisedText], purpose: Purpose
     ) -> tuple[NDArray[np.float32], dict[int, Failure], list[list[str]]]:
         """The vectors of some texts, those that have none, and what was done to each."""
         owners = [row for row, text in enumerate(tokens) for _ in text.windows]
@@ -117,7 +119,7 @@ class TextEncoder:
             for row, text in enumerate(tokens):
                 if len(text.windows) > 1:
                     rules[row].append(f"mean-of-{len(text.windows)}-windows")
-        return made, unit_failures(made) | failures, rules
+        return made, norm_failures(made) | failures, rules
 
     def _vectors(
         self, windows: Sequence[Window], engine: Engine
@@ -143,7 +145,7 @@ class TextEncoder:
 
     def _batches(self, waiting: Sequence[int], windows: Sequence[Window]) -> list[Batch]:
         """Batches whose positions are places in `windows`."""
-        batches = length_batches(
+        batches = batches_by_length(
             [len(windows[place].ids) for place in waiting],
             longest=self._longest,
             budget=self._computation.budget,
@@ -165,7 +167,7 @@ class TextEncoder:
             for batch, output in zip(batches, engine.run(inputs), strict=True):
                 vectors[list(batch.positions)] = output[: len(batch.positions)]
                 done += 1
-        except DeviceFull:
+        except DeviceOutOfMemory:
             pass
         return done
 
@@ -189,7 +191,7 @@ def _not_finite(vectors: NDArray[np.float32], full: set[int]) -> list[int]:
     return [place for place in places if place not in full]
 
 
-def _facts(tokens: Tokens, rules: Sequence[str]) -> Mapping[str, Fact]:
+def _facts(tokens: TokenisedText, rules: Sequence[str]) -> Mapping[str, Fact]:
     return {
         "tokens_used": tokens.used,
         "tokens_total": tokens.total,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from commonspace.encoders.text.tokens import Window
+    from commonspace.encoders.text.tokenizer import Window
 
 from commonspace.encoders.engines.engine import Arrays
 from commonspace.encoders.text.batches import Batch

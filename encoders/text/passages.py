@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from semantic_text_splitter import TextSplitter
-from commonspace.encoders.errors import INSTALL, EncoderError, WeightsRefused
+from commonspace.encoders.errors import INSTALL_HINT, EncoderError, WeightsRefused
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.encoders.text.rules import refuse_text
+from commonspace.encoders.text.validity import text_failure
 
 WINDOW = 32
 """Characters the splitter looks at, for each token of capacity: some eight passages of prose.
@@ -40,12 +40,12 @@ class Passages:
 
     def __call__(self, text: str) -> list[Span]:
         """The spans of `text`, at least one."""
-        if refuse_text(text) or (len(text) <= self._window and self._fits(text)):
+        if text_failure(text) or (len(text) <= self._window and self._fits(text)):
             return [(0, len(text))]
         fitting = (
             span for start, end in self._split(text) for span in self._fitting(text, start, end)
         )
-        return [(start, end) for start, end in fitting if not refuse_text(text[start:end])]
+        return [(start, end) for start, end in fitting if not text_failure(text[start:end])]
 
     def _split(self, text: str) -> Iterator[Span]:
         """The splitter's spans. The last of a window may be cut short by it: it is made anew."""
@@ -129,4 +129,4 @@ def passages_of_characters(most: int) -> Passages:
 
 
 def _not_installed(error: ModuleNotFoundError) -> EncoderError:
-    return EncoderError(f"{error.name} is not installed", do=INSTALL)
+    return EncoderError(f"{error.name} is not installed", do=INSTALL_HINT)

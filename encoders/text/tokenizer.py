@@ -22,7 +22,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Tokens:
+class TokenisedText:
     """One tokenised text, cut at the limit or split into windows.
 
     used, total: tokens that are encoded and tokens of the whole text; special tokens are
@@ -34,7 +34,7 @@ class Tokens:
     total: int
 
 
-class TextTokens:
+class TextTokenizer:
     """A Rust tokenizer as sentence-transformers uses it, but saying what it cuts.
 
     It keeps what truncation cuts as overflow, so that one pass gives the tokens to encode, the
@@ -49,7 +49,7 @@ class TextTokens:
         self._max, self._side, self._overflow = max_tokens, side, overflow
         self._limit_to(max_tokens)
 
-    def __call__(self, texts: Sequence[str], prompt: str = "") -> list[Tokens]:
+    def __call__(self, texts: Sequence[str], prompt: str = "") -> list[TokenisedText]:
         """The tokens of each text, in order, the prompt before each of its windows."""
         return [
             self._tokens(encoding, text, prompt)
@@ -64,17 +64,17 @@ class TextTokens:
         encoding = self._rust.encode(prompt)
         return len(encoding.ids) - (encoding.special_tokens_mask[-1] if encoding.ids else 0)
 
-    def _tokens(self, encoding: Encoding, text: str, prompt: str) -> Tokens:
+    def _tokens(self, encoding: Encoding, text: str, prompt: str) -> TokenisedText:
         beyond = sum(len(part.ids) - self._special for part in encoding.overflowing)
         used = len(encoding.ids)
         total = used + beyond
         if not beyond or self._overflow != "mean":
-            return Tokens((_window(encoding),), used, total)
+            return TokenisedText((_window(encoding),), used, total)
         if prompt:
             return self._prompted(text, prompt, total)
-        return Tokens(tuple(map(_window, [encoding, *encoding.overflowing])), total, total)
+        return TokenisedText(tuple(map(_window, [encoding, *encoding.overflowing])), total, total)
 
-    def _prompted(self, text: str, prompt: str, total: int) -> Tokens:
+    def _prompted(self, text: str, prompt: str, total: int) -> TokenisedText:
         """Windows that each begin with the prompt: the text is split, every piece tokenised."""
         length = len(self._rust.encode(prompt, add_special_tokens=False).ids)
         self._limit_to(max(self._max - length, self._special + 1))
@@ -84,7 +84,7 @@ class TextTokens:
         parts = self._rust.encode_batch_fast([prompt + text[a:b] for a, b in sorted(pieces)])
         # A token that spanned a cut may have become two: what no longer fits is said to be cut.
         cut = sum(len(over.ids) - self._special for part in parts for over in part.overflowing)
-        return Tokens(tuple(map(_window, parts)), total - cut, total)
+        return TokenisedText(tuple(map(_window, parts)), total - cut, total)
 
     def _limit_to(self, tokens: int) -> None:
         self._rust.enable_truncation(tokens, direction=self._side)

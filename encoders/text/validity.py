@@ -24,7 +24,7 @@ _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 """Hangul fillers and the empty braille cell: letters and symbols by category, blank to the eye."""
 
 
-def refuse_text(content: object) -> Failure | None:
+def text_failure(content: object) -> Failure | None:
     """Why `content` cannot be encoded as text, or None where it can."""
     if not isinstance(content, str):
         return Failure(Reason.WRONG_TYPE, f"expected text, got {type(content).__name__}")

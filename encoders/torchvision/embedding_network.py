@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 
-class ImageGraph(torch.nn.Module):
+class ImageEmbeddingNetwork(torch.nn.Module):
     """A network between its input's normalisation and its output's.
 
     (n, crop, crop, 3) uint8 to (n, dim) float32 of unit norm: crops reach a device as the

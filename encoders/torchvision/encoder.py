@@ -8,20 +8,20 @@ import numpy as np
 import torch
 
 from commonspace.encoders.engines.compiled_engine import CompiledEngine, choose_compile
-from commonspace.encoders.engines.device import choose_engine
 from commonspace.encoders.engines.engine import Engine
+from commonspace.encoders.engines.selection import choose_engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
 from commonspace.encoders.errors import EncoderError, WeightsRefused
 from commonspace.encoders.image.batches import ImageBatches
 from commonspace.encoders.image.decoder import Decoder
 from commonspace.encoders.image.encoder import CUDA_ROWS, ImageEncoder
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.encoders.torchvision.graph import ImageGraph
+from commonspace.encoders.torchvision.embedding_network import ImageEmbeddingNetwork
 from commonspace.encoders.torchvision.network import load_network
-from commonspace.encoders.vectors import unit_failures
+from commonspace.encoders.vectors import norm_failures
 
 
-def network_graph(spec: EncoderSpec, weights: Path | None) -> ImageGraph:
+def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbeddingNetwork:
     """The network that `spec` describes, from crops to vectors, on the CPU in fp32.
 
     Raises:
@@ -30,28 +30,28 @@ def network_graph(spec: EncoderSpec, weights: Path | None) -> ImageGraph:
     """
     crop = spec.preprocessing["crop"]
     network = load_network(spec.architecture, spec.layer, spec.pooling, crop, weights)
-    return ImageGraph(network, spec.preprocessing).eval().requires_grad_(False)
+    return ImageEmbeddingNetwork(network, spec.preprocessing).eval().requires_grad_(False)
 
 
 def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: str) -> ImageEncoder:
     """Load the network for `device`; a CPU computes in fp32 whatever `spec.precision` is.
 
     Raises:
-        WeightsRefused, EncoderNotFound: as `network_graph`.
+        WeightsRefused, EncoderNotFound: as `load_embedding_network`.
         EncoderError: OpenVINO is to run the network and cannot, nvJPEG is to decode and cannot, or
             the compiled network gives other vectors.
     """
     decoder = _decoder(spec, device)
-    graph = network_graph(spec, weights)
+    graph = load_embedding_network(spec, weights)
     probe = _probe(spec)
     if device != "cpu":
         graph = graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     exact = TorchEngine(graph, device)
     _require_vector(exact, probe, spec)
     if choose_engine(device) == "openvino":
-        from commonspace.encoders.engines.openvino_convert import converted
+        from commonspace.encoders.engines.openvino_conversion import convert_to_engine
 
-        engine = converted(graph, (np.concatenate([probe, probe]),), exact, spec.label)
+        engine = convert_to_engine(graph, (np.concatenate([probe, probe]),), exact, spec.label)
         return ImageEncoder(spec, engine, device)
     in_full = device == "cpu" or spec.precision == "fp32"
     again = None if in_full else exact
@@ -92,7 +92,7 @@ def _require_vector(engine: Engine, probe: np.ndarray, spec: EncoderSpec) -> Non
             f"makes {vector.shape[1]} dimensions, where {spec.dim} are described",
             item=spec.label,
         )
-    for failure in unit_failures(vector).values():
+    for failure in norm_failures(vector).values():
         raise WeightsRefused(
             f"makes no usable vectors: {failure.message}",
             item=spec.label,

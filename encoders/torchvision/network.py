@@ -14,11 +14,11 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from commonspace.encoders.errors import EncoderNotFound
 from commonspace.encoders.torchvision.architectures import PENULTIMATE
-from commonspace.encoders.torchvision.state import load_state
+from commonspace.encoders.torchvision.state_dict import load_state_dict_file
 from commonspace.encoders.torchvision.weights import SEED
 
 
-class Features(torch.nn.Module):
+class PooledLayer(torch.nn.Module):
     """The pooled map of an earlier layer: (n, 3, h, w) to (n, channels)."""
 
     def __init__(self, extractor: torch.nn.Module, pooling: str) -> None:
@@ -44,14 +44,14 @@ def load_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = _built(architecture, crop)
+        network = _build_network(architecture, crop)
     if weights is not None:
-        load_state(network, weights, architecture)
+        load_state_dict_file(network, weights, architecture)
     network = network.to(dtype=torch.float32).eval().requires_grad_(False)
-    return _ending_at(network, f"torchvision/{architecture}", layer, pooling)
+    return _cut_at(network, f"torchvision/{architecture}", layer, pooling)
 
 
-def measured_dim(architecture: str, layer: str, pooling: str, crop: int) -> int:
+def measure_dim(architecture: str, layer: str, pooling: str, crop: int) -> int:
     """How many features the layer has, found without computing any.
 
     Raises:
@@ -59,15 +59,15 @@ def measured_dim(architecture: str, layer: str, pooling: str, crop: int) -> int:
     """
     name = f"torchvision/{architecture}"
     with _WeightsWithoutNumbers():
-        network = _built(architecture, crop)
+        network = _build_network(architecture, crop)
     network = network.to("meta").eval()
     # Two images: a layer may fold height and width into the batch.
     pixels = torch.empty((2, 3, crop, crop), device="meta")
     if layer != PENULTIMATE:
-        shape = tuple(_map_of(network, name, layer)(pixels)["map"].shape)
+        shape = tuple(_layer_extractor(network, name, layer)(pixels)["map"].shape)
         _require_map(shape, name, layer)
         return int(shape[1])
-    return int(_ending_at(network, name, layer, pooling)(pixels).shape[1])
+    return int(_cut_at(network, name, layer, pooling)(pixels).shape[1])
 
 
 class _WeightsWithoutNumbers(TorchFunctionMode):
@@ -86,7 +86,7 @@ class _WeightsWithoutNumbers(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _built(architecture: str, crop: int) -> torch.nn.Module:
+def _build_network(architecture: str, crop: int) -> torch.nn.Module:
     options: dict[str, Any] = {}
     if architecture.startswith("vit_"):
         options["image_size"] = crop
@@ -97,9 +97,9 @@ def _built(architecture: str, crop: int) -> torch.nn.Module:
     return network
 
 
-def _ending_at(network: torch.nn.Module, name: str, layer: str, pooling: str) -> torch.nn.Module:
+def _cut_at(network: torch.nn.Module, name: str, layer: str, pooling: str) -> torch.nn.Module:
     if layer != PENULTIMATE:
-        return Features(_map_of(network, name, layer), pooling)
+        return PooledLayer(_layer_extractor(network, name, layer), pooling)
     linear = [key for key, part in network.named_modules() if isinstance(part, torch.nn.Linear)]
     if not linear:
         raise EncoderNotFound(
@@ -112,7 +112,7 @@ def _ending_at(network: torch.nn.Module, name: str, layer: str, pooling: str) ->
     return network
 
 
-def _map_of(network: torch.nn.Module, name: str, layer: str) -> torch.nn.Module:
+def _layer_extractor(network: torch.nn.Module, name: str, layer: str) -> torch.nn.Module:
     """The network up to `layer`, whose output it gives as `map`."""
     known = [key for key, _ in network.named_modules() if key]
     if layer not in known:
@@ -125,7 +125,9 @@ def _map_of(network: torch.nn.Module, name: str, layer: str) -> torch.nn.Module:
     try:
         extractor: torch.nn.Module = create_feature_extractor(network, {layer: "map"})
     except ValueError as error:
-        raise _no_map(name, layer, "it lies within a part that is taken as a whole") from error
+        raise _no_map_error(
+            name, layer, "it lies within a part that is taken as a whole"
+        ) from error
     return extractor
 
 
@@ -139,10 +141,10 @@ def _require_map(shape: tuple[int, ...], name: str, layer: str) -> None:
     """The crop is square, so a map (n, channels, h, w) is; where channels come last it is not."""
     if len(shape) != 4 or shape[0] != 2 or shape[2] != shape[3]:
         sides = " × ".join(str(side) for side in shape[1:])
-        raise _no_map(name, layer, f"its output is {sides}, not channels × height × width")
+        raise _no_map_error(name, layer, f"its output is {sides}, not channels × height × width")
 
 
-def _no_map(name: str, layer: str, why: str) -> EncoderNotFound:
+def _no_map_error(name: str, layer: str, why: str) -> EncoderNotFound:
     return EncoderNotFound(
         f"layer {layer!r} has no map to pool: {why}",
         item=name,

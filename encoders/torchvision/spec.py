@@ -9,17 +9,17 @@ from __future__ import annotations
 from typing import Any
 
 from commonspace.encoders.errors import EncoderNotFound
-from commonspace.encoders.image.rules import RULES_VERSION
+from commonspace.encoders.image.image_file import IMAGE_RULES_VERSION
+from commonspace.encoders.model_folder.digests import sha256_of
 from commonspace.encoders.reference import EncoderReference, precision_of
 from commonspace.encoders.spec import TOLERANCE, EncoderSpec
 from commonspace.encoders.torchvision.architectures import PENULTIMATE
 from commonspace.encoders.torchvision.weights import (
-    is_named,
+    is_weights_name,
     named_weights,
     untrained_label,
     weights_file,
 )
-from commonspace.encoders.weights.digests import sha256_of
 
 _BASIC = ("resnet18", "resnet34")
 _BOTTLENECK = (
@@ -59,7 +59,9 @@ def describe_network(reference: EncoderReference) -> EncoderSpec:
     layer, pooling = _place(reference)
     precision = precision_of(reference)
     path = weights_file(reference)
-    preset = preset_of(architecture, reference.weights if is_named(reference.weights) else None)
+    preset = preprocessing_of(
+        architecture, reference.weights if is_weights_name(reference.weights) else None
+    )
     return EncoderSpec(
         kind="torchvision",
         modality="image",
@@ -75,7 +77,7 @@ def describe_network(reference: EncoderReference) -> EncoderSpec:
     )
 
 
-def preset_of(architecture: str, weights: str | None) -> dict[str, Any]:
+def preprocessing_of(architecture: str, weights: str | None) -> dict[str, Any]:
     """How images are prepared for torchvision's weights of this name, or its first for None.
 
     `resize` (short side) and `crop` in pixels, `interpolation`, `antialias`, and `mean` and
@@ -106,7 +108,7 @@ def _decoding(reference: EncoderReference) -> dict[str, Any]:
         raise EncoderNotFound(
             f"has no decoder {decoder!r}", item=reference.name, do="It is pillow or nvjpeg."
         )
-    return {"decoder": decoder, "rules": RULES_VERSION, "resizer": resizers[decoder]}
+    return {"decoder": decoder, "rules": IMAGE_RULES_VERSION, "resizer": resizers[decoder]}
 
 
 def _place(reference: EncoderReference) -> tuple[str, str]:
@@ -133,9 +135,9 @@ def _dim(architecture: str, layer: str, pooling: str, crop: int) -> int:
     if width and layer in (PENULTIMATE, *_RESNET_LAYERS):
         stage = 3 if layer == PENULTIMATE else _RESNET_LAYERS.index(layer)
         return int(width * 2**stage)
-    from commonspace.encoders.engines.device import require_torch
+    from commonspace.encoders.engines.selection import require_torch
 
     require_torch()
-    from commonspace.encoders.torchvision.network import measured_dim
+    from commonspace.encoders.torchvision.network import measure_dim
 
-    return measured_dim(architecture, layer, pooling, crop)
+    return measure_dim(architecture, layer, pooling, crop)

@@ -17,7 +17,7 @@ _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 """torchvision's DenseNet files still have the names of PyTorch 0.3, with one dot more."""
 
 
-def load_state(network: torch.nn.Module, path: Path, architecture: str) -> None:
+def load_state_dict_file(network: torch.nn.Module, path: Path, architecture: str) -> None:
     """Load a `.safetensors` or `.pth` file of exactly the network's tensors.
 
     Raises:

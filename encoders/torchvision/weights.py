@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from commonspace.encoders.errors import INSTALL, EncoderError, EncoderNotFound, WeightsRefused
+from commonspace.encoders.errors import INSTALL_HINT, EncoderError, EncoderNotFound, WeightsRefused
+from commonspace.encoders.model_folder.digests import sha256_of
+from commonspace.encoders.model_folder.safetensors import require_complete
 from commonspace.encoders.reference import EncoderReference
-from commonspace.encoders.weights.digests import sha256_of
-from commonspace.encoders.weights.safetensors import require_complete
 
 UNTRAINED = "untrained"
 SEED = 0
@@ -19,7 +19,7 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
 
 
-def is_named(weights: str | None) -> bool:
+def is_weights_name(weights: str | None) -> bool:
     """Whether `weights` is written as torchvision names its own, such as `IMAGENET1K_V2`."""
     return weights is not None and _NAME.fullmatch(weights) is not None
 
@@ -35,7 +35,7 @@ def weights_file(reference: EncoderReference) -> Path | None:
     weights = reference.weights
     if weights == UNTRAINED:
         return None
-    if weights is not None and is_named(weights):
+    if weights is not None and is_weights_name(weights):
         return _fetched(reference.name, weights)
     path = Path(weights or "")
     if not weights or not path.is_absolute() or path.suffix not in (".safetensors", ".pth"):
@@ -59,7 +59,7 @@ def named_weights(architecture: str, weights: str | None) -> Any:
         EncoderNotFound: the network has no weights of this name.
         EncoderError: torch and torchvision are missing or do not fit together.
     """
-    from commonspace.encoders.engines.device import require_torch
+    from commonspace.encoders.engines.selection import require_torch
 
     require_torch()
     from torchvision.models import get_model_weights
@@ -85,7 +85,7 @@ def untrained_label() -> str:
     try:
         version = importlib.metadata.version("torch").partition("+")[0]
     except importlib.metadata.PackageNotFoundError as error:
-        raise EncoderError("torch is not installed", do=INSTALL) from error
+        raise EncoderError("torch is not installed", do=INSTALL_HINT) from error
     return f"untrained:seed={SEED},torch={version}"
 
 

@@ -20,20 +20,21 @@ from commonspace.encoders.reference import EncoderReference
 from commonspace.pipeline.encode.shard import encode_shard
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import ContractBroken, UserMistake
-from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.plan import make_plan
-from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.pull.passages import item_of_passage, passage_id
-from commonspace.pipeline.pull.stage import pull_stage
-from commonspace.pipeline.read.space import Space, open_space
-from commonspace.pipeline.run.run import new_run_id, rejected_ids, run_collection
+from commonspace.pipeline.run.run import rejected_ids
 from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord, sha256_hex
-from commonspace.pipeline.storage.local import LocalStore
+from commonspace.pipeline.source.records import (
+    EVERYTHING,
+    Record,
+    Scope,
+    UnreadableRecord,
+    sha256_hex,
+)
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import read_shard
-from commonspace.pipeline.workspace.work import Run, Work
+from tests.support.warehouse import Warehouse
 
 pytest.importorskip("semantic_text_splitter")
 
@@ -63,21 +64,11 @@ def numbered(item: str, count: int) -> list[str]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
-
-
-@pytest.fixture
-def go(make_collection: Any, store: LocalStore) -> Any:
+def publish(warehouse: Warehouse) -> Any:
     """Runs a collection of these records; the space's report."""
 
     def run(data: Sequence[Mapping[str, Any]], **options: Any) -> dict[str, Any]:
-        chosen = {key: options.pop(key) for key in ("scope", "retry_rejects") if key in options}
-        collection = make_collection(data, **{"spaces": [SPACE], **OPEN, **options})
-        started = Run(new_run_id(), collection, store, quiet=True, **chosen)
-        (report,) = run_collection(started, list(collection.space), log=lambda _: None)
-        assert "error" not in report, report
-        return report
+        return warehouse.run_without_error(data, **{"spaces": [SPACE], **OPEN, **options})
 
     return run
 
@@ -86,18 +77,14 @@ def ledger(report: dict[str, Any]) -> dict[str, int]:
     return {state: count for state, count in report["ledger"].items() if count}
 
 
-def opened(store: LocalStore) -> Space:
-    return open_space("things/text", warehouse=str(store.root))
-
-
-def rows(store: LocalStore) -> dict[str, dict[str, Any]]:
+def rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     """The published rows by id, each proved against the text it was cut from by `whole`."""
-    return {row["id"]: row for row in opened(store).to_arrow().to_pylist()}
+    return {row["id"]: row for row in warehouse.open().to_arrow().to_pylist()}
 
 
-def whole(store: LocalStore, data: Sequence[Mapping[str, Any]]) -> bool:
+def whole(warehouse: Warehouse, data: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the release holds each passage of these records, where it stands, and no other."""
-    encoder, found, expected = HashedEncoder(64, "text", passages=True), rows(store), set()
+    encoder, found, expected = HashedEncoder(64, "text", passages=True), rows(warehouse), set()
     for record in data:
         for number, (start, end) in enumerate(CUT(record["text"])):
             row = found[passage_id(record["id"], number)]
@@ -108,93 +95,95 @@ def whole(store: LocalStore, data: Sequence[Mapping[str, Any]]) -> bool:
             assert row["content_digest"] == sha256_hex(piece)
             assert np.array_equal(np.float32(row["vector"]), encoder.encode([piece]).vectors[0])
             assert not row["truncated"]
-    return expected == found.keys() and bool(verify_space(store, "things/text")["ok"])
+    return expected == found.keys() and bool(warehouse.verify()["ok"])
 
 
 DATA = [document("a", "whale ship harbour storm"), document("b", "engine"), document("c", "x y")]
 
 
-def test_each_passage_is_a_row_with_its_place(go: Any, store: LocalStore) -> None:
-    report = go(DATA)
+def test_each_passage_is_a_row_with_its_place(publish: Any, warehouse: Warehouse) -> None:
+    report = publish(DATA)
     assert ledger(report) == {"offered": 7, "encoded": 7}
-    assert whole(store, DATA)
-    assert list(rows(store)) == sorted([*numbered("a", 4), *numbered("b", 1), *numbered("c", 2)])
-    row = rows(store)["b#00000"]
+    assert whole(warehouse, DATA)
+    assert list(rows(warehouse)) == sorted(
+        [*numbered("a", 4), *numbered("b", 1), *numbered("c", 2)]
+    )
+    row = rows(warehouse)["b#00000"]
     assert (row["passage_start"], row["passage_end"]) == (0, len(DATA[1]["text"]))
 
 
-def test_offsets_are_those_of_the_joined_text_in_nfc(go: Any, store: LocalStore) -> None:
+def test_offsets_are_those_of_the_joined_text_in_nfc(publish: Any, warehouse: Warehouse) -> None:
     record = {"id": "a", "title": "cafe\u0301 " * 30, "body": f"{long('one two')} e\u0301"}
-    go([record], spaces=[{**SPACE, "fields": ["title", "body"]}])
-    assert whole(store, [{"id": "a", "text": "café " * 30 + "\n" + long("one two") + " é"}])
+    publish([record], spaces=[{**SPACE, "fields": ["title", "body"]}])
+    assert whole(warehouse, [{"id": "a", "text": "café " * 30 + "\n" + long("one two") + " é"}])
 
 
-def test_a_second_run_encodes_nothing(go: Any, store: LocalStore) -> None:
-    go(DATA)
-    before = {p: p.read_bytes() for p in (store.root / "things").rglob("*") if p.is_file()}
-    report = go(DATA)
+def test_a_second_run_encodes_nothing(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
+    before = {p: p.read_bytes() for p in (warehouse.root / "things").rglob("*") if p.is_file()}
+    report = publish(DATA)
     assert ledger(report) == {"offered": 7, "kept": 7}
     assert report["state"] == "unchanged"
-    after = {p: p.read_bytes() for p in (store.root / "things").rglob("*") if p.is_file()}
+    after = {p: p.read_bytes() for p in (warehouse.root / "things").rglob("*") if p.is_file()}
     assert after == before
 
 
-def test_an_edit_encodes_the_passage_it_is_in(go: Any, store: LocalStore) -> None:
-    go(DATA)
+def test_an_edit_encodes_the_passage_it_is_in(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
     as_long = [document("a", "whale boat harbour storm"), *DATA[1:]]
-    assert ledger(go(as_long)) == {"offered": 7, "encoded": 1, "kept": 6}
-    assert whole(store, as_long)
+    assert ledger(publish(as_long)) == {"offered": 7, "encoded": 1, "kept": 6}
+    assert whole(warehouse, as_long)
     longer = [document("a", "whale vessel harbour storm"), *DATA[1:]]
-    assert ledger(go(longer)) == {"offered": 7, "encoded": 1, "reused": 2, "kept": 4}
-    assert whole(store, longer)
+    assert ledger(publish(longer)) == {"offered": 7, "encoded": 1, "reused": 2, "kept": 4}
+    assert whole(warehouse, longer)
 
 
-def test_a_passage_that_only_moved_keeps_its_vector(go: Any, store: LocalStore) -> None:
-    first = go(DATA)
+def test_a_passage_that_only_moved_keeps_its_vector(publish: Any, warehouse: Warehouse) -> None:
+    first = publish(DATA)
     longer = [document("a", "prologue whale ship harbour storm"), *DATA[1:]]
-    report = go(longer)
+    report = publish(longer)
     assert ledger(report) == {"offered": 8, "encoded": 1, "reused": 4, "kept": 3}
-    assert whole(store, longer)
-    found = rows(store)
+    assert whole(warehouse, longer)
+    found = rows(warehouse)
     assert found["a#00001"]["run"] == first["run"]
     assert found["a#00000"]["run"] == report["run"]
 
 
-def test_metadata_is_that_of_the_item(go: Any, store: LocalStore) -> None:
+def test_metadata_is_that_of_the_item(publish: Any, warehouse: Warehouse) -> None:
     source = {"metadata": ["tag"]}
-    go([document("a", "one two", tag="old"), document("b", "three", tag="b")], source=source)
-    report = go(
+    publish([document("a", "one two", tag="old"), document("b", "three", tag="b")], source=source)
+    report = publish(
         [document("a", "one two", tag="new"), document("b", "three", tag="b")], source=source
     )
     assert ledger(report) == {"offered": 3, "reused": 2, "kept": 1}
-    assert {row["id"]: row["tag"] for row in rows(store).values()} == {
+    assert {row["id"]: row["tag"] for row in rows(warehouse).values()} == {
         "a#00000": "new", "a#00001": "new", "b#00000": "b",
     }  # fmt: skip
 
 
-def test_passages_that_vanish_go(go: Any, store: LocalStore) -> None:
-    go(DATA)
+def test_passages_that_vanish_go(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
     shorter = [document("a", "whale ship"), *DATA[1:]]
-    report = go(shorter)
+    report = publish(shorter)
     assert ledger(report) == {"offered": 5, "kept": 5, "deleted": 2}
-    assert whole(store, shorter)
+    assert whole(warehouse, shorter)
 
 
-def test_a_document_goes_with_all_its_passages(go: Any, store: LocalStore) -> None:
-    go(DATA)
-    report = go(DATA[1:])
+def test_a_document_goes_with_all_its_passages(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
+    report = publish(DATA[1:])
     assert ledger(report) == {"offered": 3, "kept": 3, "deleted": 4}
-    assert whole(store, DATA[1:])
+    assert whole(warehouse, DATA[1:])
 
 
-def test_ids_name_items_and_cover_their_passages(go: Any, store: LocalStore) -> None:
-    go(DATA)
+def test_ids_name_items_and_cover_their_passages(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
     edited = [document("a", "whale boat"), document("b", "other")]
-    report = go(edited, scope=Scope(ids=frozenset({"a"})))
+    report = publish(edited, scope=Scope(ids=frozenset({"a"})))
     assert ledger(report) == {"offered": 2, "encoded": 1, "kept": 1, "deleted": 2}
-    assert whole(store, [edited[0], *DATA[1:]])
-    go([DATA[1]], scope=Scope(ids=frozenset({"c"})))  # not offered: ids delete no item
-    assert whole(store, [edited[0], *DATA[1:]])
+    assert whole(warehouse, [edited[0], *DATA[1:]])
+    publish([DATA[1]], scope=Scope(ids=frozenset({"c"})))  # not offered: ids delete no item
+    assert whole(warehouse, [edited[0], *DATA[1:]])
 
 
 def by_day(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
@@ -203,31 +192,31 @@ def by_day(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     return {"source": {"uri": "in/{partition}.jsonl"}, "files": lines}
 
 
-def test_a_partition_is_a_border(go: Any, store: LocalStore) -> None:
-    go(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
+def test_a_partition_is_a_border(publish: Any, warehouse: Warehouse) -> None:
+    publish(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
     edited = {"d1": [document("a", "whale")], "d2": [document("c", "x")]}
-    report = go(None, **by_day(edited), scope=Scope("d2"))
+    report = publish(None, **by_day(edited), scope=Scope("d2"))
     assert ledger(report) == {"offered": 1, "kept": 1, "deleted": 2}
-    assert whole(store, [DATA[0], document("c", "x")])
+    assert whole(warehouse, [DATA[0], document("c", "x")])
 
 
-def test_an_item_that_moves_takes_all_its_passages(go: Any, store: LocalStore) -> None:
+def test_an_item_that_moves_takes_all_its_passages(publish: Any, warehouse: Warehouse) -> None:
     """Those it has lost would else stay behind in a partition that nobody runs again."""
-    go(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
+    publish(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
     moved = {"d1": [], "d2": [document("a", "whale ship"), *DATA[1:]]}
-    go(None, **by_day(moved), scope=Scope("d2"))
-    assert whole(store, moved["d2"])
-    assert {row["partition"] for row in rows(store).values()} == {"d2"}
+    publish(None, **by_day(moved), scope=Scope("d2"))
+    assert whole(warehouse, moved["d2"])
+    assert {row["partition"] for row in rows(warehouse).values()} == {"d2"}
 
 
-def test_ids_that_look_like_passages_are_ids(go: Any, store: LocalStore) -> None:
+def test_ids_that_look_like_passages_are_ids(publish: Any, warehouse: Warehouse) -> None:
     odd = ["a", "a#00000", "a#00001", "a#", "#", "#00000", "a#00000#00000", "a#0"]
     data = [document(item, f"{n} and more") for n, item in enumerate(odd)]
-    report = go(data)
+    report = publish(data)
     assert ledger(report) == {"offered": 24, "encoded": 10, "reused": 14}
-    assert whole(store, data)
-    go(data[1:])
-    assert whole(store, data[1:])
+    assert whole(warehouse, data)
+    publish(data[1:])
+    assert whole(warehouse, data[1:])
 
 
 @given(ids=st.lists(st.text(alphabet="a#01é", max_size=8), unique=True, max_size=20))
@@ -237,98 +226,84 @@ def test_two_passages_never_share_an_id(ids: list[str]) -> None:
     assert [item_of_passage(passage_id(*pair)) for pair in made] == [item for item, _ in made]
 
 
-def test_a_blank_text_is_a_reject_and_can_heal(
-    go: Any, make_collection: Any, store: LocalStore
-) -> None:
+def test_a_blank_text_is_a_reject_and_can_heal(publish: Any, warehouse: Warehouse) -> None:
     blank = {"id": "blank", "text": " \n" * 900}
-    report = go([*DATA, blank])
+    report = publish([*DATA, blank])
     assert report["rejects_by_reason"] == {"empty_text": 1}
-    assert opened(store).rejects["id"].to_pylist() == ["blank#00000"]
-    assert go([*DATA, blank])["shards"] == {"planned": 0, "encoded": 0}
+    assert warehouse.open().rejects["id"].to_pylist() == ["blank#00000"]
+    assert publish([*DATA, blank])["shards"] == {"planned": 0, "encoded": 0}
     healed = [*DATA, document("blank", "no more")]
-    collection = make_collection(healed, spaces=[SPACE], **OPEN)
-    scope = rejected_ids(store, collection, list(collection.space))
+    collection = warehouse.collection(healed, spaces=[SPACE], **OPEN)
+    scope = rejected_ids(warehouse.store, collection, list(collection.space))
     assert scope == Scope(ids=frozenset({"blank"}))
-    report = go(healed, scope=scope, retry_rejects=True)
+    report = publish(healed, scope=scope, retry_rejects=True)
     assert ledger(report) == {"offered": 2, "encoded": 2}
-    assert len(opened(store).rejects) == 0
-    assert whole(store, healed)
+    assert len(warehouse.open().rejects) == 0
+    assert whole(warehouse, healed)
 
 
-def test_a_text_that_became_blank_leaves(go: Any, store: LocalStore) -> None:
-    go(DATA)
-    report = go([{"id": "a", "text": " "}, *DATA[1:]])
+def test_a_text_that_became_blank_leaves(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
+    report = publish([{"id": "a", "text": " "}, *DATA[1:]])
     assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
-    assert whole(store, DATA[1:])
+    assert whole(warehouse, DATA[1:])
 
 
-def test_rejects_outside_the_scope_are_carried(go: Any, store: LocalStore) -> None:
+def test_rejects_outside_the_scope_are_carried(publish: Any, warehouse: Warehouse) -> None:
     blank = [{"id": "one", "text": " "}, {"id": "two", "text": "  "}]
-    go([*DATA, *blank])
-    go([*DATA, document("one", "word"), blank[1]], scope=Scope(ids=frozenset({"one"})))
-    assert opened(store).rejects["id"].to_pylist() == ["two#00000"]
-    go([document("a", "whale"), *DATA[1:], blank[1]], scope=Scope(ids=frozenset({"a"})))
-    assert opened(store).rejects["id"].to_pylist() == ["two#00000"]
+    publish([*DATA, *blank])
+    publish([*DATA, document("one", "word"), blank[1]], scope=Scope(ids=frozenset({"one"})))
+    assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
+    publish([document("a", "whale"), *DATA[1:], blank[1]], scope=Scope(ids=frozenset({"a"})))
+    assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
 
 
 @pytest.mark.parametrize("text", ["\ud800", 7])
-def test_a_text_that_cannot_be_read_is_one_reject(go: Any, store: LocalStore, text: Any) -> None:
-    go(DATA)
-    report = go([{"id": "a", "text": text}, *DATA[1:]])
+def test_a_text_that_cannot_be_read_is_one_reject(
+    publish: Any, warehouse: Warehouse, text: Any
+) -> None:
+    publish(DATA)
+    report = publish([{"id": "a", "text": text}, *DATA[1:]])
     assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
-    assert opened(store).rejects["id"].to_pylist() == ["a"]
-    assert whole(store, DATA[1:])
+    assert warehouse.open().rejects["id"].to_pylist() == ["a"]
+    assert whole(warehouse, DATA[1:])
 
 
 def test_a_text_that_is_not_there_for_now_keeps_its_rows(
-    make_collection: Any, store: LocalStore, tmp_path: Path
+    warehouse: Warehouse, tmp_path: Path
 ) -> None:
     files = {f"in/{r['id']}.txt": r["text"].encode() for r in DATA}
-    folder = make_collection(
+    folder = warehouse.collection(
         source={"kind": "folder", "uri": "in", "id": "stem"}, files=files, spaces=[SPACE], **OPEN
     )
 
-    def report() -> dict[str, Any]:
-        run = Run(new_run_id(), folder, store, quiet=True)
-        return run_collection(run, list(folder.space), log=lambda _: None)[0]
-
-    assert report()["ledger"]["encoded"] == 7
+    assert warehouse.run(folder)["ledger"]["encoded"] == 7
     (tmp_path / "in/a.txt").rename(tmp_path / "moved")
     (tmp_path / "in/a.txt").symlink_to(tmp_path / "gone")
-    assert ledger(report()) == {"offered": 4, "kept": 3, "rejected": 1}
-    assert len(rows(store)) == 7
-    assert whole(store, DATA)
+    assert ledger(warehouse.run(folder)) == {"offered": 4, "kept": 3, "rejected": 1}
+    assert len(rows(warehouse)) == 7
+    assert whole(warehouse, DATA)
 
 
-def test_a_text_that_changes_while_it_is_encoded_is_said_to(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection([document("a", "one two three"), DATA[1]], spaces=[SPACE], **OPEN)
-    run = Run("r", collection, store, quiet=True)
-    pull_stage(run)
-    work = Work(run, collection.space[0])
-    plan = plan_stage(work)
-    make_collection([document("a", "one 222 three"), DATA[1]], spaces=[SPACE], **OPEN)
-    encode_stage(work, plan["shards"])
-    (report,) = run_collection(
-        Run(new_run_id(), collection, store, quiet=True), [collection.space[0]], log=lambda _: None
+def test_a_text_that_changes_while_it_is_encoded_is_said_to(warehouse: Warehouse) -> None:
+    collection = warehouse.collection(
+        [document("a", "one two three"), DATA[1]], spaces=[SPACE], **OPEN
     )
-    assert whole(store, [document("a", "one 222 three"), DATA[1]])
+    work, shards = warehouse.planned(collection)
+    warehouse.collection([document("a", "one 222 three"), DATA[1]], spaces=[SPACE], **OPEN)
+    encode_stage(work, shards)
+    report = warehouse.run(collection)
+    assert whole(warehouse, [document("a", "one 222 three"), DATA[1]])
     assert report["rejects_by_reason"] == {}
 
 
-def test_a_changed_text_is_a_passing_failure_of_its_passage(
-    make_collection: Any, store: LocalStore
-) -> None:
-    collection = make_collection([document("a", "one two three")], spaces=[SPACE], **OPEN)
-    run = Run("r", collection, store, quiet=True)
-    pull_stage(run)
-    work = Work(run, collection.space[0])
-    keys = plan_stage(work)["shards"]
-    make_collection([document("a", "one 222 three")], spaces=[SPACE], **OPEN)
-    encode_stage(work, keys)
+def test_a_changed_text_is_a_passing_failure_of_its_passage(warehouse: Warehouse) -> None:
+    collection = warehouse.collection([document("a", "one two three")], spaces=[SPACE], **OPEN)
+    work, shards = warehouse.planned(collection)
+    warehouse.collection([document("a", "one 222 three")], spaces=[SPACE], **OPEN)
+    encode_stage(work, shards)
     (file,) = work.shard_files
-    made = {row["id"]: row for row in read_shard(store, file, work.spec).to_pylist()}
+    made = {row["id"]: row for row in read_shard(warehouse.store, file, work.spec).to_pylist()}
     assert [made[i]["reason"] for i in numbered("a", 3)] == [None, "changed_during_run", None]
     assert made["a#00001"]["retryable"]
 
@@ -347,15 +322,10 @@ class Counting:
         yield from self.source.load(locators)
 
 
-def test_a_text_is_loaded_once_for_all_its_passages(
-    make_collection: Any, store: LocalStore
-) -> None:
+def test_a_text_is_loaded_once_for_all_its_passages(warehouse: Warehouse) -> None:
     data = [document("a", " ".join(f"w{n}" for n in range(40))), document("b", "x y z")]
-    collection = make_collection(data, spaces=[SPACE])
-    run = Run("r", collection, store, quiet=True)
-    pull_stage(run)
-    work = Work(run, collection.space[0])
-    plan_stage(work)
+    collection = warehouse.collection(data, spaces=[SPACE])
+    work, _ = warehouse.planned(collection)
     planned, absent = read_offered_items(work, ["locator"])
     assert (planned.num_rows, absent) == (43, 0)
     counting = Counting(open_source(collection))
@@ -369,9 +339,9 @@ def test_a_text_is_loaded_once_for_all_its_passages(
     assert len(counting.loaded) == 2
 
 
-def test_readers_get_passages(go: Any, store: LocalStore) -> None:
-    go(DATA)
-    space = opened(store)
+def test_readers_get_passages(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
+    space = warehouse.open()
     hits = space.search(paragraph("harbour"), k=3).to_pylist()
     best = hits[0]
     assert (best["id"], best["item"], best["passage"]) == ("a#00002", "a", 2)
@@ -383,47 +353,41 @@ def test_readers_get_passages(go: Any, store: LocalStore) -> None:
     assert [row["passage"] for row in got] == [1, None, 0]
 
 
-def test_other_spaces_of_the_collection_have_items(make_collection: Any, store: LocalStore) -> None:
+def test_other_spaces_of_the_collection_have_items(warehouse: Warehouse) -> None:
     plain = {"name": "plain", "encoder": "hashed/64", "fields": ["text"]}
-    collection = make_collection([*DATA, {"id": "none"}], spaces=[plain, SPACE], **OPEN)
-    reports = run_collection(
-        Run(new_run_id(), collection, store, quiet=True),
-        list(collection.space),
-        log=lambda _: None,
-    )
+    collection = warehouse.collection([*DATA, {"id": "none"}], spaces=[plain, SPACE], **OPEN)
+    reports = warehouse.run_spaces(collection)
     assert [ledger(report) for report in reports] == [
         {"offered": 3, "encoded": 3, "absent": 1},
         {"offered": 7, "encoded": 7, "absent": 1},
     ]
-    names = open_space("things/plain", warehouse=str(store.root)).to_arrow().column_names
+    names = warehouse.open("things/plain").to_arrow().column_names
     assert "item" not in names
-    assert whole(store, DATA)
+    assert whole(warehouse, DATA)
 
 
-def test_passages_are_another_contract(go: Any, make_collection: Any, store: LocalStore) -> None:
-    go(DATA)
-    plain = make_collection(DATA, spaces=[{**SPACE, "overflow": None}], **OPEN)
+def test_passages_are_another_contract(publish: Any, warehouse: Warehouse) -> None:
+    publish(DATA)
+    plain = warehouse.collection(DATA, spaces=[{**SPACE, "overflow": None}], **OPEN)
     with pytest.raises(ContractBroken, match="overflow: rows"):
-        run_collection(
-            Run(new_run_id(), plain, store, quiet=True), list(plain.space), log=lambda _: None
-        )
+        warehouse.run(plain)
 
 
-def test_columns_of_passages_are_reserved_where_there_are_any(make_collection: Any) -> None:
+def test_columns_of_passages_are_reserved_where_there_are_any(warehouse: Warehouse) -> None:
     data = [{**document("a", "x"), "item": "7"}]
     source = {"metadata": ["item"]}
-    make_collection(data, source=source)
-    with pytest.raises(UserMistake, match="makes these columns: item"):
-        make_collection(data, source=source, spaces=[SPACE])
+    warehouse.collection(data, source=source)
+    with pytest.raises(UserMistake, match="adds columns of these names: item"):
+        warehouse.collection(data, source=source, spaces=[SPACE])
 
 
 def test_a_list_of_items_may_be_longer_than_a_file_of_passages(
-    go: Any, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    publish: Any, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("commonspace.pipeline.pull.passages.FILE_ROWS", 3)
     data = [document(f"i{n}", "one two three four five"[: 3 + n * 5]) for n in range(5)]
-    go(data)
-    assert whole(store, data)
+    publish(data)
+    assert whole(warehouse, data)
 
 
 words = st.lists(st.sampled_from(["one", "two", "three", "four", "five"]), max_size=5).map(" ".join)
@@ -433,18 +397,14 @@ worlds = st.dictionaries(st.sampled_from(["a", "a#00000", "b", "c"]), words, min
 @settings(max_examples=6)
 @given(steps=st.lists(worlds, min_size=2, max_size=3))
 def test_whatever_happens_the_release_holds_what_is_offered(
-    steps: list[dict[str, str]], make_collection: Any, tmp_path_factory: pytest.TempPathFactory
+    steps: list[dict[str, str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    folder = tmp_path_factory.mktemp("steps")
-    store = LocalStore(folder / "warehouse")
+    warehouse = Warehouse.within(tmp_path_factory.mktemp("steps"))
     data: list[dict[str, Any]] = []
     for step in steps:
         data = [document("always", "here"), *(document(i, w) for i, w in step.items() if w)]
-        collection = make_collection(data, spaces=[SPACE], folder=folder, **OPEN)
-        run = Run(new_run_id(), collection, store, quiet=True)
-        (report,) = run_collection(run, list(collection.space), log=lambda _: None)
-        assert "error" not in report, report
-    assert whole(store, data)
+        warehouse.run_without_error(data, spaces=[SPACE], **OPEN)
+    assert whole(warehouse, data)
 
 
 offers = st.dictionaries(st.sampled_from("abc"), st.integers(1, 4), max_size=3)
@@ -498,26 +458,19 @@ def test_deletes_follow_the_item(
         assert gone & set(numbered(item, count)) == expected
 
 
-def test_the_abstracts_of_cranfield(shared: Path, make_collection: Any, store: LocalStore) -> None:
+def test_the_abstracts_of_cranfield(shared: Path, warehouse: Warehouse) -> None:
     xml = (shared / "data/texts/cranfield/cran.all.1400.xml").read_text("utf-8")
     found = re.findall(r"<docno>(\d+)</docno>.*?<text>(.*?)</text>", xml, re.DOTALL)
     data = [{"id": number, "text": text} for number, text in found]
     assert len(data) == 1400
-    collection = make_collection(data, spaces=[SPACE])
-
-    def report() -> dict[str, Any]:
-        run = Run(new_run_id(), collection, store, quiet=True)
-        return run_collection(run, list(collection.space), log=lambda _: None)[0]
-
-    first = report()
+    first = warehouse.run(data, spaces=[SPACE])
     assert set(first["rejects_by_reason"]) <= {"empty_text"}
-    assert sorted(opened(store).rejects["id"].to_pylist()) == ["471#00000", "995#00000"]
+    assert sorted(warehouse.open().rejects["id"].to_pylist()) == ["471#00000", "995#00000"]
     assert first["ledger"]["offered"] > 5000
-    table = opened(store).to_arrow(["item", "passage", "tokens_used", "truncated"])
+    table = warehouse.open().to_arrow(["item", "passage", "tokens_used", "truncated"])
     assert len(set(table["item"].to_pylist())) == 1398
     assert max(table["tokens_used"].to_pylist()) <= 256
-    again = report()
+    again = warehouse.run(data, spaces=[SPACE])
     assert again["ledger"]["kept"] == first["ledger"]["encoded"] + first["ledger"]["reused"]
     data[700]["text"] = str(data[700]["text"]).replace(" the ", " some ", 1)
-    make_collection(data, spaces=[SPACE])
-    assert 1 <= report()["ledger"]["encoded"] <= 3
+    assert 1 <= warehouse.run(data, spaces=[SPACE])["ledger"]["encoded"] <= 3
