@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,6 +23,14 @@ settings.load_profile("commonspace")
 def warehouse(tmp_path: Path) -> Warehouse:
     """An empty warehouse in the test's folder."""
     return Warehouse.within(tmp_path)
+
+
+MakeCollection = Any
+
+
+@pytest.fixture
+def make_collection(warehouse: Warehouse) -> Any:
+    return warehouse.collection
 
 
 @pytest.fixture(scope="session")

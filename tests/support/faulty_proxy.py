@@ -37,7 +37,7 @@ class Proxy:
     """The faults of the next requests, ahead of those by chance."""
     address: str = ""
     met: Counter[str] = field(default_factory=Counter)
-    """The faults that came to pass, and how many `requests` there were."""
+    """The faults that came to pass; how many `requests` there were, and how many of each method."""
 
     def __post_init__(self) -> None:
         self._dice, self._lock = random.Random(self.seed), threading.Lock()
@@ -89,6 +89,7 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.proxy
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         time.sleep(proxy.delay)
+        proxy.met[self.command] += 1
         fault = proxy.fault()
         if fault is not None and fault.isdigit():
             code = "AccessDenied" if fault == "403" else "SlowDown"

@@ -23,21 +23,16 @@ from commonspace.pipeline.canary.reference import (
     candidate_canary,
     published_canary,
 )
-from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import canary_key, candidate_canary_key, release_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import read_table
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import ContractBroken, GateRefused
-from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
-from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import create_release, load_release, release_numbers
-from commonspace.pipeline.run.run import new_run_id
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
-from commonspace.pipeline.workspace.work import Run, Work
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
@@ -52,12 +47,6 @@ def drift(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(
         "commonspace.encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D)
     )
-
-
-def started(collection: Collection, warehouse: Warehouse, name: str) -> tuple[Work, list[str]]:
-    work = Work(Run(name, collection, warehouse.store, quiet=True), collection.space[0])
-    pull_stage(work.run)
-    return work, plan_stage(work)["shards"]
 
 
 def canary_gate(report: Any) -> dict[str, Any]:
@@ -110,7 +99,7 @@ def test_drift_is_refused_before_anything_is_encoded(
     before = warehouse.open().to_arrow()
     drift()
     collection = warehouse.collection(numbered_items(30), run={"shard_rows": 5})
-    work, shards = started(collection, warehouse, "drifted")
+    work, shards = warehouse.planned(collection, "drifted")
     with pytest.raises(GateRefused, match=r"probe \d+ .* lies .* rad .* allows 0 rad") as refused:
         encode_stage(work, shards)
     assert "version = 2" in refused.value.do
@@ -146,7 +135,7 @@ def test_a_run_that_encodes_nothing_flies_no_canary(
 def test_two_unlike_workers_of_one_first_run_are_noticed(
     warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
-    work, shards = started(
+    work, shards = warehouse.planned(
         warehouse.collection(numbered_items(60), run={"shard_rows": 10}), warehouse, "first"
     )
     encode_stage(work, shards[:1])
@@ -159,7 +148,7 @@ def test_a_worker_mended_and_tried_again_passes(
     warehouse: Warehouse, drift: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     warehouse.run(numbered_items(20))
-    work, shards = started(warehouse.collection(numbered_items(30)), warehouse, "second")
+    work, shards = warehouse.planned(warehouse.collection(numbered_items(30)), "second")
     drift()
     with pytest.raises(GateRefused):
         encode_stage(work, shards)
@@ -171,7 +160,7 @@ def test_a_worker_mended_and_tried_again_passes(
 
 def test_a_killed_first_run_is_followed_by_a_clean_one(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(60), run={"shard_rows": 10})
-    work, shards = started(collection, warehouse, "killed")
+    work, shards = warehouse.planned(collection, "killed")
     encode_stage(work, shards[:2])
     assert not (warehouse.root / FILE).exists(), "nothing is published yet"
     report = warehouse.run(collection)
@@ -188,7 +177,7 @@ def test_a_first_run_that_only_finds_finished_shards_publishes_their_canary(
     warehouse: Warehouse,
 ) -> None:
     collection = warehouse.collection(numbered_items(20))
-    encode_stage(*started(collection, warehouse, "killed"))
+    encode_stage(*warehouse.planned(collection, "killed"))
     report = warehouse.run(collection)
     assert canary_gate(report)["value"] is None
     assert load_release(warehouse.store, NAME, 1).canary is not None
@@ -199,7 +188,7 @@ def test_a_killed_first_run_on_another_engine_is_named_with_the_way_out(
     warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
     collection = warehouse.collection(numbered_items(60), run={"shard_rows": 10})
-    work, shards = started(collection, warehouse, "killed")
+    work, shards = warehouse.planned(collection, "killed")
     encode_stage(work, shards[:2])
     drift()
     report = warehouse.run(collection)
@@ -215,7 +204,7 @@ def test_a_killed_first_run_on_another_engine_is_named_with_the_way_out(
 def test_an_encoder_changed_before_the_first_release_has_a_canary_of_its_own(
     warehouse: Warehouse,
 ) -> None:
-    encode_stage(*started(warehouse.collection(numbered_items(20)), warehouse, "killed"))
+    encode_stage(*warehouse.planned(warehouse.collection(numbered_items(20)), "killed"))
     other = {"name": "text", "encoder": "hashed/32", "fields": ["text"]}
     report = warehouse.run(numbered_items(20), spaces=[other])
     assert report["state"] == "promoted"
@@ -368,7 +357,7 @@ def test_a_space_from_before_canaries_gets_one_with_the_next_vectors(warehouse: 
 
 
 def test_vectors_without_a_flight_are_refused(warehouse: Warehouse) -> None:
-    work, shards = started(warehouse.collection(numbered_items(20)), warehouse, "first")
+    work, shards = warehouse.planned(warehouse.collection(numbered_items(20)), "first")
     encode_stage(work, shards)
     for note in warehouse.root.glob(".runs/things/first/text-v1/canary-*.json"):
         note.unlink()
@@ -399,7 +388,7 @@ def test_each_modality_has_its_own(warehouse: Warehouse) -> None:
 
 def test_a_canary_outlives_its_shards_but_not_by_much(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(60), run={"shard_rows": 10})
-    work, shards = started(collection, warehouse, "killed")
+    work, shards = warehouse.planned(collection, "killed")
     encode_stage(work, shards[:2])
     now = time.time()
 
@@ -407,7 +396,7 @@ def test_a_canary_outlives_its_shards_but_not_by_much(warehouse: Warehouse) -> N
         os.utime(warehouse.root / key, (now - days * 86_400,) * 2)
 
     age(candidate_canary_key(NAME, CONTRACT.fingerprint), 8)
-    later = Run(new_run_id(), collection, warehouse.store, quiet=True)
+    later = warehouse.work(collection).run
     remove_old_runs(later)
     assert candidate_canary(warehouse.store, NAME, CONTRACT) is not None
     for key in shards[:2]:

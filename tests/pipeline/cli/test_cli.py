@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from rich.console import Console
 from commonspace.pipeline.cli import tables
 from commonspace.pipeline.cli.app import app, main
 from tests.support.checkout import REPOSITORY
+from tests.support.warehouse import Warehouse
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ def commonspace(
     return run
 
 
-def test_the_whole_way(make_collection: Any, commonspace: Callable[..., Answer]) -> None:
+def test_the_whole_way(warehouse: Warehouse, commonspace: Callable[..., Answer]) -> None:
     data = [{"id": f"i{n}", "text": f"text of {n}", "tag": "[bold]x"} for n in range(20)]
     gates = {"max_reject_share": 0.2}
-    make_collection([*data, {"id": "bad", "text": ""}], source={"metadata": ["tag"]}, gates=gates)
+    warehouse.collection(
+        [*data, {"id": "bad", "text": ""}], source={"metadata": ["tag"]}, gates=gates
+    )
     planned = commonspace("plan", "things", "--json")
     assert json.loads(planned.stdout)[0]["encode"] == 21
     ran = commonspace("run", "things", "--json")
@@ -105,7 +107,7 @@ fields = ["text"]
     [
         pytest.param(("owner", "ownr"), "did you mean 'owner'", id="unknown-key"),
         pytest.param(('"hashed"', "7"), "valid string", id="wrong-type"),
-        pytest.param(("things.jsonl", "nowhere.jsonl"), "nothing there", id="missing-source"),
+        pytest.param(("things.jsonl", "nowhere.jsonl"), "no file or folder", id="missing-source"),
         pytest.param(('"hashed"', '"hashd"'), "hashed", id="unknown-encoder"),
         pytest.param(('"hashed"', '"./no/model"'), "no/model", id="missing-model"),
         pytest.param(('"hashed"', '"owner/model"'), "revision", id="unpinned-hub-model"),
@@ -208,9 +210,9 @@ def test_the_installed_command_is_the_entry_point(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_says_what_there_is(
-    make_collection: Any, commonspace: Callable[..., Answer]
+    warehouse: Warehouse, commonspace: Callable[..., Answer]
 ) -> None:
-    make_collection([{"id": "a", "text": "b"}])
+    warehouse.collection([{"id": "a", "text": "b"}])
     for arguments, says in (
         (["run", "thinks"], "did you mean 'things'"),
         (["run", "things", "--space", "txt"], "did you mean 'text'"),
@@ -226,9 +228,9 @@ def test_an_unknown_name_says_what_there_is(
 
 
 def test_dry_run_candidates_and_scopes(
-    tmp_path: Path, make_collection: Any, commonspace: Callable[..., Answer]
+    tmp_path: Path, warehouse: Warehouse, commonspace: Callable[..., Answer]
 ) -> None:
-    make_collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
+    warehouse.collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
     dry = json.loads(commonspace("run", "things", "--dry-run", "--json").stdout)
     assert dry[0]["encode"] == 5
     ids = tmp_path / "ids.txt"
@@ -243,9 +245,9 @@ def test_dry_run_candidates_and_scopes(
 
 
 def test_force_is_a_dry_run_until_somebody_says_otherwise(
-    make_collection: Any, commonspace: Callable[..., Answer]
+    warehouse: Warehouse, commonspace: Callable[..., Answer]
 ) -> None:
-    make_collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
+    warehouse.collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
     assert commonspace("run", "things").returncode == 0
     planned = commonspace("run", "things", "--force", "--json")
     assert json.loads(planned.stdout)[0]["encode"] == 5
@@ -277,9 +279,9 @@ def test_a_benchmark_explains_itself() -> None:
 
 
 def test_a_search_for_nothing_loads_nothing(
-    make_collection: Any, commonspace: Callable[..., Answer]
+    warehouse: Warehouse, commonspace: Callable[..., Answer]
 ) -> None:
-    make_collection([{"id": "a", "text": "a"}])
+    warehouse.collection([{"id": "a", "text": "a"}])
     commonspace("run", "things")
     for wrong in ((), ("a", "--image", "a.png"), ("a", "--id", "a")):
         answer = commonspace("search", "things/text", *wrong)
@@ -289,10 +291,10 @@ def test_a_search_for_nothing_loads_nothing(
 
 
 def test_a_refused_run_names_what_it_rejected(
-    make_collection: Any, commonspace: Callable[..., Answer]
+    warehouse: Warehouse, commonspace: Callable[..., Answer]
 ) -> None:
     data = [{"id": f"i{n}", "text": f"t{n}"} for n in range(5)]
-    make_collection([*data, {"id": "blank", "text": " "}, {"id": "i1", "text": "twin"}])
+    warehouse.collection([*data, {"id": "blank", "text": " "}, {"id": "i1", "text": "twin"}])
     answer = commonspace("run", "things")
     assert answer.returncode == 1
     assert "'blank'" in answer.stderr
@@ -303,9 +305,9 @@ def test_a_refused_run_names_what_it_rejected(
 
 
 def test_narrow_terminals_get_whole_words(
-    make_collection: Any, commonspace: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, commonspace: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
+    warehouse.collection([{"id": f"i{n}", "text": f"t{n}"} for n in range(5)])
     monkeypatch.setattr(tables, "console", Console(width=80))
     ran, shown = commonspace("run", "things").stdout, commonspace("show").stdout
     assert "things/text/v1: release 1 promoted" in ran
@@ -315,16 +317,16 @@ def test_narrow_terminals_get_whole_words(
 
 
 def test_drift_is_said_plainly(
-    make_collection: Any, commonspace: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, commonspace: Callable[..., Answer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = [{"id": f"i{n}", "text": f"text {n}"} for n in range(6)]
-    make_collection(data[:5])
+    warehouse.collection(data[:5])
     assert commonspace("run", "things").returncode == 0
     assert "canary of run" in commonspace("verify", "things/text").stdout
     assert "largest angle 0 rad" in commonspace("verify", "things/text", "--canary").stdout
     # What a new library or processor may do: other numbers under the same names.
     monkeypatch.setattr("commonspace.encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
-    make_collection(data)
+    warehouse.collection(data)
     for command in (["run", "things"], ["search", "things/text", "text 3"]):
         answer = commonspace(*command)
         assert answer.returncode == 1

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from commonspace.pipeline.cli import tables
 from commonspace.pipeline.cli.app import main
+from tests.support.warehouse import Warehouse
 
 
 @pytest.fixture
@@ -42,11 +43,11 @@ def rows(count: int) -> list[dict[str, Any]]:
     return [{"id": f"[b]i{n}", "text": f"text of item {n}"} for n in range(count)]
 
 
-def test_a_life(make_collection: Any, commonspace: Callable[..., tuple[int, str, str]]) -> None:
+def test_a_life(warehouse: Warehouse, commonspace: Callable[..., tuple[int, str, str]]) -> None:
     for number in (1, 2, 3):
-        make_collection(rows(number))
+        warehouse.collection(rows(number))
         commonspace("run", "things")
-    make_collection(rows(4))
+    warehouse.collection(rows(4))
     code, out, _ = commonspace("run", "things", "--no-promote", "--json")
     assert json.loads(out)[0]["state"] == "candidate"
     code, out, _ = commonspace("releases", "things/text")
@@ -91,10 +92,10 @@ def test_a_life(make_collection: Any, commonspace: Callable[..., tuple[int, str,
 
 
 def test_a_damaged_manifest_hides_no_other(
-    make_collection: Any, commonspace: Callable[..., tuple[int, str, str]], tmp_path: Path
+    warehouse: Warehouse, commonspace: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     for number in (1, 2, 3):
-        make_collection(rows(number))
+        warehouse.collection(rows(number))
         commonspace("run", "things")
     commonspace("pin", "things/text", "2", "--reason", "paper")
     folder = tmp_path / "warehouse/things/text/v1/releases"
@@ -109,8 +110,8 @@ def test_a_damaged_manifest_hides_no_other(
     assert one["promoted_at"] is not None
 
 
-def test_retiring(make_collection: Any, commonspace: Callable[..., tuple[int, str, str]]) -> None:
-    make_collection(rows(2))
+def test_retiring(warehouse: Warehouse, commonspace: Callable[..., tuple[int, str, str]]) -> None:
+    warehouse.collection(rows(2))
     commonspace("run", "things")
     code, _, err = commonspace("retire", "things/text")
     assert code == 2
@@ -129,12 +130,12 @@ def test_retiring(make_collection: Any, commonspace: Callable[..., tuple[int, st
 
 
 def test_a_conflict_is_no_mistake(
-    make_collection: Any, commonspace: Callable[..., tuple[int, str, str]]
+    warehouse: Warehouse, commonspace: Callable[..., tuple[int, str, str]]
 ) -> None:
-    make_collection(rows(1))
+    warehouse.collection(rows(1))
     commonspace("run", "things")
     for number in (2, 3):
-        make_collection(rows(number))
+        warehouse.collection(rows(number))
         commonspace("run", "things", "--no-promote")
     commonspace("promote", "things/text")
     code, out, err = commonspace("promote", "things/text", "2", "--json")
@@ -143,6 +144,6 @@ def test_a_conflict_is_no_mistake(
     assert "release 2 follows release 1, but release 3 has been promoted" in err
     command = re.search("`commonspace (run .*)` makes a new candidate", answer["do"])
     assert command is not None
-    make_collection(rows(4))
+    warehouse.collection(rows(4))
     assert commonspace(*command[1].split())[0] == 0  # the advice can be typed as it stands
     assert commonspace("promote", "things/text")[1].startswith("things/text/v1 serves release 4")

@@ -24,12 +24,10 @@ from commonspace.pipeline.encode.crash_isolation import PIECE_ROWS
 from commonspace.pipeline.encode.crash_log import CrashLog
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.maintenance.verify import verify_space
-from commonspace.pipeline.plan.stage import plan_stage
-from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.workspace.work import Run, Work, encode_notes
-from tests.pipeline.conftest import MakeCollection
+from commonspace.pipeline.workspace.work import Work, encode_notes
 from tests.support.crashing_encoder import MONSTER, SLEEPER, deadly, encoded
+from tests.support.warehouse import Warehouse
 
 ITEMS = 200
 EXACT = {"gates": {"spot_rows": 0, "max_reject_share": 0.1}, "run": {"shard_rows": 2 * ITEMS}}
@@ -65,9 +63,9 @@ def until_it_ends(folder: Path, environment: dict[str, str], *options: str) -> t
 
 @pytest.mark.crash
 def test_one_item_that_kills_costs_four_runs_and_then_none(
-    tmp_path: Path, make_collection: MakeCollection
+    tmp_path: Path, warehouse: Warehouse
 ) -> None:
-    make_collection(rows(77), **EXACT)
+    warehouse.collection(rows(77), **EXACT)
     environment = deadly(tmp_path)
     deaths, report, said = until_it_ends(tmp_path, environment)
     assert deaths == 4, "the shard, 64 of its rows, the item, the item again"
@@ -90,7 +88,7 @@ def test_one_item_that_kills_costs_four_runs_and_then_none(
     left = [p.name for p in (tmp_path / "w/.runs/things/shards").rglob("*") if p.is_file()]
     assert len(left) == 2, f"the item's trace and the canary: {left}"
 
-    make_collection([*rows(77), {"id": "new", "text": "item of tomorrow"}], **EXACT)
+    warehouse.collection([*rows(77), {"id": "new", "text": "item of tomorrow"}], **EXACT)
     deaths, report, said = until_it_ends(tmp_path, environment)
     assert deaths == 0, "an item that is known to kill stands alone"
     assert (report["ledger"]["encoded"], report["ledger"]["kept"]) == (1, ITEMS - 1)
@@ -103,8 +101,8 @@ def test_one_item_that_kills_costs_four_runs_and_then_none(
 
 
 @pytest.mark.crash
-def test_two_items_that_kill(tmp_path: Path, make_collection: MakeCollection) -> None:
-    make_collection(rows(3, 150), **EXACT)
+def test_two_items_that_kill(tmp_path: Path, warehouse: Warehouse) -> None:
+    warehouse.collection(rows(3, 150), **EXACT)
     deaths, report, _ = until_it_ends(tmp_path, deadly(tmp_path))
     assert deaths == 4 + 3, "the shard only once"
     assert report["rejects_by_reason"] == {"killed_encoder": 2}
@@ -112,10 +110,8 @@ def test_two_items_that_kill(tmp_path: Path, make_collection: MakeCollection) ->
 
 
 @pytest.mark.crash
-def test_whoever_asks_for_rejects_tries_again(
-    tmp_path: Path, make_collection: MakeCollection
-) -> None:
-    make_collection([{"id": "a", "text": "item a"}, {"id": "b", "text": f"item {MONSTER}"}],
+def test_whoever_asks_for_rejects_tries_again(tmp_path: Path, warehouse: Warehouse) -> None:
+    warehouse.collection([{"id": "a", "text": "item a"}, {"id": "b", "text": f"item {MONSTER}"}],
                     gates={"spot_rows": 0, "max_reject_share": 0.5})  # fmt: skip
     environment = deadly(tmp_path)
     deaths, report, _ = until_it_ends(tmp_path, environment)
@@ -126,13 +122,11 @@ def test_whoever_asks_for_rejects_tries_again(
 
 
 @pytest.mark.crash
-def test_a_forced_run_ends_beside_an_item_that_kills(
-    tmp_path: Path, make_collection: MakeCollection
-) -> None:
-    make_collection(rows(), **EXACT)
+def test_a_forced_run_ends_beside_an_item_that_kills(tmp_path: Path, warehouse: Warehouse) -> None:
+    warehouse.collection(rows(), **EXACT)
     environment = deadly(tmp_path)
     assert until_it_ends(tmp_path, environment)[0] == 0
-    make_collection(rows(77), **EXACT)
+    warehouse.collection(rows(77), **EXACT)
     forced = ("--force", "--no-dry-run")
     deaths, report, _ = until_it_ends(tmp_path, environment, *forced)
     assert deaths == 4
@@ -143,15 +137,15 @@ def test_a_forced_run_ends_beside_an_item_that_kills(
 
 @pytest.mark.crash
 def test_an_item_that_kills_where_it_is_encoded_for_a_check(
-    tmp_path: Path, make_collection: MakeCollection
+    tmp_path: Path, warehouse: Warehouse
 ) -> None:
     checked = {"gates": {"spot_rows": ITEMS}, "run": {"shard_rows": ITEMS}}
     items = rows(7)[:20]
-    make_collection(items, **checked)
+    warehouse.collection(items, **checked)
     environment = deadly(tmp_path)
     elsewhere = {**environment, "PYTHONPATH": ""}
     assert until_it_ends(tmp_path, elsewhere)[0] == 0, "a machine on which it does not kill"
-    make_collection([*items, {"id": "new", "text": "item of tomorrow"}], **checked)
+    warehouse.collection([*items, {"id": "new", "text": "item of tomorrow"}], **checked)
     deaths, report, said = until_it_ends(tmp_path, environment)
     assert deaths == 3, "the sample, the item, the item again"
     assert "'i7' is not compared: 2 processes have died" in said
@@ -165,9 +159,9 @@ def test_an_item_that_kills_where_it_is_encoded_for_a_check(
 @pytest.mark.crash
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP])
 def test_who_is_asked_to_end_has_not_died(
-    tmp_path: Path, make_collection: MakeCollection, asked: signal.Signals
+    tmp_path: Path, warehouse: Warehouse, asked: signal.Signals
 ) -> None:
-    make_collection([{"id": "a", "text": f"item {SLEEPER}"}])
+    warehouse.collection([{"id": "a", "text": f"item {SLEEPER}"}])
     environment = deadly(tmp_path)
     environment["COMMONSPACE_COLLECTIONS"] = str(tmp_path)
     environment["COMMONSPACE_WAREHOUSE"] = str(tmp_path / "w")
@@ -187,8 +181,8 @@ def test_who_is_asked_to_end_has_not_died(
 
 
 @pytest.mark.crash
-def test_nohup_is_heard(tmp_path: Path, make_collection: MakeCollection) -> None:
-    make_collection([{"id": "a", "text": f"item {SLEEPER}"}])
+def test_nohup_is_heard(tmp_path: Path, warehouse: Warehouse) -> None:
+    warehouse.collection([{"id": "a", "text": f"item {SLEEPER}"}])
     environment = deadly(tmp_path)
     environment["COMMONSPACE_COLLECTIONS"] = str(tmp_path)
     environment["COMMONSPACE_WAREHOUSE"] = str(tmp_path / "w")
@@ -204,10 +198,8 @@ def test_nohup_is_heard(tmp_path: Path, make_collection: MakeCollection) -> None
 
 
 @pytest.fixture
-def work(make_collection: MakeCollection, tmp_path: Path) -> Work:
-    collection = make_collection(rows())
-    run = Run("r", collection, LocalStore(tmp_path / "w"), quiet=True)
-    return Work(run, collection.space[0])
+def work(warehouse: Warehouse) -> Work:
+    return warehouse.work(warehouse.collection(rows()))
 
 
 def test_a_twin_that_lives_is_no_death(work: Work) -> None:
@@ -266,14 +258,10 @@ class EndsInTheCheck(HashedEncoder):
 
 
 def test_a_shard_that_was_not_compared_yet_is_compared_by_the_next_process(
-    make_collection: MakeCollection, tmp_path: Path
+    warehouse: Warehouse,
 ) -> None:
-    collection = make_collection(rows(), gates={"spot_rows": 1})
-    run = Run("r", collection, LocalStore(tmp_path / "w"), quiet=True)
-    work = Work(run, collection.space[0])
-    pull_stage(run)
-    plan_stage(work)
-    (key,) = work.read_note("plan.json")["shards"]
+    collection = warehouse.collection(rows(), gates={"spot_rows": 1})
+    work, (key,) = warehouse.planned(collection)
     with pytest.raises(KeyboardInterrupt):
         encode_stage(work, [key], EndsInTheCheck(64, "text"))
     assert work.finished_shard(key)

@@ -23,9 +23,7 @@ from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.encode.spot_check import sample
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import GateRefused, UserMistake
-from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.draft import state_of
-from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import (
     Part,
     Release,
@@ -35,10 +33,8 @@ from commonspace.pipeline.release.manifest import (
     release_numbers,
 )
 from commonspace.pipeline.release.parts import read_part
-from commonspace.pipeline.run.run import new_run_id
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage
-from commonspace.pipeline.workspace.work import Run, Work
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
@@ -47,12 +43,6 @@ GATES = [
     "spot_check", "canary",
 ]  # fmt: skip
 EVERY_ROW = {"spot_rows": 1000}
-
-
-def started(collection: Collection, warehouse: Warehouse) -> tuple[Work, list[str]]:
-    work = Work(Run(new_run_id(), collection, warehouse.store, quiet=True), collection.space[0])
-    pull_stage(work.run)
-    return work, plan_stage(work)["shards"]
 
 
 def gate(report: Any, name: str) -> dict[str, Any]:
@@ -265,7 +255,7 @@ class Mixing(HashedEncoder):
 
 def test_an_encoder_that_mixes_up_rows_leaves_nothing_behind(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(300))
-    work, shards = started(collection, warehouse)
+    work, shards = warehouse.planned(collection)
     with pytest.raises(GateRefused, match="spot_check refused") as found:
         encode_stage(work, shards, Mixing(64, "text"))
     assert "The shards that were made are dropped" in found.value.do
@@ -288,7 +278,7 @@ def test_rows_whose_content_is_gone_are_skipped_and_counted(
     files = {f"texts/{n}.txt": f"text {n}".encode() for n in range(10)}
     warehouse.run(files=files, **options)
     collection = warehouse.collection(files={**files, "texts/new.txt": b"new"}, **options)
-    work, shards = started(collection, warehouse)
+    work, shards = warehouse.planned(collection)
     (tmp_path / "texts/3.txt").unlink()
     (tmp_path / "texts/4.txt").write_text("changed while the run was on its way")
     encode_stage(work, shards)
@@ -422,5 +412,7 @@ def test_golden_images(warehouse: Warehouse) -> None:
     photos = {f"photos/{n}.png": bytes([n] * 40) for n in range(1, 20)}
     asked = json.dumps({"image": "../photos/7.png", "ids": ["7"], "k": 1}).encode()
     report = warehouse.run(
-        files={**photos, "asked/g.jsonl": asked}, spaces=[space], source={"kind": "folder", "uri": "photos", "id": ""})  # fmt: skip
+        files={**photos, "asked/g.jsonl": asked}, spaces=[space],
+        source={"kind": "folder", "uri": "photos", "id": ""},
+    )  # fmt: skip
     assert gate(report, "golden")["value"] == 1.0

@@ -7,46 +7,49 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commonspace.pipeline.contract.contract import Contract, load_contract
+from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.index.difference import Difference, compare_table, duplicate_ids
-from commonspace.pipeline.read.space import Space, open_space
 from commonspace.pipeline.release.parts import COMPARED_COLUMNS
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.store import open_store
-from commonspace.pipeline.workspace.work import Run
+from tests.support.collection_file import jsonl
+from tests.support.warehouse import Warehouse
 
+NAME = SpaceName("things", "text", 1)
 PARTITIONS, ROWS = 3, 20
 
 
 @pytest.fixture(scope="module")
-def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
-    """Three parts of twenty rows each."""
-    from commonspace.pipeline.config.files import load_collection
-
-    folder = tmp_path_factory.mktemp("stamps")
-    for day in range(PARTITIONS):
-        lines = [f'{{"id": "{day}-{n}", "text": "text {day} {n}"}}' for n in range(ROWS)]
-        (folder / f"day{day}.jsonl").write_text("\n".join(lines))
-    (folder / "things.toml").write_text(
-        '[collection]\nname = "things"\nowner = "team"\n'
-        '[source]\nkind = "jsonl"\nuri = "{partition}.jsonl"\nid = "id"\n'
-        '[[space]]\nname = "text"\nencoder = "hashed/32"\nfields = ["text"]\n'
-        "[gates]\nmax_duplicate_vectors = 1.0\n"
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Holds three parts of twenty rows each."""
+    files = {
+        f"day{day}.jsonl": jsonl(
+            {"id": f"{day}-{n}", "text": f"text {day} {n}"} for n in range(ROWS)
+        )
+        for day in range(PARTITIONS)
+    }
+    warehouse = Warehouse.within(tmp_path_factory.mktemp("difference"))
+    warehouse.run_without_error(
+        source={"uri": "{partition}.jsonl"}, files=files, gates={"max_duplicate_vectors": 1.0}
     )
-    store = open_store(str(folder / "warehouse"))
-    run = Run(new_run_id(), load_collection(folder / "things.toml"), store, quiet=True)
-    (report,) = run_collection(run, list(run.collection.space), log=lambda _: None)
-    assert "error" not in report, report
-    return open_space("things/text", warehouse=store.address)
+    return warehouse
 
 
-def against(space: Space, there: pa.Table) -> Difference:
-    return compare_table(there, space._reader.store, space._reader.contract, space.release)
+def contract_of(warehouse: Warehouse) -> Contract:
+    contract = load_contract(warehouse.store, NAME)
+    assert contract is not None
+    return contract
 
 
-def test_equal_tables_do_not_differ(space: Space) -> None:
-    there = space.to_arrow(COMPARED_COLUMNS)
-    assert against(space, there).rows == 0
-    assert against(space, there.take(list(reversed(range(there.num_rows))))).rows == 0
+def against(warehouse: Warehouse, table: pa.Table) -> Difference:
+    """How the table differs from what is served."""
+    release = warehouse.open().release
+    return compare_table(table, warehouse.store, contract_of(warehouse), release)
+
+
+def test_equal_tables_do_not_differ(warehouse: Warehouse) -> None:
+    there = warehouse.open().to_arrow(COMPARED_COLUMNS)
+    assert against(warehouse, there).rows == 0
+    assert against(warehouse, there.take(list(reversed(range(there.num_rows))))).rows == 0
 
 
 @settings(deadline=None, max_examples=60)
@@ -58,18 +61,20 @@ def test_equal_tables_do_not_differ(space: Space) -> None:
     added=st.integers(0, 5),
 )
 def test_every_difference_is_found(
-    space: Space, lost: set[int], changed: dict[int, str], added: int
+    warehouse: Warehouse, lost: set[int], changed: dict[int, str], added: int
 ) -> None:
-    rows = space.to_arrow(COMPARED_COLUMNS).to_pylist()
+    rows = warehouse.open().to_arrow(COMPARED_COLUMNS).to_pylist()
     places = {row["id"]: n for n, row in enumerate(rows)}
     for n, column in changed.items():
         old = rows[n][column]
         rows[n][column] = old + "x" if isinstance(old, str) else old.replace(year=1999)
     there = [row for n, row in enumerate(rows) if n not in lost]
     there += [{**rows[0], "id": f"more {n}"} for n in range(added)]
-    schema = space._reader.contract.schema
-    table = pa.Table.from_pylist(there, pa.schema([schema.field(name) for name in COMPARED_COLUMNS]))
-    found = against(space, table)
+    schema = contract_of(warehouse).schema
+    table = pa.Table.from_pylist(
+        there, pa.schema([schema.field(name) for name in COMPARED_COLUMNS])
+    )
+    found = against(warehouse, table)
     assert len(found.stale) == PARTITIONS
     stale = {places[item] for part in found.stale for item in part.to_pylist()}
     assert stale == lost | changed.keys()
@@ -79,9 +84,9 @@ def test_every_difference_is_found(
     assert found.excess.to_pylist() == [f"more {n}" for n in range(added)]
 
 
-def test_a_table_with_nothing_lacks_everything(space: Space) -> None:
-    found = against(space, space.to_arrow(COMPARED_COLUMNS).slice(0, 0))
-    assert found.rows == space.release.rows
+def test_a_table_with_nothing_lacks_everything(warehouse: Warehouse) -> None:
+    found = against(warehouse, warehouse.open().to_arrow(COMPARED_COLUMNS).slice(0, 0))
+    assert found.rows == warehouse.open().release.rows
 
 
 def test_repeated_ids() -> None:

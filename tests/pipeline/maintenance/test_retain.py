@@ -40,7 +40,7 @@ from commonspace.pipeline.maintenance.retain import (
 from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.promote import announced
+from commonspace.pipeline.publish.pending import pending_promotion
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release import commit
 from commonspace.pipeline.release.history import list_releases, load_manifests
@@ -55,9 +55,9 @@ from commonspace.pipeline.release.removal import (
 )
 from commonspace.pipeline.release.retirement import retire_space, revive_space
 from commonspace.pipeline.run.process import run_stage
-from commonspace.pipeline.storage.store import Store, open_store
+from commonspace.pipeline.storage.store import open_store
 from commonspace.pipeline.validate.stage import validate_stage
-from commonspace.pipeline.workspace.work import Run, Work
+from commonspace.pipeline.workspace.work import Work
 from tests.support.checkout import REPOSITORY
 from tests.support.warehouse import Warehouse, numbered_items
 
@@ -248,8 +248,7 @@ def test_the_tables_old_versions_go_too(
 
 def published_as_before(warehouse: Warehouse) -> Work:
     """A run that is about to write a part again that only release 1 names."""
-    work = Work(Run("back", warehouse.collection(numbered_items(1), **GATES), warehouse.store, quiet=True),
-                warehouse.collection(numbered_items(1), **GATES).space[0])  # fmt: skip
+    work = warehouse.work(warehouse.collection(numbered_items(1), **GATES), "back")
     pull_stage(work.run)
     encode_stage(work, plan_stage(work)["shards"])
     validate_stage(work)
@@ -270,19 +269,14 @@ def test_a_part_that_comes_back_is_not_lost(
         return real(*arguments)
 
     monkeypatch.setattr(commit, "create_release", slow)
-    told = run_stage("publish", warehouse.collection(numbered_items(1), **GATES), warehouse.store, "back", "text/v1",
-                     None, ())  # fmt: skip
+    collection = warehouse.collection(numbered_items(1), **GATES)
+    told = run_stage("publish", collection, warehouse.store, "back", space="text/v1")
     released = load_manifests(warehouse.store, NAME)[told["release"]]
     assert set(removed) & {part.key for part in released.parts}, "the part was not the old one"
-    run_stage(
-        "promote",
+    run_stage("promote",
         warehouse.collection(numbered_items(1), **GATES),
         warehouse.store,
-        "back",
-        "text/v1",
-        None,
-        (),
-    )
+        "back", space="text/v1")
     assert len(warehouse.open()) == 1
     assert warehouse.verify()["ok"]
 
@@ -299,7 +293,7 @@ def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
         pin_release(warehouse.store, NAME, 1)
     with pytest.raises(Conflict, match="is being removed"):
         roll_back(warehouse.store, NAME)
-    assert announced(warehouse.store, NAME) is None
+    assert pending_promotion(warehouse.store, NAME) is None
     report = warehouse.run(numbered_items(1), **GATES)
     assert report["state"] == "promoted"
     (again,) = warehouse.open().release.parts
@@ -335,15 +329,15 @@ def test_a_release_that_is_turned_to_is_spared(
 def test_a_run_whose_base_was_removed_plans_again(warehouse: Warehouse) -> None:
     grown(warehouse, 1)
     collection = warehouse.collection(numbered_items(9))
-    run_stage("pull", collection, warehouse.store, "slow", None, None, ())
-    run_stage("plan", collection, warehouse.store, "slow", "text/v1", None, ())
-    run_stage("encode", collection, warehouse.store, "slow", "text/v1", None, (0,))
+    run_stage("pull", collection, warehouse.store, "slow")
+    run_stage("plan", collection, warehouse.store, "slow", space="text/v1")
+    run_stage("encode", collection, warehouse.store, "slow", space="text/v1", shards=(0,))
     warehouse.run(numbered_items(2))
     warehouse.run(numbered_items(3))
     retain(warehouse.store, NAME, 1)
     warehouse.collection(numbered_items(9))
     for stage in ("validate", "publish", "promote"):
-        told = run_stage(stage, collection, warehouse.store, "slow", "text/v1", None, ())
+        told = run_stage(stage, collection, warehouse.store, "slow", space="text/v1")
     assert told["promoted"] is True
     assert len(warehouse.open()) == 9
     assert warehouse.verify()["ok"]
@@ -604,14 +598,14 @@ def test_killed_at_any_change(warehouse: Warehouse, point: int) -> None:
 @pytest.mark.parametrize(
     ("key", "ask"),
     [
-        (removal_key(NAME), lambda store: retain(store, NAME, 1)),
-        (promotion_key(NAME), lambda store: promote_by_hand(store, NAME)),
-        (retirement_key(NAME), opened),
-        (pin_key(NAME, 1), lambda store: retain(store, NAME, 1)),
+        (removal_key(NAME), lambda warehouse: retain(warehouse.store, NAME, 1)),
+        (promotion_key(NAME), lambda warehouse: promote_by_hand(warehouse.store, NAME)),
+        (retirement_key(NAME), Warehouse.open),
+        (pin_key(NAME, 1), lambda warehouse: retain(warehouse.store, NAME, 1)),
     ],
 )
 def test_a_damaged_mark_is_named(
-    warehouse: Warehouse, key: str, ask: Callable[[Store], Any]
+    warehouse: Warehouse, key: str, ask: Callable[[Warehouse], Any]
 ) -> None:
     grown(warehouse, 1)
     pin_release(warehouse.store, NAME, 1)
@@ -641,7 +635,7 @@ def test_what_is_announced_is_plain_json(warehouse: Warehouse) -> None:
 
 
 def test_a_life_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
-    warehouse.store = open_store(bucket)
+    warehouse = Warehouse(warehouse.folder, open_store(bucket))
     grown(warehouse, 4)
     warehouse.run(numbered_items(5), promote=False)
     assert promote_by_hand(warehouse.store, NAME).release == 5

@@ -10,9 +10,7 @@ import pytest
 
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.plan.golden_file import read_golden
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.workspace.work import Run
+from tests.support.warehouse import Warehouse
 
 SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "golden": "golden.jsonl"}
 
@@ -87,18 +85,14 @@ def test_a_file_of_another_editor(tmp_path: Path) -> None:
         pytest.param({"query": "\u200b", "ids": ["i1"]}, "cannot be encoded", id="invisible-query"),
     ],
 )
-def test_a_run_tells_it_and_publishes_nothing(
-    make_collection: Any, tmp_path: Path, line: Any, said: str
-) -> None:
+def test_a_run_tells_it_and_publishes_nothing(warehouse: Warehouse, line: Any, said: str) -> None:
     data = [{"id": f"i{n}", "text": f"text {n}"} for n in range(5)]
     files = {"golden.jsonl": json.dumps(line).encode()}
-    collection = make_collection(data, spaces=[SPACE], files=files)
-    run = Run(new_run_id(), collection, LocalStore(tmp_path / "warehouse"), quiet=True)
     try:
-        (report,) = run_collection(run, list(collection.space), log=lambda _: None)
+        report = warehouse.run(data, spaces=[SPACE], files=files)
         told = f"{report['error']} {report['what']}"
     except UserMistake as error:
         told = f"UserMistake {error.what}"
     assert told.startswith("UserMistake")
     assert said in told
-    assert not (tmp_path / "warehouse/things").exists()
+    assert not (warehouse.root / "things").exists()

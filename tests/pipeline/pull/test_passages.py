@@ -447,7 +447,7 @@ def test_deletes_follow_the_item(
         items, published, none, spared=pa.array([], pa.string()),
         lost=pa.array(sorted(lost), pa.string()), scope=scope, shard_rows=4,
     )  # fmt: skip
-    gone = set(plan.of("delete")["id"].to_pylist())
+    gone = set(plan.rows("delete")["id"].to_pylist())
     for item, count in before.items():
         if item in now:
             expected = set(numbered(item, count)) - set(numbered(item, now[item]))

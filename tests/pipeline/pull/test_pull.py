@@ -25,8 +25,8 @@ from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Scope, sha256_hex
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.workspace.progress import Progress
+from tests.support.warehouse import Warehouse
 
-Make = Callable[..., Collection]
 SPACES = [
     {"name": "text", "encoder": "hashed/64", "fields": ["text"]},
     {"name": "image", "encoder": "hashed/64", "image": "image"},
@@ -100,10 +100,10 @@ records = st.one_of(
 @settings(max_examples=60)
 @given(rows=st.lists(records, max_size=12))
 def test_every_record_is_an_item_or_a_reject(
-    rows: list[Any], make_collection: Make, pull_from: Pull
+    rows: list[Any], warehouse: Warehouse, pull_from: Pull
 ) -> None:
     keys = record()  # one record that has every field
-    collection = make_collection([keys, *rows], source=SOURCE, spaces=SPACES)
+    collection = warehouse.collection([keys, *rows], source=SOURCE, spaces=SPACES)
     found = pull_from(collection)
     assert found.pulled.records == len(rows) + 1
     ids = [row["id"] for row in found.items]
@@ -139,43 +139,43 @@ def _first_of_each_id(rows: Sequence[Any]) -> dict[str, str | None]:
     return items
 
 
-def test_the_first_record_of_an_id_wins(make_collection: Make, pull_from: Pull) -> None:
+def test_the_first_record_of_an_id_wins(warehouse: Warehouse, pull_from: Pull) -> None:
     rows = [record(7, text="first"), record("7", text="second"), record(7, text="third")]
-    found = pull_from(make_collection(rows))
+    found = pull_from(warehouse.collection(rows))
     assert found.item("7")["digest:text/v1"] == sha256_hex("first")
     assert found.reasons("7") == [Reason.DUPLICATE_ID] * 2
 
 
-def test_ids_are_not_folded(make_collection: Make, pull_from: Pull) -> None:
+def test_ids_are_not_folded(warehouse: Warehouse, pull_from: Pull) -> None:
     ids = ["a", "A", " a", "é", "e\u0301", "01", "1", "\0", "a\n"]
-    found = pull_from(make_collection([record(item) for item in ids]))
+    found = pull_from(warehouse.collection([record(item) for item in ids]))
     assert [row["id"] for row in found.items] == ids
 
 
-def test_a_digest_is_of_the_content_alone(make_collection: Make, pull_from: Pull) -> None:
-    one = pull_from(make_collection([record(year=1, text="e\u0301")], source=SOURCE)).items[0]
-    two = pull_from(make_collection([record(year=2, text="é")], source=SOURCE)).items[0]
-    three = pull_from(make_collection([record(year=2, text="e")], source=SOURCE)).items[0]
+def test_a_digest_is_of_the_content_alone(warehouse: Warehouse, pull_from: Pull) -> None:
+    one = pull_from(warehouse.collection([record(year=1, text="e\u0301")], source=SOURCE)).items[0]
+    two = pull_from(warehouse.collection([record(year=2, text="é")], source=SOURCE)).items[0]
+    three = pull_from(warehouse.collection([record(year=2, text="e")], source=SOURCE)).items[0]
     assert one["digest:text/v1"] == two["digest:text/v1"] == sha256_hex("é")
     assert one["row_digest"] != two["row_digest"] == three["row_digest"]
     assert three["digest:text/v1"] != two["digest:text/v1"]
 
 
 def test_pulling_again_gives_the_same_and_nothing_old(
-    make_collection: Make, pull_from: Pull, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, pull_from: Pull, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CHUNK_ROWS", 3)
-    many = pull_from(make_collection([record(n) for n in range(10)]))
+    many = pull_from(warehouse.collection([record(n) for n in range(10)]))
     assert [row["id"] for row in many.items] == [str(n) for n in range(10)]
-    few = make_collection([record(n) for n in range(4)])
+    few = warehouse.collection([record(n) for n in range(4)])
     assert pull_from(few).items == pull_from(few).items == many.items[:4]
 
 
 def test_one_items_reject_in_one_space_leaves_it_to_the_others(
-    make_collection: Make, pull_from: Pull
+    warehouse: Warehouse, pull_from: Pull
 ) -> None:
     rows = [record("a", image="a.png"), record("b", image="gone.png"), record("c", text=3)]
-    found = pull_from(make_collection(rows, spaces=SPACES, files={"a.png": b"picture"}))
+    found = pull_from(warehouse.collection(rows, spaces=SPACES, files={"a.png": b"picture"}))
     assert found.item("a")["digest:image/v1"] == sha256_hex(b"picture")
     assert found.item("b")["digest:text/v1"] == sha256_hex("some text")
     assert found.item("b")["digest:image/v1"] is None
@@ -187,7 +187,7 @@ def test_one_items_reject_in_one_space_leaves_it_to_the_others(
     assert (wrong["id"], wrong["reason"], wrong["space"]) == ("c", Reason.WRONG_TYPE, "text/v1")
 
 
-def test_images_lie_below_the_image_root(make_collection: Make, pull_from: Pull) -> None:
+def test_images_lie_below_the_image_root(warehouse: Warehouse, pull_from: Pull) -> None:
     """`image_root` is relative to the collection file, as every path in it is."""
     source = {"uri": "data/rows.jsonl", "image_root": "pictures"}
     files = {
@@ -195,7 +195,7 @@ def test_images_lie_below_the_image_root(make_collection: Make, pull_from: Pull)
         "pictures/a.png": b"right",
         "data/a.png": b"wrong",
     }
-    found = pull_from(make_collection(source=source, spaces=SPACES[1:], files=files))
+    found = pull_from(warehouse.collection(source=source, spaces=SPACES[1:], files=files))
     assert found.item("a")["digest:image/v1"] == sha256_hex(b"right")
 
 
@@ -210,54 +210,56 @@ def test_images_lie_below_the_image_root(make_collection: Make, pull_from: Pull)
     ],
 )
 def test_a_misspelt_field_names_the_nearest(
-    space: dict[str, Any], source: dict[str, Any], message: str, make_collection: Make,
+    space: dict[str, Any], source: dict[str, Any], message: str, warehouse: Warehouse,
     pull_from: Pull,
 ) -> None:  # fmt: skip
     rows = [{"id": "a", "text": "x"}, {"id": "b", "text": "y", "title": "z"}]
     spaces = [{"name": "text", "encoder": "hashed/64", **space}]
     with pytest.raises(UserMistake, match=message):
-        pull_from(make_collection(rows, source=source, spaces=spaces))
+        pull_from(warehouse.collection(rows, source=source, spaces=spaces))
 
 
 def test_a_field_that_only_some_records_have_is_no_mistake(
-    make_collection: Make, pull_from: Pull
+    warehouse: Warehouse, pull_from: Pull
 ) -> None:
     rows = [{"id": "a", "text": "x"}, {"id": "b"}]
-    found = pull_from(make_collection(rows))
+    found = pull_from(warehouse.collection(rows))
     assert [row["digest:text/v1"] for row in found.items] == [sha256_hex("x"), None]
-    found = pull_from(make_collection(rows), Scope(ids=frozenset({"b"})))
+    found = pull_from(warehouse.collection(rows), Scope(ids=frozenset({"b"})))
     assert [row["id"] for row in found.items] == ["b"]
 
 
 def test_a_missing_source_leaves_no_pull_behind(
-    make_collection: Make, pull_from: Pull, tmp_path: Path
+    warehouse: Warehouse, pull_from: Pull, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceNotFound):
-        pull_from(make_collection(source={"uri": "nowhere.jsonl"}))
+        pull_from(warehouse.collection(source={"uri": "nowhere.jsonl"}))
     assert not (tmp_path / "warehouse").exists()
 
 
-def test_ids_of_the_scope_alone_are_pulled(make_collection: Make, pull_from: Pull) -> None:
+def test_ids_of_the_scope_alone_are_pulled(warehouse: Warehouse, pull_from: Pull) -> None:
     rows = [record(n) for n in range(5)] + [record(2, text="again"), record(None), [], record("x")]
-    found = pull_from(make_collection(rows), Scope(ids=frozenset({"2", "4", "absent"})))
+    found = pull_from(warehouse.collection(rows), Scope(ids=frozenset({"2", "4", "absent"})))
     assert [row["id"] for row in found.items] == ["2", "4"]
     assert found.reasons("2") == [Reason.DUPLICATE_ID]
     assert len(found.rejects) == 1
 
 
 @pytest.mark.parametrize("id_", ["stem", "path", ""])
-def test_ids_of_a_folder_too(id_: str, make_collection: Make, pull_from: Pull) -> None:
+def test_ids_of_a_folder_too(id_: str, warehouse: Warehouse, pull_from: Pull) -> None:
     files = {"raw/a.txt": b"a", "raw/b.txt": b"b", "raw/b.md": b"c"}
-    collection = make_collection(source={"kind": "folder", "uri": "raw", "id": id_}, files=files)
+    collection = warehouse.collection(
+        source={"kind": "folder", "uri": "raw", "id": id_}, files=files
+    )
     wanted = "b.txt" if id_ == "path" else "b"
     found = pull_from(collection, Scope(ids=frozenset({wanted})))
     assert [row["id"] for row in found.items] == [wanted]
     assert len(found.rejects) == (0 if id_ == "path" else 1)
 
 
-def test_partitions_are_noted(make_collection: Make, pull_from: Pull) -> None:
+def test_partitions_are_noted(warehouse: Warehouse, pull_from: Pull) -> None:
     files = {f"d={n}/x.jsonl": b'{"id": "%d", "text": "t"}\n[]\n' % n for n in (1, 2)}
-    collection = make_collection(source={"uri": "d={partition}/*.jsonl"}, files=files)
+    collection = warehouse.collection(source={"uri": "d={partition}/*.jsonl"}, files=files)
     found = pull_from(collection)
     assert [(row["id"], row["partition"]) for row in found.items] == [("1", "1"), ("2", "2")]
     assert [row["partition"] for row in found.rejects] == ["1", "2"]
@@ -266,46 +268,46 @@ def test_partitions_are_noted(make_collection: Make, pull_from: Pull) -> None:
 
 
 def test_file_names_that_are_no_unicode_are_rejects(
-    make_collection: Make, pull_from: Pull, tmp_path: Path
+    warehouse: Warehouse, pull_from: Pull, tmp_path: Path
 ) -> None:
     (tmp_path / "raw").mkdir()
     raw = os.fsencode(tmp_path / "raw")
     for name in (b"\xff.txt", b"\xff.md", b"good.txt"):
         Path(os.fsdecode(raw + b"/" + name)).write_bytes(b"text")
-    found = pull_from(make_collection(source={"kind": "folder", "uri": "raw", "id": "stem"}))
+    found = pull_from(warehouse.collection(source={"kind": "folder", "uri": "raw", "id": "stem"}))
     assert [row["id"] for row in found.items] == ["good"]
     assert sorted(row["reason"] for row in found.rejects) == [Reason.BAD_ID, Reason.DUPLICATE_ID]
     assert all("udcff" in row["source_uri"] for row in found.rejects)
 
 
 def test_partitions_that_are_no_unicode_are_rejects(
-    make_collection: Make, pull_from: Pull, tmp_path: Path
+    warehouse: Warehouse, pull_from: Pull, tmp_path: Path
 ) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/d=\xff"))
     odd.mkdir()
     (odd / "x.jsonl").write_bytes(b'{"id": "a", "text": "t"}\n[]\n')
-    found = pull_from(make_collection(source={"uri": "d={partition}/*.jsonl"}))
+    found = pull_from(warehouse.collection(source={"uri": "d={partition}/*.jsonl"}))
     assert found.items == []
     assert [row["reason"] for row in found.rejects] == [Reason.BAD_ID, Reason.BAD_RECORD]
 
 
 def test_naughty_strings_everywhere(
-    naughty_strings: list[str], make_collection: Make, pull_from: Pull
+    naughty_strings: list[str], warehouse: Warehouse, pull_from: Pull
 ) -> None:
     rows = [{"id": s, "text": s, "note": s} for s in naughty_strings]
-    found = pull_from(make_collection(rows, source={"metadata": ["note"]}))
+    found = pull_from(warehouse.collection(rows, source={"metadata": ["note"]}))
     kept = list(dict.fromkeys(s for s in naughty_strings if s))
     assert [row["id"] for row in found.items] == kept
     assert [row["note"] for row in found.items] == kept
     assert found.pulled.records == 515 == len(kept) + len(found.rejects)
 
 
-def test_a_csv_pulls_as_its_json_twin(make_collection: Make, pull_from: Pull) -> None:
+def test_a_csv_pulls_as_its_json_twin(warehouse: Warehouse, pull_from: Pull) -> None:
     rows = [{"id": "01", "text": "a\nb", "year": "2024"}, {"id": "2", "text": "", "year": ""}]
-    one = pull_from(make_collection(rows, source=SOURCE)).items
+    one = pull_from(warehouse.collection(rows, source=SOURCE)).items
     data = b'id,text,year\r\n01,"a\nb",2024\r\n2,,\r\n'
     source = {**SOURCE, "kind": "csv", "uri": "things.csv"}
-    two = pull_from(make_collection(source=source, files={"things.csv": data})).items
+    two = pull_from(warehouse.collection(source=source, files={"things.csv": data})).items
     same = ["id", "digest:text/v1", "year"]
     assert [[row[k] for k in same] for row in one] == [[row[k] for k in same] for row in two]
     assert [row["year"] for row in two] == [2024, None]

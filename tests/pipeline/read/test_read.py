@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,25 +13,19 @@ import pytest
 import commonspace
 from commonspace.pipeline.errors import NotPublished, UserMistake
 from commonspace.pipeline.read.space import Space
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.workspace.work import Run
 from tests.support.warehouse import Warehouse
 
 WORDS = ["whale", "ship", "love", "war", "garden", "river", "stone", "night"]
 
 
 @pytest.fixture
-def space(warehouse: Warehouse, tmp_path: Path) -> Space:
+def space(warehouse: Warehouse) -> Space:
     data = [
         {"id": f"b{n:03}", "text": f"{WORDS[n % 8]} and {WORDS[n % 7]} in chapter {n}",
          "genre": ["novel", "poem"][n % 2]}
         for n in range(200)
     ]  # fmt: skip
-    collection = warehouse.collection(data, source={"metadata": ["genre"]}, name="books")
-    warehouse.store = LocalStore(tmp_path / "warehouse")
-    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
-    run_collection(run, list(collection.space), log=lambda _: None)
+    warehouse.run(data, source={"metadata": ["genre"]}, name="books")
     return warehouse.open("books/text")
 
 
@@ -104,24 +97,22 @@ def test_a_wrong_question_is_answered_in_words(
         space.search(**arguments)
 
 
-def test_an_unknown_item_or_space_is_named(space: Space) -> None:
+def test_an_unknown_item_or_space_is_named(space: Space, warehouse: Warehouse) -> None:
     with pytest.raises(NotPublished, match="nope"):
         space.search(id="nope")
     for name in ("books", "books/text/v9", "books/cover", "../books/text", "Books/Text"):
         with pytest.raises(NotPublished):
-            commonspace.open(name, warehouse=str(space._reader.store.root))
+            commonspace.open(name, warehouse=warehouse.address)
 
 
 def test_an_open_space_does_not_change_under_its_reader(space: Space, warehouse: Warehouse) -> None:
     before = space.search("whale", k=3).to_pylist()
-    collection = warehouse.collection(
+    warehouse.run(
         [{"id": "only", "text": "whale", "genre": "novel"}],
         source={"metadata": ["genre"]}, name="books", gates={"max_deleted_share": 1.0},
     )  # fmt: skip
-    run = Run(new_run_id(), collection, space._reader.store, quiet=True)
-    run_collection(run, list(collection.space), log=lambda _: None)
     assert space.search("whale", k=3).to_pylist() == before
-    assert len(commonspace.open("books/text", warehouse=str(space._reader.store.root))) == 1
+    assert len(warehouse.open("books/text")) == 1
 
 
 FOREIGN = """
@@ -152,9 +143,8 @@ print(json.dumps(answers))
 """
 
 
-def test_other_engines_find_the_same_neighbours(space: Space) -> None:
-    root = space._reader.store.root
-    question = [space.files(), f"{root}/lancedb", "books__text__v1", "b042", 5]
+def test_other_engines_find_the_same_neighbours(space: Space, warehouse: Warehouse) -> None:
+    question = [space.files(), f"{warehouse.root}/lancedb", "books__text__v1", "b042", 5]
     answer = subprocess.run(
         [sys.executable, "-I", "-c", FOREIGN, json.dumps(question)],
         capture_output=True, text=True, check=False,
@@ -166,10 +156,10 @@ def test_other_engines_find_the_same_neighbours(space: Space) -> None:
         assert set(ids) == set(scores), engine
 
 
-def test_reading_imports_neither_torch_nor_airflow(space: Space) -> None:
+def test_reading_imports_neither_torch_nor_airflow(warehouse: Warehouse) -> None:
     code = (
         "import sys, commonspace\n"
-        f"s = commonspace.open('books/text', warehouse={str(space._reader.store.root)!r})\n"
+        f"s = commonspace.open('books/text', warehouse={warehouse.address!r})\n"
         "s.search(id='b001'); s.get(['b002']); s.to_arrow(); s.files()\n"
         "bad = {'torch', 'torchvision', 'airflow', 'transformers', 'PIL'} & set(sys.modules)\n"
         "assert not bad, bad"

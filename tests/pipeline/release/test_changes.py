@@ -14,16 +14,12 @@ from hypothesis import strategies as st
 from commonspace.pipeline.errors import NotPublished
 from commonspace.pipeline.publish import parts as publish
 from commonspace.pipeline.read.space import Space
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.store import open_store
-from commonspace.pipeline.workspace.work import Run
 from tests.support.warehouse import Warehouse
 
 
-def go(collection: Any, warehouse: Warehouse) -> Space:
-    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
-    (report,) = run_collection(run, list(collection.space), log=lambda _: None)
-    assert "error" not in report, report
+def release_of(warehouse: Warehouse, items: Any = None, **options: Any) -> Space:
+    """What a run over these items publishes."""
+    warehouse.run_without_error(items, **options)
     return warehouse.open()
 
 
@@ -52,10 +48,10 @@ OPTIONS: dict[str, Any] = {
 
 def test_added_changed_and_removed(warehouse: Warehouse) -> None:
     first = [{"id": f"i{n}", "text": f"text {n}", "tag": "a"} for n in range(6)]
-    go(warehouse.collection(first, **OPTIONS), warehouse)
+    release_of(warehouse, first, **OPTIONS)
     second = [{**first[0], "text": "other"}, {**first[1], "tag": "b"}, *first[2:5],
               {"id": "new", "text": "text 5", "tag": None}]  # fmt: skip
-    space = go(warehouse.collection(second, **OPTIONS), warehouse)
+    space = release_of(warehouse, second, **OPTIONS)
     found = space.changes(1)
     assert found.added["id"].to_pylist() == ["new"]
     assert sorted(found.changed["id"].to_pylist()) == ["i0", "i1"]
@@ -75,9 +71,9 @@ def test_shared_parts_are_not_read(warehouse: Warehouse, tmp_path: Path) -> None
     }  # fmt: skip
     source = {"uri": "{partition}/*.jsonl"}
     gates = OPTIONS["gates"]
-    go(warehouse.collection(source=source, files=files, gates=gates), warehouse)
+    release_of(warehouse, source=source, files=files, gates=gates)
     files["y/b.jsonl"] = b'{"id": "more", "text": "more"}\n'
-    space = go(warehouse.collection(source=source, files=files, gates=gates), warehouse)
+    space = release_of(warehouse, source=source, files=files, gates=gates)
     (shared,) = {p.key for p in space.release.parts} & {p.key for p in space.at(1).release.parts}
     (tmp_path / "warehouse" / shared).write_bytes(b"damaged")
     assert space.changes(1).added["id"].to_pylist() == ["more"]
@@ -91,7 +87,6 @@ HISTORY = st.lists(st.lists(ITEM, min_size=1, max_size=12), min_size=2, max_size
 @settings(max_examples=4)
 @given(history=HISTORY, part_rows=st.sampled_from([2, 16_384]))
 def test_replaying_gives_every_other_release(
-    warehouse: Warehouse,
     tmp_path_factory: pytest.TempPathFactory,
     history: list[list[tuple[str, str, str]]],
     part_rows: int,
@@ -100,13 +95,12 @@ def test_replaying_gives_every_other_release(
 
     Small parts make buckets split on the way.
     """
-    folder = tmp_path_factory.mktemp("history")
-    warehouse.store = open_store(str(folder / "warehouse"))
+    warehouse = Warehouse.within(tmp_path_factory.mktemp("history"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "PART_ROWS", part_rows)
         for state in history:
             items = {item: (text, tag) for item, text, tag in state}
             rows = [{"id": i, "text": text, "tag": tag} for i, (text, tag) in items.items()]
-            space = go(warehouse.collection(rows, folder=folder, **OPTIONS), warehouse)
+            space = release_of(warehouse, rows, **OPTIONS)
             assert sorted(space.to_arrow()["id"].to_pylist()) == sorted(items)
     check_every_pair(space)

@@ -11,12 +11,12 @@ from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
 from commonspace.pipeline.maintenance.retain import retain
-from commonspace.pipeline.publish.manual import _overwrite_pointer, promote_by_hand, roll_back
-from commonspace.pipeline.publish.promote import announced
-from commonspace.pipeline.read.catalog import catalog
+from commonspace.pipeline.publish.manual import overwrite_pointer, promote_by_hand, roll_back
+from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.pointer import load_current
-from commonspace.pipeline.run.run import new_run_id, plan_collection, run_collection
+from commonspace.pipeline.run.run import plan_collection
 from commonspace.pipeline.workspace.work import Run
 from tests.support.warehouse import Warehouse, numbered_items
 
@@ -55,7 +55,7 @@ def test_only_its_own_space_stops(warehouse: Warehouse, how: str) -> None:
     assert len(warehouse.open("things/other")) == 3
     assert release_numbers(warehouse.store, NAME) == [1, 2]
     if how == "damaged":
-        other, text = catalog(warehouse.store, [])
+        other, text = list_spaces(warehouse.store, [])
         assert (other["problem"], other["rows"], text["rows"]) == (None, 3, None)
         assert text["problem"].startswith("things/text/v1/CURRENT: the pointer")
 
@@ -77,7 +77,7 @@ def test_its_owner_says_what_is_served(warehouse: Warehouse, how: str) -> None:
     with pytest.raises(NotPublished, match="kept: 1 to 3"):
         roll_back(warehouse.store, NAME, 9)
     done = roll_back(warehouse.store, NAME, 2, "CURRENT was lost")
-    assert (done.release, done.before, announced(warehouse.store, NAME)) == (2, 0, None)
+    assert (done.release, done.before, pending_promotion(warehouse.store, NAME)) == (2, 0, None)
     assert len(warehouse.open()) == 2
     assert warehouse.verify()["ok"]
     report = warehouse.run(numbered_items(4))
@@ -89,9 +89,7 @@ def test_its_owner_says_what_is_served(warehouse: Warehouse, how: str) -> None:
 
 def test_a_space_that_never_served_anything_is_not_lost(warehouse: Warehouse) -> None:
     for count in (2, 3):
-        collection = warehouse.collection(numbered_items(count))
-        run = Run(new_run_id(), collection, warehouse.store, quiet=True)
-        run_collection(run, list(collection.space), promote=False, log=lambda _: None)
+        warehouse.run(numbered_items(count), promote=False)
     with pytest.raises(NotPublished, match="nothing is served yet"):
         roll_back(warehouse.store, NAME, 1)
     with pytest.raises(NotPublished, match="no promoted release"):
@@ -105,7 +103,7 @@ def test_a_whole_pointer_is_not_overwritten(warehouse: Warehouse) -> None:
         warehouse.run(numbered_items(number))
     pointer = load_current(warehouse.store, NAME)
     with pytest.raises(CommonspaceError, match="has been promoted meanwhile"):
-        _overwrite_pointer(warehouse.store, NAME, 1, "")
+        overwrite_pointer(warehouse.store, NAME, 1, "")
     assert load_current(warehouse.store, NAME) == pointer
 
 
@@ -137,6 +135,6 @@ def test_no_other_version_is_opened_instead(warehouse: Warehouse) -> None:
     (warehouse.root / current_key(SpaceName("things", "text", 2))).unlink()
     with pytest.raises(ContractBroken, match="pointer to the served release is lost"):
         warehouse.open()
-    assert {one["space"]: bool(one["problem"]) for one in catalog(warehouse.store, [])} == {
+    assert {one["space"]: bool(one["problem"]) for one in list_spaces(warehouse.store, [])} == {
         "things/text/v1": False, "things/text/v2": True,
     }  # fmt: skip

@@ -6,26 +6,22 @@ import json
 import subprocess
 import sys
 import warnings
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.promote import announced
+from commonspace.pipeline.publish.pending import pending_promotion
 from commonspace.pipeline.release.history import classify_releases, list_releases
 from commonspace.pipeline.release.manifest import number_ranges, release_numbers
 from commonspace.pipeline.release.pins import load_pins, pin_release, unpin_release
 from commonspace.pipeline.release.pointer import load_current
 from commonspace.pipeline.release.retirement import retire_space, revive_space
 from commonspace.pipeline.run.process import run_stage
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.workspace.work import Run
 from tests.support.checkout import REPOSITORY
 from tests.support.warehouse import Warehouse, numbered_items
 
@@ -85,14 +81,12 @@ def test_the_collection_file_says_who_promotes(warehouse: Warehouse) -> None:
         {"name": "text", "encoder": "hashed/64", "fields": ["text"], "promote": "auto"},
         {"name": "other", "encoder": "hashed/32", "fields": ["text"]},
     ]
-    collection = warehouse.collection(numbered_items(5), spaces=spaces)
-    file = Path(collection.path)
-    file.write_text(file.read_text().replace("[collection]", '[collection]\npromote = "manual"'))
-    collection = load_collection(file)
-    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
-    reports = run_collection(run, list(collection.space), log=lambda _: None)
+    collection = warehouse.collection(
+        numbered_items(5), spaces=spaces, collection={"promote": "manual"}
+    )
+    reports = warehouse.run_spaces(collection)
     assert [report["state"] for report in reports] == ["promoted", "candidate"]
-    assert warehouse.run(collection, promote=True)["state"] == "unchanged"
+    assert warehouse.run_spaces(collection, promote=True)[0]["state"] == "unchanged"
     assert len(warehouse.open("things/other")) == 5
 
 
@@ -101,9 +95,9 @@ def test_a_task_leaves_a_candidate_and_says_so(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(5), spaces=[space])
 
     def task(stage: str, shards: tuple[int, ...] = ()) -> dict[str, Any]:
-        return run_stage(stage, collection, warehouse.store, "a", "text/v1", None, shards)
+        return run_stage(stage, collection, warehouse.store, "a", space="text/v1", shards=shards)
 
-    run_stage("pull", collection, warehouse.store, "a", None, None, ())
+    run_stage("pull", collection, warehouse.store, "a")
     task("plan")
     task("encode", (0,))
     for stage in ("validate", "publish"):
@@ -118,20 +112,20 @@ def test_a_task_leaves_a_candidate_and_says_so(warehouse: Warehouse) -> None:
 def test_what_was_approved_is_promoted_and_nothing_else(warehouse: Warehouse) -> None:
     def waiting(run: str, count: int) -> Any:
         collection = warehouse.collection(numbered_items(count))
-        run_stage("pull", collection, warehouse.store, run, None, None, ())
+        run_stage("pull", collection, warehouse.store, run)
         for stage in ("plan", "encode", "validate", "publish"):
-            run_stage(stage, collection, warehouse.store, run, "text/v1", None, ())
+            run_stage(stage, collection, warehouse.store, run, space="text/v1")
         return collection
 
     first = waiting("a", 5)
     other = waiting("b", 6)
     for _ in range(2):  # a try that was killed before it could tell anybody is repeated
-        told = run_stage("approved", first, warehouse.store, "a", "text/v1", None, ())
+        told = run_stage("approved", first, warehouse.store, "a", space="text/v1")
         assert (told["promoted"], told["waits"], told["release"]) == (True, False, 1)
-    report = run_stage("report", first, warehouse.store, "a", "text/v1", None, ())
+    report = run_stage("report", first, warehouse.store, "a", space="text/v1")
     assert (report["state"], report["promoted"]) == ("promoted", True)
     with pytest.raises(Conflict, match="release 1 has been promoted meanwhile") as late:
-        run_stage("approved", other, warehouse.store, "b", "text/v1", None, ())
+        run_stage("approved", other, warehouse.store, "b", space="text/v1")
     assert not late.value.retry
     assert found(warehouse) == {1: "current", 2: "superseded"}
 
@@ -190,11 +184,11 @@ def test_an_unchanged_plan_does_not_undo_a_rollback(warehouse: Warehouse) -> Non
     """The run was planned when release 3 was served, and finds nothing new."""
     three(warehouse)
     collection = warehouse.collection(numbered_items(30))
-    run_stage("pull", collection, warehouse.store, "late", None, None, ())
+    run_stage("pull", collection, warehouse.store, "late")
     for stage in ("plan", "encode", "validate", "publish"):
-        run_stage(stage, collection, warehouse.store, "late", "text/v1", None, ())
+        run_stage(stage, collection, warehouse.store, "late", space="text/v1")
     roll_back(warehouse.store, NAME)
-    told = run_stage("promote", collection, warehouse.store, "late", "text/v1", None, ())
+    told = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
     assert (told["promoted"], told["waits"]) == (False, True)
     assert told["ledger"]["kept"] == 20  # planned again, from release 2
 
@@ -276,15 +270,12 @@ def test_two_versions_live_side_by_side(warehouse: Warehouse) -> None:
     with pytest.raises(ContractBroken, match="dim: 64 -> 32") as refusal:
         warehouse.run(numbered_items(10), spaces=[new])
     assert "version = 2" in refusal.value.do
-    both = warehouse.collection(numbered_items(10), spaces=[old, {**new, "version": 2}])
-    run = Run(new_run_id(), both, warehouse.store, quiet=True)
-    reports = run_collection(run, list(both.space), log=lambda _: None)
+    both = [old, {**new, "version": 2}]
+    reports = warehouse.run_spaces(numbered_items(10), spaces=both)
     assert [report["state"] for report in reports] == ["unchanged", "promoted"]
     assert warehouse.open("things/text/v1").to_arrow().equals(before)
     assert warehouse.open("things/text").spec.dim == 32
-    more = warehouse.collection(numbered_items(15), spaces=[old, {**new, "version": 2}])
-    run_collection(Run(new_run_id(), more, warehouse.store, quiet=True), list(more.space),
-                   log=lambda _: None)  # fmt: skip
+    warehouse.run_spaces(numbered_items(15), spaces=both)
     assert [len(warehouse.open(f"things/text/v{n}")) for n in (1, 2)] == [15, 15]
 
 
@@ -352,14 +343,14 @@ def test_a_killed_promotion_is_finished_or_undone(warehouse: Warehouse, point: i
     assert served == (20 if point == 3 else 10)
     assert warehouse.open().get(["i0000"])["found"].to_pylist() == [True]
     assert len(warehouse.open().search("text", k=100)) == served
-    interrupted = announced(warehouse.store, NAME) is not None
+    interrupted = pending_promotion(warehouse.store, NAME) is not None
     assert interrupted == (point > 1)
     checked = warehouse.verify()
     assert checked["ok"] is not interrupted
     # Undone: LanceDB is what CURRENT says.
     repaired = warehouse.verify(repair=True)
     assert repaired["ok"]
-    assert announced(warehouse.store, NAME) is None
+    assert pending_promotion(warehouse.store, NAME) is None
     assert len(in_lance(warehouse)) == served
     # Finished.
     if point < 3:
@@ -374,7 +365,7 @@ def test_a_killed_rollback_does_not_go_back_twice(warehouse: Warehouse) -> None:
     assert pointer is not None
     assert pointer.release == 2
     assert roll_back(warehouse.store, NAME).moved is False
-    assert announced(warehouse.store, NAME) is None
+    assert pending_promotion(warehouse.store, NAME) is None
     assert len(warehouse.open()) == len(in_lance(warehouse)) == 20
 
 
@@ -384,7 +375,7 @@ def test_a_run_that_promotes_nothing_undoes_a_killed_promotion(warehouse: Wareho
     assert killed(warehouse, 2, "promote", "things/text")
     assert len(in_lance(warehouse)) == 20
     warehouse.run(numbered_items(10), promote=False)
-    assert announced(warehouse.store, NAME) is None
+    assert pending_promotion(warehouse.store, NAME) is None
     assert len(in_lance(warehouse)) == 10
     assert warehouse.verify()["ok"]
 

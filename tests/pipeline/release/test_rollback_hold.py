@@ -122,17 +122,17 @@ def test_a_rollback_is_not_lost_to_a_run_that_was_about_to_promote(warehouse: Wa
 def test_a_task_that_meets_a_hold_plans_again_and_waits(warehouse: Warehouse) -> None:
     three(warehouse)
     collection = warehouse.collection(numbered_items(5))
-    run_stage("pull", collection, warehouse.store, "late", None, None, ())
+    run_stage("pull", collection, warehouse.store, "late")
     for stage in ("plan", "encode", "validate", "publish"):
-        run_stage(stage, collection, warehouse.store, "late", "text/v1", None, (0,))
+        run_stage(stage, collection, warehouse.store, "late", space="text/v1", shards=(0,))
     roll_back(warehouse.store, NAME, reason="bad rows")
-    told = run_stage("promote", collection, warehouse.store, "late", "text/v1", None, ())
+    told = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
     assert (told["promoted"], told["waits"], told["release"]) == (False, True, 5)
     assert "bad rows" in told["held"]
-    report = run_stage("report", collection, warehouse.store, "late", "text/v1", None, ())
+    report = run_stage("report", collection, warehouse.store, "late", space="text/v1")
     assert (report["state"], report["held"]["release"]) == ("candidate", 2)
     promote_by_hand(warehouse.store, NAME, 5)  # it follows what is served
-    told = run_stage("promote", collection, warehouse.store, "late", "text/v1", None, ())
+    told = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
     assert (told["held"], told["waits"]) == (None, False)
 
 

@@ -14,9 +14,7 @@ from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import Conflict
-from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
-from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.run.run import (
@@ -27,30 +25,17 @@ from commonspace.pipeline.run.run import (
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
-from commonspace.pipeline.workspace.work import Run, Work
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
 SPACE = "text/v1"
 
 
-def started(collection: Any, warehouse: Warehouse, name: str, **options: Any) -> Work:
-    """A run that has pulled and planned."""
-    work = Work(Run(name, collection, warehouse.store, quiet=True, **options), collection.space[0])
-    pull_stage(work.run)
-    plan_stage(work)
-    return work
-
-
-def shards(work: Work) -> list[str]:
-    return list(work.read_note("plan.json")["shards"])
-
-
 def task(collection: Any, warehouse: Warehouse, run: str, stage: str) -> dict[str, Any]:
     numbers = range(100) if stage == "encode" else ()
     planned = warehouse.store.read(f".runs/things/{run}/text-v1/plan.json")
     count = len(json.loads(planned.to_pybytes())["shards"]) if planned and numbers else 0
-    return run_stage(stage, collection, warehouse.store, run, SPACE, None, range(count))
+    return run_stage(stage, collection, warehouse.store, run, space=SPACE, shards=range(count))
 
 
 def of_files(warehouse: Warehouse) -> Any:
@@ -64,14 +49,15 @@ def of_files(warehouse: Warehouse) -> Any:
 def test_failures_that_may_pass_are_of_one_run_only(warehouse: Warehouse, tmp_path: Path) -> None:
     """Another run's bad moment must not change what this run has validated."""
     collection = of_files(warehouse)
-    first, second = (started(collection, warehouse, name) for name in ("first", "second"))
+    first, first_shards = warehouse.planned(collection, "first")
+    second, second_shards = warehouse.planned(collection, "second")
     (tmp_path / "0.bin").rename(tmp_path / "kept")
-    encode_stage(first, shards(first))
+    encode_stage(first, first_shards)
     ledger = validate_stage(first).ledger
     assert (ledger.encoded, ledger.rejected) == (49, 1)
     for n in range(1, 40):
         (tmp_path / f"{n}.bin").unlink()
-    encode_stage(second, shards(second))
+    encode_stage(second, second_shards)
     release = publish_stage(first)
     assert release.rows == 49
     assert release.ledger["encoded"] == 49
@@ -81,9 +67,9 @@ def test_planning_again_encodes_nothing_again(warehouse: Warehouse, tmp_path: Pa
     """Not even a shard with a failure that may pass, which is kept for its run only."""
     collection = of_files(warehouse)
     few, many = (Scope(ids=frozenset(f"i{n}" for n in r)) for r in (range(40, 50), range(40)))
-    work = started(collection, warehouse, "many", scope=many)
+    work, shards = warehouse.planned(collection, "many", scope=many)
     (tmp_path / "0.bin").unlink()
-    encode_stage(work, shards(work))
+    encode_stage(work, shards)
     warehouse.run(collection, scope=few)
     for n in range(1, 50):
         (tmp_path / f"{n}.bin").unlink()
@@ -97,9 +83,9 @@ def test_planning_again_encodes_nothing_again(warehouse: Warehouse, tmp_path: Pa
 
 def test_a_damaged_shard_is_made_again(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(30))
-    work = started(collection, warehouse, "first")
-    encode_stage(work, shards(work))
-    path = warehouse.root / work.shard(shards(work)[0])
+    work, shards = warehouse.planned(collection, "first")
+    encode_stage(work, shards)
+    path = warehouse.root / work.shard(shards[0])
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
     path.write_bytes(data)
@@ -111,13 +97,13 @@ def test_a_damaged_shard_is_made_again(warehouse: Warehouse) -> None:
 def test_a_task_plans_again_after_a_conflict(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(20))
     for run in ("a", "b"):
-        run_stage("pull", collection, warehouse.store, run, None, None, ())
+        run_stage("pull", collection, warehouse.store, run)
         task(collection, warehouse, run, "plan")
         task(collection, warehouse, run, "encode")
     for stage in ("validate", "publish", "promote", "report"):
         task(collection, warehouse, "a", stage)
     with pytest.raises(Conflict):
-        validate_stage(Work(Run("b", collection, warehouse.store, quiet=True), collection.space[0]))
+        validate_stage(warehouse.work(collection, "b"))
     assert task(collection, warehouse, "b", "validate")["kept"] == 20
     task(collection, warehouse, "b", "publish")
     assert task(collection, warehouse, "b", "promote")["promoted"] is False
@@ -130,7 +116,7 @@ def test_a_task_plans_again_after_a_conflict(warehouse: Warehouse) -> None:
 
 def test_a_promotion_that_is_tried_again_is_still_announced(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(20))
-    run_stage("pull", collection, warehouse.store, "a", None, None, ())
+    run_stage("pull", collection, warehouse.store, "a")
     for stage in ("plan", "encode", "validate", "publish"):
         task(collection, warehouse, "a", stage)
     assert task(collection, warehouse, "a", "promote")["promoted"] is True
@@ -195,8 +181,8 @@ def test_a_new_owner_is_a_new_release_of_the_same_parts(warehouse: Warehouse) ->
 
 def test_old_runs_are_forgotten_and_working_ones_are_not(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(5))
-    working = started(collection, warehouse, "19990101T000000-working")
-    dead = started(collection, warehouse, "19990101T000000-dead")
+    working, shards = warehouse.planned(collection, "19990101T000000-working")
+    dead, _ = warehouse.planned(collection, "19990101T000000-dead")
     week = time.time() - 8 * 86_400
     for key in warehouse.store.list(dead.run.folder):
         os.utime(warehouse.root / key, (week, week))
@@ -206,5 +192,5 @@ def test_old_runs_are_forgotten_and_working_ones_are_not(warehouse: Warehouse) -
     assert working.run.id in kept
     assert dead.run.id not in kept
     assert len(kept) <= 22
-    encode_stage(working, shards(working))
+    encode_stage(working, shards)
     remove_old_runs(working.run)

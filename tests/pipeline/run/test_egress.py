@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.support.checkout import REPOSITORY
+from tests.support.warehouse import Warehouse
 
 pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]
 
@@ -102,37 +103,39 @@ def assert_only_texts(folder: Path, texts: list[str]) -> None:
     assert answer["hits"][0]["text"] == texts[0]
 
 
-def test_run_and_search_open_no_socket(make_collection: Any, tmp_path: Path) -> None:
+def test_run_and_search_open_no_socket(warehouse: Warehouse, tmp_path: Path) -> None:
     space = {"name": "text", "encoder": minilm(), "fields": ["text"]}
     texts = places(tmp_path)
     rows = [{"id": f"i{n}", "text": text} for n, text in enumerate(texts)]
-    make_collection(rows, spaces=[space], source={"metadata": ["text"]})
+    warehouse.collection(rows, spaces=[space], source={"metadata": ["text"]})
     assert_only_texts(tmp_path, texts)
 
 
 def test_a_model_that_could_open_images_opens_none(
-    tiny_clip: Path, make_collection: Any, tmp_path: Path
+    tiny_clip: Path, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     space = {"name": "text", "encoder": str(tiny_clip), "fields": ["text"]}
     texts = places(tmp_path)
     rows = [{"id": f"i{n}", "text": text} for n, text in enumerate(texts)]
     # Random weights: this model cuts two of the addresses to the same tokens.
     alike = {"max_duplicate_vectors": 1.0}
-    make_collection(rows, spaces=[space], source={"metadata": ["text"]}, gates=alike)
+    warehouse.collection(rows, spaces=[space], source={"metadata": ["text"]}, gates=alike)
     (report,), _ = watched(tmp_path, "run", "things")
     assert (report["release"], report["ledger"]["encoded"]) == (1, len(texts))
 
 
 @pytest.mark.quality
-def test_quantise_reports_to_nobody(make_collection: Any, tmp_path: Path) -> None:
+def test_quantise_reports_to_nobody(warehouse: Warehouse, tmp_path: Path) -> None:
     pytest.importorskip("nncf", reason='nncf is not installed: pip install "commonspace[quantise]"')
     space = {"name": "text", "encoder": minilm(), "fields": ["text"]}
     texts = [*places(tmp_path), *(f"quiet harbour {n}" for n in range(120))]
-    make_collection([{"id": f"i{n}", "text": text} for n, text in enumerate(texts)], spaces=[space])
+    warehouse.collection(
+        [{"id": f"i{n}", "text": text} for n, text in enumerate(texts)], spaces=[space]
+    )
     made = tmp_path / "int8"
     answer, _ = watched(tmp_path, "quantise", "things", "--space", "text", "--to", str(made))
     assert answer["folder"] == str(made)
     int8 = {**space, "version": 2, "encoder": str(made)}
-    make_collection([{"id": "i0", "text": texts[0]}], spaces=[int8])
+    warehouse.collection([{"id": "i0", "text": texts[0]}], spaces=[int8])
     (report,), _ = watched(tmp_path, "run", "things")
     assert report["ledger"]["encoded"] == 1

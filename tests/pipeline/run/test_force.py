@@ -12,17 +12,14 @@ import pytest
 
 from commonspace.encoders.hashed import HashedEncoder
 from commonspace.encoders.protocol import Content, Encoded, Failure, Purpose, Reason
-from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.plan.plan import make_plan
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
-from commonspace.pipeline.pull.stage import pull_stage
-from commonspace.pipeline.source.records import EVERYTHING, Scope
+from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.next_release import next_release_rows
 from commonspace.pipeline.validate.stage import validate_stage
-from commonspace.pipeline.workspace.work import Run, Work
 from tests.support.warehouse import Warehouse
 
 ROWS = [{"id": f"i{n:02}", "text": f"text number {n // 2 if n < 4 else n}"} for n in range(30)]
@@ -50,17 +47,6 @@ class Turned(HashedEncoder):
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         done = super().encode(contents, purpose=purpose)
         return Encoded(done.vectors[:, ::-1].copy(), done.positions, done.facts, done.failures)
-
-
-def planned(
-    collection: Collection, warehouse: Warehouse, name: str = "forced", scope: Scope = EVERYTHING
-) -> Work:
-    work = Work(
-        Run(name, collection, warehouse.store, scope, quiet=True, force=True), collection.space[0]
-    )
-    pull_stage(work.run)
-    plan_stage(work)
-    return work
 
 
 def rows_of(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
@@ -127,28 +113,23 @@ def test_force_stays_within_its_scope(warehouse: Warehouse) -> None:
 
 def test_a_retry_finds_what_it_has_finished_and_no_other_run_does(warehouse: Warehouse) -> None:
     collection = warehouse.collection(ROWS, run={"shard_rows": 5})
-    usual = Work(Run("usual", collection, warehouse.store, quiet=True), collection.space[0])
-    pull_stage(usual.run)
-    plan_stage(usual)
-    encode_stage(usual, usual.read_note("plan.json")["shards"])
-    work = planned(collection, warehouse)
-    shards = work.read_note("plan.json")["shards"]
+    encode_stage(*warehouse.planned(collection, "usual"))
+    work, shards = warehouse.planned(collection, force=True)
     assert len(shards) > 2
     assert encode_stage(work, shards[:2]) == shards[:2], "shards of other runs do not count"
-    plan_stage(work)
-    assert work.read_note("plan.json")["shards"] == shards
+    assert plan_stage(work)["shards"] == shards
     assert encode_stage(work, shards) == shards[2:]
-    other = planned(collection, warehouse, "other")
-    assert not set(shards) & set(other.read_note("plan.json")["shards"])
+    _, others = warehouse.planned(collection, "other", force=True)
+    assert not set(shards) & set(others)
 
 
 @pytest.mark.parametrize("retryable", [True, False])
 def test_what_fails_when_forced(warehouse: Warehouse, retryable: bool) -> None:
     collection = warehouse.collection(ROWS, gates={"max_reject_share": 0.1})
     first = warehouse.run_without_error(collection)
-    work = planned(collection, warehouse)
+    work, shards = warehouse.planned(collection, force=True)
     encoder = Failing("text number 9", retryable=retryable)
-    encode_stage(work, work.read_note("plan.json")["shards"], encoder)
+    encode_stage(work, shards, encoder)
     ledger = validate_stage(work).ledger
     assert (ledger.encoded, ledger.reused, ledger.rejected) == (27, 2, 1)
     assert ledger.deleted == (not retryable)
@@ -162,6 +143,6 @@ def test_what_fails_when_forced(warehouse: Warehouse, retryable: bool) -> None:
 def test_force_weakens_no_gate(warehouse: Warehouse) -> None:
     collection = warehouse.collection(ROWS)
     warehouse.run_without_error(collection)
-    work = planned(collection, warehouse)
+    work, shards = warehouse.planned(collection, force=True)
     with pytest.raises(GateRefused, match="canary"):
-        encode_stage(work, work.read_note("plan.json")["shards"], Turned(64, "text"))
+        encode_stage(work, shards, Turned(64, "text"))

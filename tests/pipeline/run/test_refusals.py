@@ -10,7 +10,6 @@ import pytest
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
-from commonspace.pipeline.workspace.work import Run
 from tests.support.warehouse import Warehouse, numbered_items
 
 
@@ -35,18 +34,16 @@ def test_a_refused_report_has_what_was_measured(warehouse: Warehouse) -> None:
 
 def test_a_refused_task_leaves_its_report(warehouse: Warehouse) -> None:
     collection = warehouse.collection([{"id": "a", "text": "a"}, {"id": "b", "text": ""}])
-    run_stage("pull", collection, warehouse.store, "a", None, None, ())
+    run_stage("pull", collection, warehouse.store, "a")
     for stage in ("plan", "encode"):
-        run_stage(stage, collection, warehouse.store, "a", "text/v1", None, (0,))
+        run_stage(stage, collection, warehouse.store, "a", space="text/v1", shards=(0,))
     with pytest.raises(GateRefused) as refusal:
-        run_stage("validate", collection, warehouse.store, "a", "text/v1", None, ())
+        run_stage("validate", collection, warehouse.store, "a", space="text/v1")
     report = kept(warehouse, "a")
     assert report["gates"] == refusal.value.to_json()["gates"]
     assert {g["name"]: g["value"] for g in report["gates"]}["reject_share"] == 0.5
     assert report["ledger"]["rejected"] == 1
-    run_stage(
-        "plan", warehouse.collection(numbered_items(1)), warehouse.store, "a", "text/v1", None, ()
-    )
+    run_stage("plan", warehouse.collection(numbered_items(1)), warehouse.store, "a", space="text/v1")
     assert warehouse.store.read(".runs/things/a/text-v1/refusal.json") is None  # of an earlier try
 
 
@@ -58,9 +55,9 @@ def test_refused_runs_are_forgotten_as_others_are(
     warehouse.run(numbered_items(10))
     few = warehouse.collection(numbered_items(2))
     refused = [warehouse.run(few)["run"] for _ in range(3)]
-    remove_old_runs(Run("now", few, warehouse.store))
+    remove_old_runs(warehouse.work(few).run)
     assert set(refused) <= set(warehouse.store.folders(".runs/things"))
     monkeypatch.setattr("commonspace.pipeline.workspace.cleanup.DAY", -1.0)
     monkeypatch.setattr("commonspace.pipeline.workspace.cleanup.DAYS_KEPT", -1e6)
-    remove_old_runs(Run("now", few, warehouse.store))
+    remove_old_runs(warehouse.work(few).run)
     assert set(warehouse.store.folders(".runs/things")) <= {refused[-1], "shards"}

@@ -27,10 +27,10 @@ from commonspace.pipeline.publish.promote import promote_stage
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import load_release, release_numbers
-from commonspace.pipeline.run.run import new_run_id, plan_collection, rejected_ids
+from commonspace.pipeline.run.run import plan_collection, rejected_ids
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage
-from commonspace.pipeline.workspace.work import Run, Work
+from commonspace.pipeline.workspace.work import Work
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
@@ -250,10 +250,8 @@ def test_the_loser_of_a_race_conflicts_and_then_plans_again(warehouse: Warehouse
     files = {f"p{n}/a.jsonl": json.dumps({"id": f"i{n}", "text": "x" * n}).encode() for n in (1, 2)}
     collection = warehouse.collection(source={"uri": "p{partition}/*.jsonl"}, files=files)
     first, second = (
-        Work(Run(f"run{n}", collection, warehouse.store, Scope(partition=str(n)), quiet=True),
-             collection.space[0])
-        for n in (1, 2)
-    )  # fmt: skip
+        warehouse.work(collection, f"run{n}", scope=Scope(partition=str(n))) for n in (1, 2)
+    )
     for work in (first, second):
         pull_stage(work.run)
         encode_stage(work, plan_stage(work)["shards"])
@@ -270,10 +268,7 @@ def test_the_loser_of_a_race_conflicts_and_then_plans_again(warehouse: Warehouse
 
 def test_finished_shards_are_not_encoded_again(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(60), run={"shard_rows": 10})
-    run = Run("interrupted", collection, warehouse.store, quiet=True)
-    pull_stage(run)
-    work = Work(run, collection.space[0])
-    shards = plan_stage(work)["shards"]
+    work, shards = warehouse.planned(collection)
     assert len(shards) > 2
     done = encode_stage(work, shards[:2])
     report = warehouse.run(collection)
@@ -283,8 +278,7 @@ def test_finished_shards_are_not_encoded_again(warehouse: Warehouse) -> None:
 
 def test_plan_leaves_nothing_behind(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(7))
-    run = Run(new_run_id(), collection, warehouse.store, quiet=True)
-    (plan,) = plan_collection(run, list(collection.space))
+    (plan,) = plan_collection(warehouse.work(collection).run, list(collection.space))
     assert plan["encode"] == 7
     assert warehouse.store.list("") == []
 
@@ -406,7 +400,7 @@ def test_a_source_that_changes_during_a_run_is_tried_again(
     whole = data.read_text()
     broken = whole.replace("of item 3", "of iTem 3") if damage == "other text" else (
         whole.replace('{"id": "i0003"', '["id"; "i0003"'))  # fmt: skip
-    work = Work(Run("first", collection, warehouse.store, quiet=True), collection.space[0])
+    work = warehouse.work(collection)
     with pytest.raises(GateRefused, match="reject_share"):
         stages_until_validate(work, lambda: data.write_text(broken))
     data.write_text(whole)

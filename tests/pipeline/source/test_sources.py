@@ -29,10 +29,10 @@ from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
 from tests.support.checkout import REPOSITORY
+from tests.support.warehouse import Warehouse
 
 KINDS = ["folder", "csv", "jsonl", "parquet"]
 Item = tuple[str, str]
-Make = Callable[..., Collection]
 ROWS = [(f"{n:03}", f"text {n}, with a comma") for n in range(40)]
 ROWS[7] = ("007", 'two\nlines and “quotes” "inside"')
 
@@ -81,11 +81,11 @@ class Case:
 
 
 @pytest.fixture(params=KINDS)
-def case(request: pytest.FixtureRequest, make_collection: Make, tmp_path: Path) -> Case:
+def case(request: pytest.FixtureRequest, warehouse: Warehouse, tmp_path: Path) -> Case:
     kind = request.param
     files = {f"raw/day=1/{name}": data for name, data in written(kind, ROWS[:25]).items()}
     files |= {f"raw/day=2/{name}": data for name, data in written(kind, ROWS[25:]).items()}
-    collection = make_collection(source=of_kind(kind, "raw/day={partition}"), files=files)
+    collection = warehouse.collection(source=of_kind(kind, "raw/day={partition}"), files=files)
     return Case(kind, collection, tmp_path)
 
 
@@ -124,7 +124,7 @@ def test_a_partition_is_the_full_scan_filtered(case: Case) -> None:
 
 @pytest.mark.parametrize("partition", ["3", "*", "?", "[12]", "1*"])
 def test_a_partition_that_is_not_there_is_not_found(case: Case, partition: str) -> None:
-    with pytest.raises(SourceNotFound, match="nothing there for partition"):
+    with pytest.raises(SourceNotFound, match="no file or folder for partition"):
         next(case.source.scan(Scope(partition)))
 
 
@@ -135,9 +135,9 @@ def test_a_partition_cannot_reach_elsewhere(case: Case, partition: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_source_without_partitions_has_none(kind: str, make_collection: Make) -> None:
+def test_a_source_without_partitions_has_none(kind: str, warehouse: Warehouse) -> None:
     files = {f"raw/{name}": data for name, data in written(kind, ROWS).items()}
-    source = open_source(make_collection(source=of_kind(kind, "raw"), files=files))
+    source = open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
     assert {row.partition for row in source.scan(EVERYTHING)} == {None}
     with pytest.raises(UserMistake, match="has no partitions") as error:
         next(source.scan(Scope("1")))
@@ -145,19 +145,18 @@ def test_a_source_without_partitions_has_none(kind: str, make_collection: Make) 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_source_is_told_before_the_first_record(kind: str, make_collection: Make) -> None:
-    source = open_source(make_collection(source=of_kind(kind, "nowhere")))
-    with pytest.raises(SourceNotFound, match="nothing there"):
+def test_a_missing_source_is_told_before_the_first_record(kind: str, warehouse: Warehouse) -> None:
+    source = open_source(warehouse.collection(source=of_kind(kind, "nowhere")))
+    with pytest.raises(SourceNotFound, match="no file or folder"):
         next(source.scan(EVERYTHING))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_folder_with_wildcards_in_its_name_is_no_glob(
-    kind: str, make_collection: Make, tmp_path: Path
-) -> None:
+def test_a_folder_with_wildcards_in_its_name_is_no_glob(kind: str, tmp_path: Path) -> None:
     odd = tmp_path / "a [b] * {partition} é"
+    warehouse = Warehouse.within(odd)
     files = {f"raw/1/{name}": data for name, data in written(kind, ROWS).items()}
-    collection = make_collection(source=of_kind(kind, "raw/*"), files=files, folder=odd)
+    collection = warehouse.collection(source=of_kind(kind, "raw/*"), files=files)
     source = open_source(collection)
     rows = list(source.scan(EVERYTHING))
     assert len(rows) == len(ROWS)
@@ -169,11 +168,11 @@ def test_a_folder_with_wildcards_in_its_name_is_no_glob(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_record_that_is_gone_is_a_value_and_the_others_load(
-    kind: str, make_collection: Make, tmp_path: Path
+    kind: str, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     files = {f"raw/a/{name}": data for name, data in written(kind, ROWS[:3]).items()}
     files |= {f"raw/b/{name}": data for name, data in written(kind, ROWS[3:6]).items()}
-    source = open_source(make_collection(source=of_kind(kind, "raw/*"), files=files))
+    source = open_source(warehouse.collection(source=of_kind(kind, "raw/*"), files=files))
     rows = list(source.scan(EVERYTHING))
     for path in (tmp_path / "raw/a").iterdir():
         path.unlink()
@@ -186,11 +185,11 @@ def test_a_record_that_is_gone_is_a_value_and_the_others_load(
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_a_source_that_became_shorter_answers_for_every_locator(
-    kind: str, make_collection: Make
+    kind: str, warehouse: Warehouse
 ) -> None:
     def make(rows: Sequence[Item]) -> Source:
         files = {f"raw/{name}": data for name, data in written(kind, rows).items()}
-        return open_source(make_collection(source=of_kind(kind, "raw"), files=files))
+        return open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
 
     locators = [row.locator for row in make(ROWS).scan(EVERYTHING)]
     loaded = list(make(ROWS[:5]).load(locators))
@@ -199,7 +198,7 @@ def test_a_source_that_became_shorter_answers_for_every_locator(
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_the_first_record_does_not_wait_for_the_last(kind: str, make_collection: Make) -> None:
+def test_the_first_record_does_not_wait_for_the_last(kind: str, warehouse: Warehouse) -> None:
     """50 MB: the first record comes at once, and a whole scan holds little of them."""
     text = "x" * 1000
     rows = [(str(n), f"{n} {text}") for n in range(50_000)]
@@ -213,7 +212,7 @@ def test_the_first_record_does_not_wait_for_the_last(kind: str, make_collection:
         pq.write_table(table, out, row_group_size=len(rows), use_dictionary=False)
         files = {"raw/data.parquet": out.getvalue().to_pybytes()}
         del table, out
-    source = open_source(make_collection(source=of_kind(kind, "raw"), files=files))
+    source = open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
     del files, rows
     arrow_before = pa.total_allocated_bytes()
     tracemalloc.start()
@@ -234,9 +233,9 @@ def test_the_first_record_does_not_wait_for_the_last(kind: str, make_collection:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_without_records_offers_none(kind: str, make_collection: Make) -> None:
+def test_a_file_without_records_offers_none(kind: str, warehouse: Warehouse) -> None:
     files = {f"raw/{name}": data for name, data in written(kind, []).items()} or {"raw/x.log": b""}
-    source = open_source(make_collection(source=of_kind(kind, "raw"), files=files))
+    source = open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
     assert list(source.scan(EVERYTHING)) == []
 
 
@@ -269,10 +268,10 @@ def test_a_file_without_records_offers_none(kind: str, make_collection: Make) ->
     ],
 )
 def test_the_uri_names_each_files_partition(
-    uri: str, names: list[str], partitions: Mapping[str, str], make_collection: Make
+    uri: str, names: list[str], partitions: Mapping[str, str], warehouse: Warehouse
 ) -> None:
     files = {f"raw/{name}": json.dumps({"id": name, "text": "t"}).encode() for name in names}
-    source = open_source(make_collection(source={"uri": uri}, files=files))
+    source = open_source(warehouse.collection(source={"uri": uri}, files=files))
     found = {row.values["id"]: row.partition for row in good(source.scan(EVERYTHING))}
     assert found == partitions
     for partition in set(partitions.values()):
@@ -285,12 +284,12 @@ def good(rows: Iterator[Record | UnreadableRecord]) -> list[Record]:
 
 
 @pytest.fixture
-def scan(make_collection: Make) -> Callable[..., list[Record | UnreadableRecord]]:
+def scan(warehouse: Warehouse) -> Callable[..., list[Record | UnreadableRecord]]:
     """Scans one file of some bytes; what load gives for each good row is the same."""
 
     def run(kind: str, data: bytes, **source: Any) -> list[Record | UnreadableRecord]:
         opened = open_source(
-            make_collection(
+            warehouse.collection(
                 source={"kind": kind, "uri": f"raw.{kind}", **source}, files={f"raw.{kind}": data}
             )
         )
@@ -443,7 +442,7 @@ def test_a_bad_line_says_where_and_why(scan: Scan) -> None:
     bad = scan("jsonl", b'{"id": "1"}\n[1]\n')[1]
     assert isinstance(bad, UnreadableRecord)
     assert bad.origin == "raw.jsonl"
-    assert bad.failure.message == "is no JSON object but list"
+    assert bad.failure.message == "is not a JSON object but of type list"
 
 
 def parquet(table: pa.Table, **options: Any) -> bytes:
@@ -452,11 +451,11 @@ def parquet(table: pa.Table, **options: Any) -> bytes:
     return bytes(out.getvalue().to_pybytes())
 
 
-def test_parquet_reads_only_what_is_named(make_collection: Make) -> None:
+def test_parquet_reads_only_what_is_named(warehouse: Warehouse) -> None:
     table = pa.table({"id": [1, 2], "text": ["a", "b"], "image": [b"\x89PNG", None], "z": [0, 0]})
     spaces = [{"name": "i", "encoder": "hashed/64", "image": "image"}]
     source = open_source(
-        make_collection(
+        warehouse.collection(
             source={"kind": "parquet", "uri": "x.parquet"}, spaces=spaces,
             files={"x.parquet": parquet(table, row_group_size=1)},
         )
@@ -514,12 +513,12 @@ Put = Callable[..., tuple[Source, list[Record | UnreadableRecord]]]
 
 
 @pytest.fixture
-def folder(make_collection: Make, tmp_path: Path) -> Put:
+def folder(warehouse: Warehouse, tmp_path: Path) -> Put:
     def run(*names: str, **source: Any) -> tuple[Source, list[Record | UnreadableRecord]]:
         files = {f"raw/{name}": name.encode() for name in names}
         (tmp_path / "raw").mkdir(exist_ok=True)
         opened = open_source(
-            make_collection(
+            warehouse.collection(
                 source={"kind": "folder", "uri": "raw", "id": "stem", **source}, files=files
             )
         )
@@ -622,27 +621,27 @@ def test_a_folder_source_on_a_file_is_not_found(folder: Put) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_an_unreadable_file_is_not_found(kind: str, make_collection: Make, tmp_path: Path) -> None:
+def test_an_unreadable_file_is_not_found(kind: str, warehouse: Warehouse, tmp_path: Path) -> None:
     files = {f"raw/{name}": data for name, data in written(kind, ROWS).items()}
-    source = open_source(make_collection(source=of_kind(kind, "raw"), files=files))
+    source = open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
     (tmp_path / "raw" / f"data.{kind}").chmod(0)
     with pytest.raises(SourceNotFound, match="Permission denied"):
         next(source.scan(EVERYTHING))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_a_folder_where_a_file_should_be(kind: str, make_collection: Make, tmp_path: Path) -> None:
+def test_a_folder_where_a_file_should_be(kind: str, warehouse: Warehouse, tmp_path: Path) -> None:
     (tmp_path / "raw" / f"data.{kind}").mkdir(parents=True)
-    source = open_source(make_collection(source=of_kind(kind, "raw")))
+    source = open_source(warehouse.collection(source=of_kind(kind, "raw")))
     with pytest.raises(SourceNotFound, match="directory"):
         next(source.scan(EVERYTHING))
 
 
-def test_parquet_needs_no_pandas_for_nanoseconds(make_collection: Make, tmp_path: Path) -> None:
+def test_parquet_needs_no_pandas_for_nanoseconds(warehouse: Warehouse, tmp_path: Path) -> None:
     """pandas is not among the dependencies; Arrow asks for it where nanoseconds are odd."""
     times = pa.array([1_000_000_000_000_000_001, 2_000], pa.timestamp("ns"))
     table = pa.table({"id": ["1", "2"], "text": ["a", "b"], "at": times})
-    collection = make_collection(
+    collection = warehouse.collection(
         source={"kind": "parquet", "uri": "x.parquet", "metadata": {"at": "timestamp"}},
         files={"x.parquet": parquet(table)},
     )

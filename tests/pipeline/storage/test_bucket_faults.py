@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.errors import StoreFailed, UserMistake
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.read.space import open_space
-from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.storage.s3 import S3Store
 from commonspace.pipeline.storage.store import open_store
-from commonspace.pipeline.workspace.work import Run
 from tests.crash.share import EVERY
 from tests.support.faulty_proxy import Proxy, proxy
+from tests.support.warehouse import Warehouse
 
 Through = Callable[..., Proxy]
 EVERY_FAULT = ("500", "503", "drop", "lose", "cut")
@@ -71,12 +71,12 @@ def test_a_store_that_ignores_conditions_is_refused(
 
 
 def test_a_run_on_such_a_store_publishes_nothing(
-    make_collection: Any, bucket: str, s3_server: str, through: Through,
+    warehouse: Warehouse, bucket: str, s3_server: str, through: Through,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     through(without=frozenset({"if-none-match"}))
     with pytest.raises(StoreFailed, match="cannot hold a warehouse"):
-        go(make_collection([{"id": "a", "text": "x"}]), bucket)
+        run_into(bucket, warehouse.collection([{"id": "a", "text": "x"}]))
     assert every_key(plain(bucket, s3_server, monkeypatch)) == []
 
 
@@ -122,6 +122,7 @@ def test_one_fault_is_not_noticed(fault: str, bucket: str, through: Through) -> 
     store.put("there", b"x" * 1000)
     calls: list[Callable[[], object]] = [
         lambda: store.read("there"), lambda: store.read("not there"), lambda: store.list(""),
+        lambda: store.exists("there"), lambda: store.exists("not there"),
         lambda: store.folders(""), lambda: store.put_if_absent("new", b"x"),
         lambda: store.compare_and_swap("new", b"x", b"y"), lambda: store.put("new", b"z"),
         lambda: store.delete("new"), lambda: store.delete_prefix("nothing"),
@@ -131,6 +132,15 @@ def test_one_fault_is_not_noticed(fault: str, bucket: str, through: Through) -> 
         call()
         assert not way.coming
     assert store.list("") == ["there"]
+
+
+def test_to_learn_that_an_object_exists_does_not_read_it(bucket: str, through: Through) -> None:
+    met = through().met
+    store = open_store(bucket)
+    store.put("large", b"x" * 1_000_000)
+    before = met["GET"]
+    assert store.exists("large")
+    assert met["GET"] == before
 
 
 def test_swaps_over_a_bad_line_lose_no_increment(bucket: str, through: Through) -> None:
@@ -159,6 +169,7 @@ def test_a_missing_bucket_is_told(bucket: str) -> None:
     store = open_store("s3://there-is-no-such-bucket/w")
     for call in (
         lambda: store.read("a"),
+        lambda: store.exists("a"),
         lambda: store.list(""),
         lambda: store.folders(""),
         lambda: store.put_if_absent("a", b"x"),
@@ -178,6 +189,7 @@ def test_missing_permission_is_told_without_secrets(bucket: str, through: Throug
     way.faults, way.share = ("403",), 1.0
     for call in (
         lambda: store.read("a"),
+        lambda: store.exists("a"),
         lambda: store.list(""),
         lambda: store.put_if_absent("b", b"x"),
         lambda: store.compare_and_swap("a", b"x", b"y"),
@@ -247,7 +259,7 @@ def test_a_folder_made_by_a_console_is_no_object(bucket: str, s3_server: str) ->
 
 def test_an_object_that_cannot_be_named_is_told(bucket: str, s3_server: str) -> None:
     put_by_hand(s3_server, bucket.removeprefix("s3://") + "/a//b")
-    with pytest.raises(StoreFailed, match="not of a warehouse") as error:
+    with pytest.raises(StoreFailed, match="not part of a warehouse") as error:
         open_store(bucket).list("")
     assert not error.value.retry
 
@@ -256,9 +268,10 @@ def test_an_object_that_cannot_be_named_is_told(bucket: str, s3_server: str) -> 
 def test_a_key_that_no_bucket_keeps_is_told(key: str, bucket: str) -> None:
     for call in (
         lambda: open_store(bucket).read(key),
+        lambda: open_store(bucket).exists(key),
         lambda: open_store(bucket).put_if_absent(key, b""),
     ):
-        with pytest.raises(StoreFailed, match="cannot do what was asked") as error:
+        with pytest.raises(StoreFailed, match="does not support this request") as error:
             call()
         assert not error.value.retry
 
@@ -274,26 +287,25 @@ def test_a_dead_store_is_told_within_a_minute(bucket: str, monkeypatch: pytest.M
 # --- whole runs --------------------------------------------------------------------------
 
 
-def go(collection: Any, bucket: str) -> dict[str, Any]:
-    run = Run(new_run_id(), collection, open_store(bucket), quiet=True)
-    (report,) = run_collection(run, list(collection.space), log=lambda _: None)
-    return report
+def run_into(bucket: str, collection: Collection) -> dict[str, Any]:
+    """The report of a run whose connection to the bucket is made now."""
+    return Warehouse(collection.path.parent, open_store(bucket)).run(collection)
 
 
 def items(first: int, last: int) -> list[dict[str, Any]]:
     return [{"id": f"i{n:03}", "text": f"the text of item {n}"} for n in range(first, last)]
 
 
-def run_through_faults(make_collection: Any, bucket: str, way: Proxy, runs: int = 4) -> None:
+def run_through_faults(warehouse: Warehouse, bucket: str, way: Proxy, runs: int = 4) -> None:
     """First runs, later runs: each completes or stops with StoreFailed, and the next one heals."""
     gates = {"max_deleted_share": 1.0}
     for first, last in ((0, 60), (20, 90), (20, 90), (0, 40))[:runs]:
-        collection = make_collection(items(first, last), gates=gates, run={"shard_rows": 20})
+        collection = warehouse.collection(items(first, last), gates=gates, run={"shard_rows": 20})
         share, way.share = way.share, 0.0
         before = served(bucket)
         way.share = share
         try:
-            report = go(collection, bucket)
+            report = run_into(bucket, collection)
             failed = "error" in report
             assert not failed or (report["error"], report["retry"]) == ("StoreFailed", True), report
         except StoreFailed:
@@ -302,7 +314,7 @@ def run_through_faults(make_collection: Any, bucket: str, way: Proxy, runs: int 
         assert served(bucket) in (before, {row["id"] for row in items(first, last)})
         if failed:
             way.met["failed runs"] += 1
-            assert "error" not in go(collection, bucket)
+            assert "error" not in run_into(bucket, collection)
         assert served(bucket) == {row["id"] for row in items(first, last)}
         answer = verify_space(open_store(bucket), "things/text")
         assert answer["ok"], answer
@@ -320,39 +332,39 @@ def served(bucket: str) -> set[str]:
     "seed", [0, *(pytest.param(seed, marks=pytest.mark.crash) for seed in range(1, 10, EVERY))]
 )
 def test_five_percent_of_faults(
-    seed: int, make_collection: Any, bucket: str, through: Through
+    seed: int, warehouse: Warehouse, bucket: str, through: Through
 ) -> None:
     way = through(faults=EVERY_FAULT, share=0.05, seed=seed)
-    run_through_faults(make_collection, bucket, way, runs=4 if seed else 2)
+    run_through_faults(warehouse, bucket, way, runs=4 if seed else 2)
     assert sum(way.met[fault] for fault in EVERY_FAULT) > 5, way.met
 
 
 @pytest.mark.crash
 @pytest.mark.parametrize("share", [0.2, 0.4])
-def test_many_faults(share: float, make_collection: Any, bucket: str, through: Through) -> None:
+def test_many_faults(share: float, warehouse: Warehouse, bucket: str, through: Through) -> None:
     way = through(faults=EVERY_FAULT, share=share)
-    run_through_faults(make_collection, bucket, way)
+    run_through_faults(warehouse, bucket, way)
 
 
 @pytest.mark.crash
 @pytest.mark.parametrize("after", [40, 90, 140])
 def test_an_outage_stops_a_run_and_the_next_one_heals(
-    after: int, make_collection: Any, bucket: str, through: Through
+    after: int, warehouse: Warehouse, bucket: str, through: Through
 ) -> None:
     way = through()
-    collection = make_collection(items(0, 60), run={"shard_rows": 20})
+    collection = warehouse.collection(items(0, 60), run={"shard_rows": 20})
     way.coming = [None] * after + ["503"] * 10_000
     with pytest.raises(StoreFailed, match="did not answer") as error:
-        go(collection, bucket)
+        run_into(bucket, collection)
     assert error.value.retry
     way.coming = []
     assert served(bucket) in (set(), {row["id"] for row in items(0, 60)})
-    assert "error" not in go(collection, bucket)
+    assert "error" not in run_into(bucket, collection)
     assert served(bucket) == {row["id"] for row in items(0, 60)}
     assert verify_space(open_store(bucket), "things/text")["ok"]
 
 
-def test_a_slow_store(make_collection: Any, bucket: str, through: Through) -> None:
+def test_a_slow_store(warehouse: Warehouse, bucket: str, through: Through) -> None:
     through(delay=0.01)
-    assert go(make_collection(items(0, 20)), bucket)["state"] == "promoted"
+    assert run_into(bucket, warehouse.collection(items(0, 20)))["state"] == "promoted"
     assert len(open_space("things/text", warehouse=bucket)) == 20

@@ -16,11 +16,10 @@ import pytest
 import commonspace
 from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.maintenance.verify import verify_space
-from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.storage.s3 import S3Store
 from commonspace.pipeline.storage.store import open_store
-from commonspace.pipeline.workspace.work import Run
+from tests.support.warehouse import Warehouse
 
 Answer = tuple[int, Any, str]
 
@@ -61,10 +60,10 @@ def objects(bucket: str) -> dict[str, str | None]:
 
 
 def test_the_whole_way(
-    make_collection: Any, command: Callable[..., Answer], bucket: str, tmp_path: Any
+    warehouse: Warehouse, command: Callable[..., Answer], bucket: str, tmp_path: Any
 ) -> None:
     gates = {"max_reject_share": 0.2}
-    make_collection(
+    warehouse.collection(
         [*data(300), {"id": "bad", "text": "", "tag": 0}], source={"metadata": ["tag"]},
         gates=gates, run={"shard_rows": 50},
     )  # fmt: skip
@@ -88,14 +87,14 @@ def test_the_whole_way(
 
 
 def test_the_second_release_and_a_repair(
-    make_collection: Any, command: Callable[..., Answer], bucket: str
+    warehouse: Warehouse, command: Callable[..., Answer], bucket: str
 ) -> None:
     source = {"metadata": ["tag"]}
-    make_collection(data(100), source=source, gates={"max_deleted_share": 0.5})
+    warehouse.collection(data(100), source=source, gates={"max_deleted_share": 0.5})
     assert command("run", "things")[0] == 0
     reader = commonspace.open("things/text", warehouse=bucket)
     changed = [{**data(1)[0], "text": "another"}, *data(120)[40:]]
-    make_collection(changed, source=source, gates={"max_deleted_share": 0.5})
+    warehouse.collection(changed, source=source, gates={"max_deleted_share": 0.5})
     code, (report,), said = command("run", "things")
     ledger = report["ledger"]
     assert (ledger["encoded"], ledger["deleted"], ledger["kept"]) == (21, 39, 60), said
@@ -103,8 +102,7 @@ def test_the_second_release_and_a_repair(
     later = commonspace.open("things/text", warehouse=bucket)
     assert len(later) == 81
     assert later.get(["i7"])["found"].to_pylist() == [False]
-    store = S3Store(bucket)
-    store.delete_prefix("lancedb/things__text__v1.lance/data")
+    S3Store(bucket).delete_prefix("lancedb/things__text__v1.lance/data")
     code, answer, _ = command("verify", "things/text")
     assert (code, answer["ok"]) == (1, False)
     assert command("verify", "things/text", "--repair")[1]["ok"] is True
@@ -112,7 +110,7 @@ def test_the_second_release_and_a_repair(
 
 
 @pytest.mark.crash
-def test_runs_at_once_lose_nothing(make_collection: Any, bucket: str) -> None:
+def test_runs_at_once_lose_nothing(warehouse: Warehouse, bucket: str) -> None:
     """Each over its own partition of one space."""
     names = [f"p{n}" for n in range(3)]
     lines = {
@@ -120,15 +118,15 @@ def test_runs_at_once_lose_nothing(make_collection: Any, bucket: str) -> None:
         for name in names
     }
     files = {f"{n}.jsonl": "\n".join(map(json.dumps, lines[n])).encode() for n in names}
-    collection = make_collection(source={"uri": "{partition}.jsonl"}, files=files)
+    collection = warehouse.collection(source={"uri": "{partition}.jsonl"}, files=files)
 
-    def go(partition: str) -> dict[str, Any]:
-        scope = Scope(partition=partition)
-        run = Run(new_run_id(), collection, open_store(bucket), scope, quiet=True)
-        return run_collection(run, list(collection.space), log=lambda _: None)[0]
+    def run(partition: str) -> dict[str, Any]:
+        return Warehouse(warehouse.folder, open_store(bucket)).run(
+            collection, scope=Scope(partition=partition)
+        )
 
     with ThreadPoolExecutor(len(names)) as threads:
-        reports = list(threads.map(go, names))
+        reports = list(threads.map(run, names))
     assert [report.get("state") for report in reports] == ["promoted"] * 3, reports
     space = commonspace.open("things/text", warehouse=bucket)
     expected = {row["id"] for rows in lines.values() for row in rows}
@@ -138,9 +136,9 @@ def test_runs_at_once_lose_nothing(make_collection: Any, bucket: str) -> None:
 
 
 def test_other_engines_read_the_files(
-    make_collection: Any, command: Callable[..., Answer], bucket: str, s3_server: str
+    warehouse: Warehouse, command: Callable[..., Answer], bucket: str, s3_server: str
 ) -> None:
-    make_collection(data(50))
+    warehouse.collection(data(50))
     assert command("run", "things")[0] == 0
     files = command("files", "things/text")[1]
     files = files["files"] if isinstance(files, dict) else files
