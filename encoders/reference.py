@@ -1,4 +1,4 @@
-"""How the owner of a space names its encoder; where to find it, not what it means."""
+"""How the owner of a space names its encoder: where to find it, not what its vectors mean."""
 
 from __future__ import annotations
 
@@ -43,21 +43,27 @@ class EncoderReference:
     decoder: str | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """Every field by its name, unset ones as None."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> EncoderReference:
+        """The reference that `to_json` wrote."""
         return cls(**value)
 
 
 def precision_of(reference: EncoderReference) -> Precision:
-    """What the encoder is to compute in. Raises EncoderNotFound for any other word."""
-    named: dict[str | None, Precision] = {None: "fp32"}
-    named |= {precision: precision for precision in get_args(Precision) if precision != "int8"}
-    if reference.precision not in named:
+    """The precision that the encoder computes in.
+
+    Raises:
+        EncoderNotFound: the reference names another one.
+    """
+    precisions: dict[str | None, Precision] = {None: "fp32"}
+    precisions |= {name: name for name in get_args(Precision) if name != "int8"}
+    if reference.precision not in precisions:
         raise EncoderNotFound(
-            f"precision is {reference.precision!r}",
+            f"there is no precision {reference.precision!r}",
             item=reference.name,
-            do="It is fp32, fp16 or bf16; `commonspace quantise` makes int8 models.",
+            do="Set it to fp32, fp16 or bf16; `commonspace quantise` makes int8 models.",
         )
-    return named[reference.precision]
+    return precisions[reference.precision]

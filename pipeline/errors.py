@@ -1,4 +1,4 @@
-"""What can go wrong between a source and a reader. All of it is one family."""
+"""The errors of the pipeline: one family, each with an exit code and a hint."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ __all__ = [
 
 
 class UserMistake(CommonspaceError):
-    """A collection file or a command that cannot be meant as it stands."""
+    """A collection file or a command with a mistake in it, which its author has to correct."""
 
     exit_code = 2
 
 
 class SourceNotFound(UserMistake):
-    """The place a collection pulls from is missing, empty or closed to us."""
+    """The source of a collection is missing, empty or not readable."""
 
 
 class PartitionNotFound(SourceNotFound):
-    """A partition without files, where other partitions have some."""
+    """A partition has no files, though other partitions of the source have some."""
 
 
 class NothingOffered(UserMistake):
-    """A source, or a partition of it, without an item for a space that was never published."""
+    """The source offers no item for a space that has nothing published yet."""
 
 
 class NotPublished(UserMistake):
-    """A space, version or release that nobody has published."""
+    """A space, version or release that does not exist in the warehouse."""
 
 
 class StoreFailed(CommonspaceError):
@@ -50,14 +50,14 @@ class StoreFailed(CommonspaceError):
 
 
 class ContractBroken(CommonspaceError):
-    """Something published differs from what was agreed: spec, schema, checksum or pairing."""
+    """Published data differs from its contract: spec, schema, checksum, or vectors and ids."""
 
 
 class GateRefused(CommonspaceError):
-    """A gate stopped a release before anybody could see it.
+    """A gate refused a release before any reader could see it.
 
-    gates: what was measured, as manifests hold it; those that held are among them where they
-    were looked at.
+    gates: what the gates measured, as manifests hold it; those that passed are included where
+        they were evaluated.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GateRefused(CommonspaceError):
 
 
 class Conflict(CommonspaceError):
-    """Another run published first; planning again from the new release resolves it."""
+    """Another run published first; planning again from the new release resolves this."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Conflict(CommonspaceError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` (did you mean …?)`, or what there is to choose from."""
+    """` (did you mean …?)` with the closest known word, else ` (known: …)` with all of them."""
     known = sorted(set(known))
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:

@@ -1,4 +1,4 @@
-"""The memory of this process: how much it had, and giving back what it needs no more."""
+"""The memory of this process: its peak, its allocator, and returning what was freed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 import pyarrow as pa
 
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
-"""Of mallopt(3), in glibc's malloc.h."""
+"""Parameters of mallopt(3), from glibc's malloc.h."""
 
 
 def use_one_allocator() -> None:
-    """Let Arrow allocate as everything else does; for a process that is ours alone.
+    """Make Arrow allocate with malloc; for a process that runs commonspace alone.
 
-    Its own allocator keeps what was freed beside what malloc keeps. Measured over 50,000 texts:
-    40 to 56 MB more in an encode process. And malloc keeps less: a buffer of 256 kB has pages of
-    its own, which go back when it is freed (13 to 15 MB less, and no slower). Whoever names a pool
-    (ARROW_DEFAULT_MEMORY_POOL) or sets glibc's variables (MALLOC_…) has what they say.
+    Arrow's own allocator keeps freed memory in addition to what malloc keeps: 40 to 56 MB more in
+    an encode process (measured over 50,000 texts). malloc is tuned, too: a buffer of 256 kB gets
+    pages of its own, which return to the system when it is freed (13 to 15 MB less, no slower).
+    Where ARROW_DEFAULT_MEMORY_POOL or glibc's MALLOC_… variables are set, they are respected.
     """
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
         pa.set_memory_pool(pa.system_memory_pool())
@@ -33,15 +33,16 @@ def use_one_allocator() -> None:
 
 
 def release_free_memory() -> None:
-    """Return freed memory to the system (Arrow calls `malloc_trim`, which is glibc's)."""
+    """Return freed memory to the operating system (Arrow calls glibc's `malloc_trim`)."""
     pa.default_memory_pool().release_unused()
 
 
 def peak_rss() -> int:
-    """The largest resident size of this process so far, in bytes."""
+    """The peak resident set size of this process so far, in bytes."""
     status = Path("/proc/self/status")
     if status.exists():  # `ru_maxrss` would begin with what the parent had when it forked
-        (line,) = (one for one in status.read_text().splitlines() if one.startswith("VmHWM"))
+        lines = status.read_text().splitlines()
+        (line,) = (line for line in lines if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,4 +1,4 @@
-"""The verbs that make releases: plan, run, and what prepares and measures them."""
+"""The verbs that make releases: plan, run; and quantise, demo, bench."""
 
 from __future__ import annotations
 
@@ -6,34 +6,31 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from commonspace.pipeline.cli import run_tables, tables
-from commonspace.pipeline.cli.common import (
-    CHECKOUT,
-    CollectionArgument,
-    JsonOption,
-    PartitionOption,
-    log,
-    print_result,
-    warehouse,
-)
+from commonspace.pipeline.cli.environment import CHECKOUT, open_warehouse
+from commonspace.pipeline.cli.options import CollectionArgument, JsonOption, PartitionOption
+from commonspace.pipeline.cli.output import log, print_result
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import find_collection
 from commonspace.pipeline.errors import UserMistake, did_you_mean
-from commonspace.pipeline.source.records import EVERYTHING, Scope
+from commonspace.pipeline.source.records import Scope
+
+if TYPE_CHECKING:
+    from commonspace.pipeline.workspace.work import Run
 
 app = typer.Typer()
 
 BENCHMARKS = ("encode", "changes", "index")
 
-SpaceOption = Annotated[list[str] | None, typer.Option("--space", help="Only this space.")]
-RejectsOption = Annotated[bool, typer.Option(help="Try again what was rejected.")]
-IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one a line.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Encode again what is published.")]
+SpaceOption = Annotated[list[str] | None, typer.Option("--space", help="Only this space; may be given more than once.")]
+RejectsOption = Annotated[bool, typer.Option(help="Only the items that the current releases list as rejects.")]
+IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one per line.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Encode again even what is published.")]
 
 
 @app.command()
@@ -44,14 +41,14 @@ def plan(
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """What a run would do and cost; leaves nothing behind."""
+    """Show what a run would do and cost; writes nothing that stays."""
     from commonspace.pipeline.run.run import plan_collection
 
-    found = _only(find_collection(collection), space)
-    run = _run(found, Scope(partition=partition), force=force)
-    plans = plan_collection(run, list(found.space))
+    chosen = _with_spaces(find_collection(collection), space)
+    run = _new_run(chosen, Scope(partition=partition), force=force)
+    plans = plan_collection(run, list(chosen.space))
     print_result(plans, as_json, run_tables.plans)
-    _fail_for(plans)
+    _exit_if_refused(plans)
 
 
 @app.command()
@@ -65,66 +62,66 @@ def run(
     dry_run: Annotated[
         bool | None,
         typer.Option(
-            "--dry-run/--no-dry-run", help="The same as `plan`; by default only with --force."
+            "--dry-run/--no-dry-run", help="Only plan, as the verb `plan` does; the default with --force."
         ),
     ] = None,
     promote: Annotated[
         bool | None,
         typer.Option(
             "--promote/--no-promote",
-            help="Let readers see the new release; as the collection file says by default.",
+            help="Whether readers see the new release; by default, as the collection file says.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pull, plan, encode, validate, publish and promote: the straight line."""
+    """Pull, plan, encode, validate, publish and promote a collection."""
     from commonspace.pipeline.run.run import plan_collection, rejected_ids, run_collection
 
     scope = _scope(partition, ids, only_rejects=only_rejects)
-    found = _only(find_collection(collection), space)
-    spaces = list(found.space)
+    chosen = _with_spaces(find_collection(collection), space)
+    spaces = list(chosen.space)
     if only_rejects:
-        scope = rejected_ids(warehouse(), found, spaces)
+        scope = rejected_ids(open_warehouse(), chosen, spaces)
         if not scope.ids:
-            log("there are no rejects with an id: nothing to try again")
+            log("no reject has an id: there is nothing to try again")
             print_result([], as_json, run_tables.reports)
             return
-    work = _run(found, scope, retry_rejects=only_rejects, force=force)
+    new_run = _new_run(chosen, scope, retry_rejects=only_rejects, force=force)
     if force if dry_run is None else dry_run:
-        plans = plan_collection(work, spaces)
+        plans = plan_collection(new_run, spaces)
         print_result(plans, as_json, run_tables.plans)
         if force:
-            log("nothing was encoded yet: --force is a dry run unless --no-dry-run is given")
-        _fail_for(plans)
+            log("nothing was encoded: --force is a dry run unless --no-dry-run is given")
+        _exit_if_refused(plans)
         return
-    reports = run_collection(work, spaces, promote=promote, log=log)
+    reports = run_collection(new_run, spaces, promote=promote, log=log)
     print_result(reports, as_json, run_tables.reports)
-    _fail_for(reports)
+    _exit_if_refused(reports)
 
 
 @app.command()
 def quantise(
     collection: CollectionArgument,
-    to: Annotated[Path, typer.Option(help="A new folder for the int8 model.")],
-    space: Annotated[str, typer.Option(help="The space whose encoder and items to take.")],
+    to: Annotated[Path, typer.Option(help="The folder to write the int8 model to; must not exist.")],
+    space: Annotated[str, typer.Option(help="The space whose encoder is quantised, and whose items it is measured on.")],
     as_json: JsonOption = False,
 ) -> None:
-    """An int8 model of a space's encoder: faster on a CPU, other vectors, a new version."""
+    """Make an int8 model of a space's encoder: faster on a CPU, but for a new version."""
     from commonspace.pipeline.encode.quantise import quantise_space
 
-    found = find_collection(collection)
-    made = quantise_space(found, found.resolve_space(space), to)
-    print_result(made, as_json, run_tables.quantised)
-    log(f"use it in a version of its own: encoder = {made['folder']!r}")
+    declared = find_collection(collection)
+    comparison = quantise_space(declared, declared.resolve_space(space), to)
+    print_result(comparison, as_json, run_tables.quantised)
+    log(f"use it in a new version of the space: encoder = {comparison['folder']!r}")
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("demo"),
-    photos: Annotated[Path | None, typer.Option(help="Your own photos.", envvar="PHOTOS")] = None,
+    folder: Annotated[Path, typer.Option(help="The folder that holds all files of the demo.")] = Path("demo"),
+    photos: Annotated[Path | None, typer.Option(help="A folder of your own photos.", envvar="PHOTOS")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Real texts and photos through Airflow into searchable tables, end to end."""
+    """Take real texts and photos through Airflow into searchable tables."""
     from commonspace.pipeline.cli.demo import run_demo
 
     if as_json:
@@ -134,7 +131,7 @@ def demo(
         print_result(reports, as_json, run_tables.reports)
 
 
-@app.command(  # what follows its name is the benchmark's own, --help too
+@app.command(  # the options after the name belong to the benchmark, --help too
     context_settings={
         "allow_extra_args": True,
         "allow_interspersed_args": False,
@@ -143,17 +140,17 @@ def demo(
 )
 def bench(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="encode, changes or index; its own options follow.")],
+    what: Annotated[str, typer.Argument(help="encode, changes or index; then the benchmark's own options.")],
 ) -> None:
-    """Measure against what people would use instead: `bench encode text`, `… image`."""
+    """Compare with what people would use instead: `bench encode text`, for example."""
     script = CHECKOUT / "benchmarks" / f"{what}.py"
     if what not in BENCHMARKS or not script.is_file():
         raise UserMistake(
             f"there is no benchmark {what!r}" + did_you_mean(what, BENCHMARKS),
-            do="Benchmarks stand in the source repository, in benchmarks/; run it from there.",
+            do="The benchmarks are in a checkout of the repository; run the command from there.",
         )
-    done = subprocess.run([sys.executable, str(script), *context.args], check=False)
-    raise typer.Exit(done.returncode)
+    process = subprocess.run([sys.executable, str(script), *context.args], check=False)
+    raise typer.Exit(process.returncode)
 
 
 @app.command(hidden=True)
@@ -169,7 +166,7 @@ def stage(
     shard: Annotated[list[int] | None, typer.Option()] = None,
     as_json: JsonOption = True,
 ) -> None:
-    """One stage of a run, in this process: what a task of the DAG executes."""
+    """Execute one stage of a run in this process, as a task of the DAG does."""
     from commonspace.pipeline.run.process import run_stage
 
     scope = _scope(partition, ids, only_rejects=only_rejects)
@@ -177,8 +174,10 @@ def stage(
     if name == "pull":  # of the spaces that are named; every other stage is of one
         found, space = _only(found, space), None
     one = space[0] if space and len(space) == 1 else None
-    asked = {"only_rejects": only_rejects, "force": force}
-    done = run_stage(name, found, warehouse(), run_id, one, scope, shard or [], **asked)
+    done = run_stage(
+        name, found, warehouse(), run_id,
+        space=one, scope=scope, shards=shard or [], only_rejects=only_rejects, force=force,
+    )  # fmt: skip
     print_result(done, as_json, print)
 
 
@@ -188,24 +187,27 @@ def _scope(partition: str | None, ids: Path | None, *, only_rejects: bool) -> Sc
     return Scope(ids=_read_ids(ids)) if ids else Scope(partition=partition)
 
 
-def _run(collection: Collection, scope: Scope = EVERYTHING, **asked: bool) -> Any:
+def _new_run(
+    collection: Collection, scope: Scope, *, retry_rejects: bool = False, force: bool = False
+) -> Run:
     from commonspace.pipeline.run.run import new_run_id
     from commonspace.pipeline.workspace.work import Run
 
-    return Run(new_run_id(), collection, warehouse(), scope, **asked)
+    store = open_warehouse()
+    return Run(new_run_id(), collection, store, scope, retry_rejects=retry_rejects, force=force)
 
 
-def _fail_for(answers: Sequence[Mapping[str, Any]]) -> None:
-    """Say what each space was refused for, if any was."""
-    refused = [one for one in answers if "error" in one]
-    for one in refused:
-        sys.stderr.write(f"commonspace: {one['what']}\n  {one['do']}\n")
+def _exit_if_refused(answers: Sequence[Mapping[str, Any]]) -> None:
+    """Say why each space was refused, and end with exit code 1 where one was."""
+    refused = [answer for answer in answers if "error" in answer]
+    for answer in refused:
+        sys.stderr.write(f"commonspace: {answer['what']}\n  {answer['do']}\n")
     if refused:
         raise typer.Exit(1)
 
 
-def _only(collection: Collection, names: list[str] | None) -> Collection:
-    """The collection with only the named spaces: the others are not even read for."""
+def _with_spaces(collection: Collection, names: list[str] | None) -> Collection:
+    """The collection with only the named spaces, so that nothing is read for the others."""
     if not names:
         return collection
     chosen = tuple(collection.resolve_space(name) for name in names)

@@ -94,7 +94,8 @@ def find_collection(name: str, folder: Path | None = None) -> Collection:
         return load_collection(matches[0])
     names = [declared_as for declared_as, _ in declared]
     raise UserMistake(
-        f"there is no collection {name!r} in {folder or collections_folder()}" + did_you_mean(name, names),
+        f"there is no collection {name!r} in {folder or collections_folder()}"
+        + did_you_mean(name, names),
         do="`commonspace show` lists the collections.",
     )
 

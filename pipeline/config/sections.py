@@ -159,7 +159,7 @@ class SourceSection(_Section):
             if self.id not in {"", "stem", "path"}:
                 raise ValueError('a folder\'s `id` is "stem" (pairs a text and an image) or "path"')
             if self.metadata:
-                raise ValueError("a folder has no columns: `metadata` is for csv, jsonl and parquet")
+                raise ValueError("a folder has no columns, so it takes no `metadata`")
         elif not self.id:
             raise ValueError(f"a {self.kind} source needs `id`: the column with a stable id")
         return self

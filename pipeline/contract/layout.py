@@ -121,6 +121,21 @@ def run_file_key(collection: str, run: str, name: SpaceName, file: str) -> str:
     return f"{run_folder(collection, run)}/{name.folder}/{file}"
 
 
+def items_folder(run_folder: str) -> str:
+    """The items that a run has pulled."""
+    return f"{run_folder}/items"
+
+
+def passages_folder(run_folder: str, space: str = "") -> str:
+    """The passages that a run has pulled, of one space (such as `blurb/v2`) or of all."""
+    return f"{run_folder}/passages/{space}".rstrip("/")
+
+
+def pull_rejects_key(run_folder: str) -> str:
+    """What a run could not pull; written last."""
+    return f"{run_folder}/pull-rejects.parquet"
+
+
 def report_suffix(name: SpaceName) -> str:
     """How the key of each run's report of a space ends."""
     return f"/{name.folder}/report.json"

@@ -1,4 +1,4 @@
-"""pipeline/plan/golden.py"""
+"""The plan's part of golden queries: each must be readable, and ask for ids that exist."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from commonspace.pipeline.workspace.work import Work
 
 
 def check_golden(work: Work, items: pa.Table, published: pa.Table) -> None:
-    """Refuse golden queries that cannot be meant, before anything is encoded.
+    """Refuse golden queries that no release can meet, before anything is encoded.
 
-    items, published: what the source offers and what is published, by `contract.item_column`
-    and `id`. Raises UserMistake for a wrong line, and for an id that neither holds; a run over
-    a part of the source does not judge ids, as the rest may be yet to come.
+    A run over a part of the source does not judge ids, as the rest may be yet to come.
+
+    Args:
+        work: The run's work on the space.
+        items: What the source offers, with `id` and `contract.item_column`.
+        published: The rows of the release before, with the same columns.
+
+    Raises:
+        UserMistake: a line of the file is wrong, or neither table has an id that it names.
     """
-    golden = _declared(work)
-    if not golden or work.run.scope != EVERYTHING:
+    queries = golden_queries(work)
+    if not queries or work.run.scope != EVERYTHING:
         return
     columns = {"id", work.contract.item_column}
-    known = pa.concat_arrays([t[c].combine_chunks() for t in (items, published) for c in columns])
-    wanted = pa.array(dict.fromkeys(item for one in golden for item in one.ids), pa.string())
-    unknown = wanted.filter(pc.invert(pc.is_in(wanted, value_set=known)))
+    known = pa.concat_arrays(
+        [table[name].combine_chunks() for table in (items, published) for name in columns]
+    )
+    expected = pa.array(dict.fromkeys(id_ for query in queries for id_ in query.ids), pa.string())
+    unknown = expected.filter(pc.invert(pc.is_in(expected, value_set=known)))
     if len(unknown):
         raise UserMistake(
             f"golden queries want {len(unknown)} ids that the source does not offer and that are "
@@ -34,6 +42,11 @@ def check_golden(work: Work, items: pa.Table, published: pa.Table) -> None:
         )
 
 
-def _declared(work: Work) -> list[GoldenQuery]:
+def golden_queries(work: Work) -> list[GoldenQuery]:
+    """The golden queries of the space; empty where it has none.
+
+    Raises:
+        UserMistake: a line of the file is wrong.
+    """
     path = work.run.collection.golden_file(work.space)
     return read_golden(path, {work.spec.modality, *work.spec.queries}) if path else []

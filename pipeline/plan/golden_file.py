@@ -1,4 +1,4 @@
-"""The file of a space's golden queries: what its owner asks, and what must be found.
+"""The file of a space's golden queries: what its owner searches for, and what must be found.
 
 {"query": "a whale hunt", "ids": ["moby-dick"]}
 {"image": "covers/whale.jpg", "ids": ["moby-dick", "leviathan"], "k": 5}
@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection as Some
+from collections.abc import Set as AbstractSet
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from commonspace.encoders.protocol import Content
 from commonspace.pipeline.errors import UserMistake, did_you_mean
@@ -39,7 +39,7 @@ class _Line(BaseModel):
         if self.query is not None and not self.query.strip():
             raise ValueError("the query is blank")
         if len(set(self.ids)) < len(self.ids):
-            raise ValueError("an id stands twice in `ids`")
+            raise ValueError("`ids` has the same id twice")
         if len(self.ids) > self.k:
             raise ValueError(f"{len(self.ids)} ids cannot be among the first {self.k}: raise `k`")
         return self
@@ -47,7 +47,10 @@ class _Line(BaseModel):
 
 @dataclass(frozen=True)
 class GoldenQuery:
-    """One line: what is asked, and the ids that must be among the first `k` rows."""
+    """One line: a query, and the ids that must be among the first `k` rows found.
+
+    shown: The query as messages quote it.
+    """
 
     shown: str
     content: Content
@@ -55,60 +58,67 @@ class GoldenQuery:
     k: int
 
 
-def read_golden(path: Path, modalities: Some[str]) -> list[GoldenQuery]:
+def read_golden(path: Path, modalities: AbstractSet[str]) -> list[GoldenQuery]:
     """The golden queries of a file; image paths are relative to its folder.
 
-    modalities: what a query of the space may be, `text` or `image`.
-    Raises UserMistake, naming the first wrong line.
+    Args:
+        path: JSON Lines, in UTF-8.
+        modalities: What a query of the space may be, `text` or `image`.
+
+    Raises:
+        UserMistake: naming the first wrong line.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or "it is not valid UTF-8"
         raise UserMistake(f"the golden queries cannot be read: {why}", item=str(path)) from error
-    found = [
-        _query(line, path.parent, modalities, f"{path}, line {number}")
+    queries = [
+        _parse_line(line, path.parent, modalities, f"{path}, line {number}")
         for number, line in enumerate(lines, 1)
         if line.strip()
     ]
-    if not found:
-        raise UserMistake("holds no golden query", item=str(path), do="Leave `golden` out.")
-    return found
+    if not queries:
+        raise UserMistake(
+            "the file has no golden query", item=str(path), do="Leave `golden` out, or add one."
+        )
+    return queries
 
 
-def _query(line: str, folder: Path, modalities: Some[str], where: str) -> GoldenQuery:
+def _parse_line(
+    line: str, folder: Path, modalities: AbstractSet[str], location: str
+) -> GoldenQuery:
     try:
         given = _Line.model_validate(json.loads(line))
     except ValidationError as error:
-        raise UserMistake(_explained(error.errors()[0]), item=where) from error
+        raise UserMistake(_explain(error.errors()[0]), item=location) from error
     except (ValueError, RecursionError) as error:
-        raise UserMistake(f"is not valid JSON: {error}", item=where) from error
+        raise UserMistake(f"the line is not valid JSON: {error}", item=location) from error
     kind = "image" if given.query is None else "text"
     if kind not in modalities:
-        raise UserMistake(f"the space cannot be searched by {kind}", item=where)
+        raise UserMistake(f"the space cannot be searched by {kind}", item=location)
     if given.query is not None:
         return GoldenQuery(repr(given.query[:60]), given.query, given.ids, given.k)
-    return GoldenQuery(
-        repr(given.image), _bytes(folder, str(given.image), where), given.ids, given.k
-    )
+    content = _read_image(folder, str(given.image), location)
+    return GoldenQuery(repr(given.image), content, given.ids, given.k)
 
 
-def _bytes(folder: Path, image: str, where: str) -> bytes:
+def _read_image(folder: Path, image: str, location: str) -> bytes:
     path = folder / image
     try:
         if not path.is_file():
-            raise UserMistake(f"there is no image {image!r}", item=where)
+            raise UserMistake(f"there is no image {image!r}", item=location)
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise UserMistake(f"{image!r} is larger than {MAX_FILE_BYTES:,} bytes", item=where)
+            raise UserMistake(f"{image!r} is larger than {MAX_FILE_BYTES:,} bytes", item=location)
         return path.read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserMistake(f"the image {image!r} cannot be read: {why}", item=where) from error
+        raise UserMistake(f"the image {image!r} cannot be read: {why}", item=location) from error
 
 
-def _explained(fault: Any) -> str:
-    key = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "extra_forbidden":
+def _explain(error: ErrorDetails) -> str:
+    key = ".".join(map(str, error["loc"]))
+    if error["type"] == "extra_forbidden":
         return f"unknown key {key!r}" + did_you_mean(key, _Line.model_fields)
-    said = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{key}: {said}" if key else said
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

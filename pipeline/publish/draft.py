@@ -10,10 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from commonspace.pipeline.canary.versions import installed_versions
+from commonspace.pipeline.encode.note import EncodeNote, items_per_second
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.validate.verdict import Verdict
-from commonspace.pipeline.workspace.work import Work, encode_notes
+from commonspace.pipeline.workspace.work import Work
 
 
 def state_of(
@@ -48,8 +49,6 @@ def draft_release(
     canary: str | None,
 ) -> Release:
     """The next release of the space, yet without a number."""
-    encodes = [work.read_note(file) for file in encode_notes(work)]
-    seconds, items = sum(e["seconds"] for e in encodes), sum(e["items"] for e in encodes)
     return Release(
         number=0,
         parent=work.base.number if work.base else 0,
@@ -66,7 +65,7 @@ def draft_release(
         rejects=rejects,
         ledger=asdict(verdict.ledger),
         gates=tuple(asdict(gate) for gate in verdict.gates),
-        items_per_second=items / seconds if items and seconds else _pace(work),
+        items_per_second=items_per_second(work.read_notes(EncodeNote)) or _pace(work),
         versions=installed_versions(),
         canary=canary,
     )

@@ -1,4 +1,4 @@
-"""pipeline/pull/items.py"""
+"""The items that a run has pulled: their schema, and how the later stages read them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from commonspace.pipeline.config.sections import space_key
+from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.contract.columns import COLUMN_TYPES
+from commonspace.pipeline.contract.layout import items_folder, passages_folder, pull_rejects_key
 from commonspace.pipeline.contract.parquet import read_table
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.pull.passages import (
-    has_passages,
-    passages_folder,
-    read_passages,
-    join_items,
-)
+from commonspace.pipeline.pull.passages import has_passages, join_items, read_passages
 from commonspace.pipeline.workspace.work import Work
 
 
 def items_schema(spaces: list[str], metadata: Mapping[str, str]) -> pa.Schema:
-    """What `pull` writes: one row an item, with one content digest a space."""
+    """The schema of an item: its place in the source, a content digest a space, its metadata.
+
+    Args:
+        spaces: by `space_key`, as in `digest:blurb/v2`.
+        metadata: the declared type of each metadata column.
+    """
     return pa.schema(
         [
             pa.field("id", pa.string(), nullable=False),
@@ -35,63 +36,75 @@ def items_schema(spaces: list[str], metadata: Mapping[str, str]) -> pa.Schema:
     )
 
 
-def _items(work: Work, columns: Sequence[str], ids: pa.Array | None = None) -> pa.Table:
-    """What the run has pulled, or some ids of it: `id`, the space's `digest`, and `columns`."""
-    run, digest = work.run, f"digest:{space_key(work.space)}"
-    names = ["id", digest, *columns]
-    spaces = [space_key(space) for space in run.collection.space]
-    tables = [items_schema(spaces, run.collection.source.metadata).empty_table().select(names)]
-    for key in run.store.list(f"{run.folder}/items"):
-        data = run.store.read(key)
-        if data is not None:
-            table = read_table(data, key, names)
-            tables.append(table if ids is None else table.filter(_among(table["id"], ids)))
-    return pa.concat_tables(tables).rename_columns(["id", "digest", *columns])
-
-
-def _among(column: pa.ChunkedArray, values: pa.Array) -> pa.ChunkedArray:
-    return pc.is_in(column, value_set=values)
-
-
 def read_offered_items(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
-    """The items that carry content for the space, and how many carry none.
+    """The items with usable content for the space, and how many have none.
 
-    They have `id`, `digest` and those of their `columns` that are asked for; where the space
-    has passages, these are the rows, with PASSAGES_SCHEMA beside.
+    Returns:
+        `id`, `digest` and the given `columns` of the items. Where the space has passages, a row
+        is a passage, with the columns of PASSAGES_SCHEMA besides.
     """
-    items = _items(work, columns)
-    there = items.filter(pc.is_valid(items["digest"]))
-    refused = read_pull_rejects(work, own=True).num_rows
-    absent = items.num_rows - there.num_rows - refused
+    items = _read_items(work, columns)
+    usable = items.filter(pc.is_valid(items["digest"]))
+    without_content = items.num_rows - usable.num_rows
     if has_passages(work.space):
-        folder = passages_folder(work.run.folder, work.space)
-        there = join_items(read_passages(work.run.store, folder), there)
-    return there, absent
+        folder = passages_folder(work.run.folder, space_key(work.space))
+        usable = join_items(read_passages(work.run.store, folder), usable)
+    return usable, without_content
 
 
 def read_item_locations(work: Work, ids: pa.Array) -> pa.Table:
-    """Where the content of some planned rows lies, in the order of their ids.
+    """Where the content of some planned rows is, in the order of their ids.
 
-    `id`, `digest`, `locator`, `partition`, and PASSAGES_SCHEMA where the space has passages.
     Memory holds these rows only, however many the run has pulled.
+
+    Returns:
+        `id`, `digest`, `locator`, `partition`, and PASSAGES_SCHEMA where the space has passages.
     """
     columns = ["locator", "partition"]
     if has_passages(work.space):
-        folder = passages_folder(work.run.folder, work.space)
+        folder = passages_folder(work.run.folder, space_key(work.space))
         passages = read_passages(work.run.store, folder, ids)
-        items = _items(work, columns, pc.unique(passages["item"]))
-        found = join_items(passages, items)
+        items = _read_items(work, columns, pc.unique(passages["item"]))
+        rows = join_items(passages, items)
     else:
-        found = _items(work, columns, ids)
-    return found.take(pc.index_in(ids, value_set=found["id"].combine_chunks()))
+        rows = _read_items(work, columns, ids)
+    return rows.take(pc.index_in(ids, value_set=rows["id"].combine_chunks()))
 
 
-def read_pull_rejects(work: Work, *, own: bool = False) -> pa.Table:
-    """What `pull` rejected for this space; `own`: only what it rejected for no other."""
-    key = f"{work.run.folder}/pull-rejects.parquet"
+def read_pull_rejects(work: Work) -> pa.Table:
+    """REJECTS_SCHEMA rows: what `pull` rejected for this space, alone or for every space.
+
+    Raises:
+        UserMistake: the pull stage has not run.
+    """
+    key = pull_rejects_key(work.run.folder)
     data = work.run.store.read(key)
     if data is None:
         raise UserMistake("the pull stage has not run", item=f"run {work.run.id}")
     table = read_table(data, key)
-    mine = pc.fill_null(pc.equal(table["space"], space_key(work.space)), False)
-    return table.filter(mine if own else pc.or_(mine, pc.is_null(table["space"])))
+    return table.filter(pc.or_(_is_of(table, work.space), pc.is_null(table["space"])))
+
+
+def count_refused_contents(pull_rejects: pa.Table, space: SpaceSection) -> int:
+    """How many items `pull` could read, but not their content for this space."""
+    return int(pc.sum(_is_of(pull_rejects, space)).as_py() or 0)
+
+
+def _read_items(work: Work, columns: Sequence[str], ids: pa.Array | None = None) -> pa.Table:
+    """`id`, the space's `digest` and `columns` of the pulled items, all or those of some ids."""
+    run, digest = work.run, f"digest:{space_key(work.space)}"
+    names = ["id", digest, *columns]
+    spaces = [space_key(space) for space in run.collection.space]
+    tables = [items_schema(spaces, run.collection.source.metadata).empty_table().select(names)]
+    for key in run.store.list(items_folder(run.folder)):
+        data = run.store.read(key)
+        if data is not None:
+            table = read_table(data, key, names)
+            rows = table if ids is None else table.filter(pc.is_in(table["id"], value_set=ids))
+            tables.append(rows)
+    return pa.concat_tables(tables).rename_columns(["id", "digest", *columns])
+
+
+def _is_of(rejects: pa.Table, space: SpaceSection) -> pa.ChunkedArray:
+    """True for what was rejected for this space alone."""
+    return pc.fill_null(pc.equal(rejects["space"], space_key(space)), False)

@@ -1,27 +1,41 @@
-"""pipeline/pull/stage.py"""
+"""The pull stage: read the source's scope into the run's folder, and note the counts."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from commonspace.pipeline.pull.pull import pull
 from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.workspace.notes import RunNote
 from commonspace.pipeline.workspace.work import Run, timer
 
 
-def pull_stage(run: Run) -> dict[str, Any]:
-    """Read the source's scope into the run's folder."""
+def pull_stage(run: Run) -> RunNote:
+    """Pull the run's scope; its counts, which `run.json` holds for the later stages.
+
+    Raises:
+        SourceNotFound: the source is missing.
+        UserMistake: a field that the collection file names is in no record.
+        EncoderError: the encoder of a space with passages is not usable.
+    """
     source = open_source(run.collection)
     with run.progress(f"{run.collection.name}: pull") as progress, timer() as seconds:
-        found = pull(
-            run.collection, source, run.store, run.folder, run.id, run.scope, progress
-        )  # fmt: skip
-    result = {
-        "run": run.id,
-        "records": found.records,
-        "items": found.items,
-        "rejected": found.rejected,
-        "seconds": seconds(),
-    }
-    run.write_note(result)
-    return result
+        counts = pull(
+            run.collection,
+            source,
+            store=run.store,
+            folder=run.folder,
+            run=run.id,
+            scope=run.scope,
+            progress=progress,
+        )
+    note = RunNote(
+        run=run.id,
+        records=counts.records,
+        items=counts.items,
+        rejected=counts.rejected,
+        seconds=seconds(),
+        scope=run.scope,
+        retry_rejects=run.retry_rejects,
+        force=run.force,
+    )
+    run.write_note(note)
+    return note

@@ -1,7 +1,7 @@
 """One stage of a run in a process of its own: what a scheduler's task executes.
 
 The answers are small: counts and numbers, never rows. What a stage needs of the ones before
-it stands in the run's folder.
+it is in the run's folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.contract.layout import release_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import (
@@ -27,24 +26,29 @@ from commonspace.pipeline.publish.manual import promote_approved
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import load_current
+from commonspace.pipeline.run.announcement import Announcement
 from commonspace.pipeline.run.markdown import plan_text, release_text, report_text
-from commonspace.pipeline.run.report import refusal, report_stage
-from commonspace.pipeline.run.run import (
+from commonspace.pipeline.run.report import record_refusal, report_stage
+from commonspace.pipeline.run.run import rejected_ids
+from commonspace.pipeline.run.steps import (
     encode_and_validate,
     ensure_published,
     finish,
-    rejected_ids,
     replanning_on_conflict,
 )
 from commonspace.pipeline.source.files import find_files
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
+from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Run, Work
 
 STAGES = (
     "look", "pull", "plan", "encode", "validate", "publish", "promote", "approved", "report",
 )  # fmt: skip
+
+Answer = dict[str, Any]
+"""What the stage's task reads: JSON."""
 
 
 def run_stage(
@@ -52,69 +56,69 @@ def run_stage(
     collection: Collection,
     store: Store,
     run_id: str,
-    space: str | None,
-    scope: Scope | None,
-    shards: Sequence[int],
     *,
+    space: str | None = None,
+    scope: Scope = EVERYTHING,
+    shards: Sequence[int] = (),
     only_rejects: bool = False,
     force: bool = False,
-) -> dict[str, Any]:
-    """Execute one of STAGES; safe to repeat, alone or beside a twin. Raises CommonspaceError.
+) -> Answer:
+    """Execute one of STAGES; safe to repeat, alone or beside a twin.
 
-    scope, only_rejects, force: what `pull` takes; the stages after it find it in the run's folder.
-    Where there is nothing to do for the run, `pull`'s answer says why in `empty`, and where there
-    is nothing for a space, `plan`'s does.
+    Where another run has published meanwhile, the stage plans again and repeats the stages before
+    it; finished shards are used again, not encoded again.
 
-    Where another run has published meanwhile, the stage plans again and does what comes
-    before it anew; finished shards are found, not encoded again.
+    Args:
+        stage: `look` and `pull` are of the whole run, the others of one space.
+        collection: The run's.
+        store: The warehouse.
+        run_id: The same for all stages of the run.
+        space: `space` or `space/vN`.
+        scope: For `look` and `pull`; the stages after them find it in the run's folder.
+        shards: For `encode`: which of the plan's shards, by position.
+        only_rejects: For `pull`: try again what was rejected.
+        force: For `pull`: encode again what is published.
+
+    Returns:
+        Counts and numbers. Of `pull` and `plan`, `empty` says why there is nothing to do.
+
+    Raises:
+        CommonspaceError: what the stage raises.
     """
-    run = Run(run_id, collection, store, scope or EVERYTHING, only_rejects, force=force)
+    run = Run(run_id, collection, store, scope, only_rejects, force=force)
     if stage == "look":
         return {"there": _is_there(run)}
     if stage == "pull":
         return _pull(run)
     if stage not in STAGES or space is None:
         raise UserMistake(f"there is no stage {stage!r} of a space (known: {', '.join(STAGES)})")
-    noted = run.read_note()
-    asked = {"retry_rejects": noted["retry_rejects"], "force": noted.get("force", False)}
-    run = Run(run_id, collection, store, run.scope_of_pull, **asked)
-    work = Work(run, collection.resolve_space(space))
+    work = Work(run.as_started(), collection.resolve_space(space))
     try:
-        return _space_stage(stage, work, shards)
+        return _run_space_stage(stage, work, shards)
     except GateRefused as error:
-        refusal(work, error)
+        record_refusal(work, error)
         raise
 
 
-def _space_stage(stage: str, work: Work, shards: Sequence[int]) -> dict[str, Any]:
+def _run_space_stage(stage: str, work: Work, shards: Sequence[int]) -> Answer:
     match stage:
         case "plan":
             return _plan(work)
         case "encode":
-            if is_stale(work):  # `validate` will plan again
-                return {"encoded": 0}
-            keys = work.read_note("plan.json")["shards"]
-            mine = [keys[n] for n in shards if n < len(keys)]  # a new plan may have fewer
-            return {"encoded": len(encode_stage(work, mine))}
+            return _encode(work, shards)
         case "validate":
             return replanning_on_conflict(work, encode_and_validate, _log).ledger.to_json()
         case "publish":
-            replanning_on_conflict(work, ensure_published, _log)
-            told = _announcement(work, promoted=False)
-            pointer = load_current(work.run.store, work.name)
-            serves = pointer is not None and pointer.release == told["release"]
-            told["held"] = str(pointer.hold) if pointer and pointer.hold else None
-            return {**told, "waits": not serves, "text": release_text(told)}
+            return _publish(work)
         case "promote":
-            wanted = work.run.collection.promotes(work.space)
-            done = replanning_on_conflict(work, lambda one: finish(one, wanted, _log), _log)
-            told = _announcement(work, promoted=done.moved)
-            return {**told, "waits": done.waits, "held": done.held or None}
+            return _promote(work)
         case "approved":
             promote_approved(work)
-            return {**_announcement(work, promoted=True), "waits": False, "held": None}
-    told = report_stage(work)
-    return {**told, "markdown": report_text(told)}
+            announcement = Announcement.of(work, promoted=True)
+            return {**announcement.to_json(), "waits": False, "held": None}
+        case _:
+            report = report_stage(work)
+            return {**report.to_json(), "markdown": report_text(report)}
 
 
 def _is_there(run: Run) -> bool:
@@ -125,38 +129,37 @@ def _is_there(run: Run) -> bool:
         return False
 
 
-def _pull(run: Run) -> dict[str, Any]:
+def _pull(run: Run) -> Answer:
     """Pull the run's scope, unless it is empty.
 
-    Raises SourceNotFound for a partition that has rows but no file any more: rows are not
-    deleted for a file that is not there.
+    A partition that has rows but no file any more is an error: rows are not deleted because a
+    file is missing.
     """
     remove_old_runs(run)
     if run.retry_rejects:
-        spaces = list(run.collection.space)
-        run = replace(run, scope=rejected_ids(run.store, run.collection, spaces))
+        run = replace(run, scope=rejected_ids(run.store, run.collection, [*run.collection.space]))
         if not run.scope.ids:
             return {"run": run.id, "empty": "there are no rejects with an id: nothing to try again"}
     try:
         pulled = pull_stage(run)
     except PartitionNotFound as error:
-        rows = _rows_of_partition(run)
+        rows = _published_rows_of_partition(run)
         if not rows:
             return {"run": run.id, "empty": f"{error.item}: {error.what}"}
         raise SourceNotFound(
             f"{error.what}, of which {rows:,} rows are published",
             item=error.item,
-            do="Put the file back; or an empty one in its place, and `max_deleted_share` decides "
-            "whether the rows go.",
+            do="Restore the file. To remove the rows, put an empty file in its place: whether so "
+            "many may go is then decided by `max_deleted_share` in [gates].",
         ) from error
-    nothing = run.scope.partition is not None and not pulled["records"]
-    if nothing and not _rows_of_partition(run):
-        return {**pulled, "empty": f"partition {run.scope.partition} holds no records"}
-    return pulled
+    partition = run.scope.partition
+    if partition is not None and not pulled.records and not _published_rows_of_partition(run):
+        return {**pulled.pulled(), "empty": f"partition {partition} holds no records"}
+    return pulled.pulled()
 
 
-def _rows_of_partition(run: Run) -> int:
-    """Published rows of the run's partition, in all its spaces."""
+def _published_rows_of_partition(run: Run) -> int:
+    """How many rows of the run's partition are published, in all its spaces."""
     rows = 0
     for space in run.collection.space:
         name = SpaceName(run.collection.name, space.name, space.version)
@@ -166,33 +169,44 @@ def _rows_of_partition(run: Run) -> int:
     return rows
 
 
-def _plan(work: Work) -> dict[str, Any]:
+def _plan(work: Work) -> Answer:
     try:
         plan = plan_stage(work)
     except NothingOffered as error:
         if work.run.scope.partition is None:
             raise
         return {"shards": 0, "empty": error.what}
-    told = {**plan, "shards": len(plan["shards"]), "force": work.run.force}
-    return {**told, "text": plan_text(str(work.name), told)}
+    force = work.run.force
+    text = plan_text(str(work.name), plan, force=force)
+    return {**plan.to_json(), "shards": len(plan.shards), "force": force, "text": text}
+
+
+def _encode(work: Work, shards: Sequence[int]) -> Answer:
+    if is_stale(work):  # `validate` will plan again
+        return {"encoded": 0}
+    keys = work.read_note(PlanSummary).shards
+    chosen = [keys[number] for number in shards if number < len(keys)]  # a new plan may have fewer
+    return {"encoded": len(encode_stage(work, chosen))}
+
+
+def _publish(work: Work) -> Answer:
+    replanning_on_conflict(work, ensure_published, _log)
+    announcement = Announcement.of(work, promoted=False)
+    pointer = load_current(work.run.store, work.name)
+    is_served = pointer is not None and pointer.release == announcement.release
+    hold = str(pointer.hold) if pointer and pointer.hold else None
+    text = release_text(announcement, hold)
+    return {**announcement.to_json(), "held": hold, "waits": not is_served, "text": text}
+
+
+def _promote(work: Work) -> Answer:
+    promote = work.run.collection.promotes(work.space)
+    result = replanning_on_conflict(
+        work, lambda planned: finish(planned, promote=promote, log=_log), _log
+    )
+    announcement = Announcement.of(work, promoted=result.moved)
+    return {**announcement.to_json(), "waits": result.waits, "held": result.held or None}
 
 
 def _log(message: str) -> None:
     sys.stderr.write(f"commonspace | {message}\n")
-
-
-def _announcement(work: Work, *, promoted: bool) -> dict[str, Any]:
-    """What the consumers of a space are told about its new release."""
-    number = work.read_note("publish.json")["release"]
-    verdict = work.read_note("verdict.json")
-    return {
-        "space": str(work.name),
-        "promoted": promoted,
-        "release": number,
-        "rows": load_release(work.run.store, work.name, number).rows,
-        "partition": work.run.scope.partition,
-        "fingerprint": work.spec.fingerprint,
-        "encoder": work.spec.label,
-        "ledger": verdict["ledger"],
-        "manifest": release_key(work.name, number),
-    }

@@ -1,4 +1,4 @@
-"""Folders, CSV, JSONL, Parquet as one stream of records; from a record to id and content.
+"""Folders, CSV, JSONL, Parquet as one stream of records; how a record becomes an id and a content.
 
 Imports config and what is below it.
 """

@@ -1,11 +1,11 @@
-"""From a source's record to what an encoder sees: the id, the content, the metadata."""
+"""What a source's record means: its id, its content for an encoder, its metadata."""
 
 from __future__ import annotations
 
 import json
 import stat
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,18 @@ from commonspace.pipeline.source.records import Record
 
 MAX_ID_BYTES = 4096
 MAX_FILE_BYTES = 256 * 2**20
-"""A photo has a hundredth of it; a file beyond it was not meant, and would fill the memory."""
+"""A photo has a hundredth of this; a larger file is no photo or text, and would fill the memory."""
 
 
 def parse_id(value: Any) -> str | Failure:
     """A stable id: a non-empty string, or an integer written as one.
 
-    Strings are taken as they are; nothing is trimmed, folded or guessed.
+    Strings are taken unchanged: nothing is trimmed, case-folded or guessed.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        return Failure(Reason.BAD_ID, f"the id is {_kind(value)}, not a string")
+        return Failure(Reason.BAD_ID, f"the id is {_type_of(value)}, not a string")
     if not value:
         return Failure(Reason.BAD_ID, "the id is empty")
     try:
@@ -39,43 +39,49 @@ def parse_id(value: Any) -> str | Failure:
     return value
 
 
-def read_content(row: Record, space: SpaceSection, image_root: str | None) -> Content | Failure | None:
-    """What the space's encoder sees of a record; None where the record carries nothing for it."""
+def read_content(
+    record: Record, space: SpaceSection, image_root: str | None
+) -> Content | Failure | None:
+    """The content that the space's encoder gets: a text in NFC, or the bytes of an image file.
+
+    Returns:
+        None where the record has no content for the space, a Failure where it cannot be read.
+    """
     if space.image:
-        return _image(row, row.values.get(space.image), image_root)
+        return _read_image(record, record.values.get(space.image), image_root)
     texts: list[str] = []
     for field in space.fields:
-        found = _text(row.values.get(field), field)
-        if isinstance(found, Failure):
-            return found
-        if found is not None:
-            texts.append(found)
+        text = _read_text(record.values.get(field), field)
+        if isinstance(text, Failure):
+            return text
+        if text is not None:
+            texts.append(text)
     if not texts:
         return None
-    text = unicodedata.normalize("NFC", "\n".join(texts))
+    content = unicodedata.normalize("NFC", "\n".join(texts))
     try:
-        text.encode()
+        content.encode()
     except UnicodeEncodeError:
         return Failure(Reason.INVALID_UNICODE, "the text has a lone surrogate")
-    return text
+    return content
 
 
-def convert_metadata(row: Record, types: Mapping[str, str]) -> dict[str, Any] | Failure:
-    """The declared metadata columns, converted to their declared types; absent ones are null."""
+def convert_metadata(record: Record, types: Mapping[str, str]) -> dict[str, Any] | Failure:
+    """The metadata columns, converted to the types declared for them; missing ones are None."""
     values: dict[str, Any] = {}
     for name, kind in types.items():
         try:
-            values[name] = _CONVERT[kind](row.values.get(name))
+            values[name] = _CONVERTERS[kind](record.values.get(name))
         except (ValueError, TypeError, OverflowError, RecursionError):
             return Failure(Reason.BAD_METADATA, f"column {name!r} cannot be read as {kind}")
     return values
 
 
-def _text(value: Any, field: str) -> str | Failure | None:
+def _read_text(value: Any, field: str) -> str | Failure | None:
     if isinstance(value, Path):
-        found = _bytes_of(value)
+        data = _read_file(value)
         try:
-            return found if isinstance(found, Failure) else found.decode("utf-8-sig")
+            return data if isinstance(data, Failure) else data.decode("utf-8-sig")
         except UnicodeDecodeError:
             return Failure(Reason.INVALID_UNICODE, "the file is not valid UTF-8")
     if isinstance(value, list):
@@ -84,29 +90,29 @@ def _text(value: Any, field: str) -> str | Failure | None:
             return "\n".join(parts) if parts else None
     if value is None or isinstance(value, str):
         return value
-    return Failure(Reason.WRONG_TYPE, f"field {field!r} holds {_kind(value)}, not text")
+    return Failure(Reason.WRONG_TYPE, f"field {field!r} is {_type_of(value)}, not text")
 
 
-def _image(row: Record, value: Any, image_root: str | None) -> bytes | Failure | None:
-    """The image file's bytes; an empty path is no image, as a table's empty cell."""
+def _read_image(record: Record, value: Any, image_root: str | None) -> bytes | Failure | None:
+    """The bytes of the image file; an empty path, as in a table's empty cell, means no image."""
     if value is None or value == "":
         return None
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        root = Path(image_root or row.folder).resolve()
-        path = _inside(root, value)
+        root = Path(image_root or record.folder).resolve()
+        path = _resolve_below(root, value)
         if path is None:
-            return Failure(Reason.MISSING_CONTENT, f"{value!r} lies outside the folder {root}")
+            return Failure(Reason.MISSING_CONTENT, f"{value!r} is outside the folder {root}")
         value = path
     if not isinstance(value, Path):
-        return Failure(Reason.WRONG_TYPE, f"the image is {_kind(value)}, not bytes or a path")
-    return _bytes_of(value)
+        return Failure(Reason.WRONG_TYPE, f"the image is {_type_of(value)}, not bytes or a path")
+    return _read_file(value)
 
 
-def _bytes_of(path: Path) -> bytes | Failure:
+def _read_file(path: Path) -> bytes | Failure:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for without end
+        if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could block forever
             return Failure(Reason.MISSING_CONTENT, f"{path.name!r} is not a file", retryable=True)
         if path.stat().st_size > MAX_FILE_BYTES:
             return Failure(
@@ -119,8 +125,8 @@ def _bytes_of(path: Path) -> bytes | Failure:
         return Failure(Reason.SOURCE_UNREADABLE, error.strerror or str(error), retryable=True)
 
 
-def _inside(root: Path, value: str) -> Path | None:
-    """The path below the root, or None where it leads out of it (links followed)."""
+def _resolve_below(root: Path, value: str) -> Path | None:
+    """The path below the root, links followed, or None where it leads outside."""
     try:
         path = (root / value).resolve()
     except (OSError, ValueError, RuntimeError):
@@ -128,11 +134,11 @@ def _inside(root: Path, value: str) -> Path | None:
     return path if path.is_relative_to(root) else None
 
 
-def _kind(value: Any) -> str:
+def _type_of(value: Any) -> str:
     return "missing" if value is None else f"of type {type(value).__name__}"
 
 
-def _string(value: Any) -> str | None:
+def _to_string(value: Any) -> str | None:
     if value is None:
         return None
     if isinstance(value, bytes):
@@ -145,46 +151,46 @@ def _string(value: Any) -> str | None:
     return str(value)
 
 
-def _integer(value: Any) -> int | None:
+def _to_integer(value: Any) -> int | None:
     if value is None or value == "":
         return None
-    number = int(_plain(value))
+    number = int(_without_underscore(value))
     if (not isinstance(value, str) and value != number) or not -(2**63) <= number < 2**63:
         raise ValueError(value)
     return number
 
 
-def _float(value: Any) -> float | None:
-    return None if value is None or value == "" else float(_plain(value))
+def _to_float(value: Any) -> float | None:
+    return None if value is None or value == "" else float(_without_underscore(value))
 
 
-def _plain(value: Any) -> Any:
-    """The value, unless it is a number as only Python writes it: 1_000."""
+def _without_underscore(value: Any) -> Any:
+    """Refuse 1_000, which Python reads as a number and nobody else does."""
     if isinstance(value, str) and "_" in value:
         raise ValueError(value)
     return value
 
 
-def _boolean(value: Any) -> bool | None:
+def _to_boolean(value: Any) -> bool | None:
     if value is None or value == "" or isinstance(value, bool):
         return None if value == "" else value
-    known = {"true": True, "false": False, "1": True, "0": False}
-    if (found := known.get(str(value).lower())) is None:
+    words = {"true": True, "false": False, "1": True, "0": False}
+    if (boolean := words.get(str(value).lower())) is None:
         raise ValueError(value)
-    return found
+    return boolean
 
 
-def _timestamp(value: Any) -> datetime | None:
+def _to_timestamp(value: Any) -> datetime | None:
     if value is None or value == "":
         return None
     moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-_CONVERT: Mapping[str, Any] = {
-    "string": _string,
-    "int64": _integer,
-    "float64": _float,
-    "bool": _boolean,
-    "timestamp": _timestamp,
+_CONVERTERS: Mapping[str, Callable[[Any], Any]] = {
+    "string": _to_string,
+    "int64": _to_integer,
+    "float64": _to_float,
+    "bool": _to_boolean,
+    "timestamp": _to_timestamp,
 }

@@ -1,4 +1,4 @@
-"""Finding a source's files: a path, a glob, and `{partition}` as a part of either."""
+"""Find a source's files by a path or a glob, either with `{partition}` in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ PLACEHOLDER = "{partition}"
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file or folder of a source; `name` is its path below the source's fixed part."""
+    """One file or folder of a source.
+
+    name: its path below the source's base folder.
+    partition: the one that its path names; None where the source has no partitions.
+    """
 
     path: Path
     name: str
@@ -27,83 +31,80 @@ class SourceFile:
 
     @cached_property
     def folder(self) -> str:
-        """The folder that the file lies in."""
+        """The folder that the file is in."""
         return str(self.path.parent)
 
     @cached_property
-    def _named(self) -> str:
+    def _name_and_path(self) -> str:
         return f"{len(self.name)}:{self.name}{self.path}"
 
     def locator(self, start: int, end: int) -> str:
-        """A record's place in the file: `at` reads it back."""
-        return f"{start}:{end - start}:{self._named}"
+        """A record's place in the file, as a text that `parse_locator` reads.
+
+        start, end: in bytes, or in rows of a Parquet file; `end` is exclusive.
+        """
+        return f"{start}:{end - start}:{self._name_and_path}"
 
     @classmethod
-    def at(cls, locator: str) -> tuple[SourceFile, int, int]:
-        """The file, start and length that `locator` was made of."""
-        start, length, cut, rest = locator.split(":", 3)
-        name, path = rest[: int(cut)], rest[int(cut) :]
+    def parse_locator(cls, locator: str) -> tuple[SourceFile, int, int]:
+        """The file, start and length that a locator was made of."""
+        start, length, name_length, rest = locator.split(":", 3)
+        name, path = rest[: int(name_length)], rest[int(name_length) :]
         return cls(Path(path), name), int(start), int(length)
 
 
 def find_files(uri: str, scope: Scope) -> list[SourceFile]:
-    """What `uri` names within the scope, sorted by path.
+    """The files or folders that `uri` names within the scope, sorted by path.
 
-    Raises SourceNotFound where that is nothing, UserMistake for a partition without a place.
+    Raises:
+        SourceNotFound: there are none.
+        UserMistake: the scope has a partition that `uri` has no place for, or that is no name.
     """
     _check_partition(uri, scope.partition)
     value = "*" if scope.partition is None else glob.escape(scope.partition)
-    base, expression = base_folder(uri), _expression(uri)
-    found = []
-    for text in sorted(set(glob.glob(uri.replace(PLACEHOLDER, value), recursive=True))):
+    base, pattern = base_folder(uri), _path_pattern(uri)
+    files = []
+    for path in sorted(set(glob.glob(uri.replace(PLACEHOLDER, value), recursive=True))):
         partition = None
         if PLACEHOLDER in uri:
-            match = expression.fullmatch(text)
+            match = pattern.fullmatch(path)
             if match is None or scope.partition not in (None, match["partition"]):
                 continue  # `a-{partition}-{partition}` matches a-1-2, `{partition}*` more than one
             partition = match["partition"]
-        found.append(SourceFile(Path(text), os.path.relpath(text, base), partition))
-    if not found:
-        raise _nothing(uri, scope.partition)
-    return found
+        files.append(SourceFile(Path(path), os.path.relpath(path, base), partition))
+    if not files:
+        raise _not_found(uri, scope.partition)
+    return files
 
 
-def _nothing(uri: str, partition: str | None) -> SourceNotFound:
-    """PartitionNotFound where only the partition is missing: the `uri` itself can be right."""
-    others = partition is not None and glob.glob(uri.replace(PLACEHOLDER, "*"), recursive=True)
-    where = f" for partition {partition}" if partition is not None else ""
-    kind = PartitionNotFound if others else SourceNotFound
-    return kind(
-        f"there is nothing there{where}",
-        item=uri,
-        do="Check the source's `uri` in the collection file (relative to that file).",
-    )
+def require_readable(file: SourceFile) -> Path:
+    """The file's path, after a try to open it.
 
-
-def require_readable(found: SourceFile) -> Path:
-    """The path, once it is sure that it can be opened. Raises SourceNotFound."""
+    Raises:
+        SourceNotFound: it cannot be opened.
+    """
     try:
-        with found.path.open("rb"):
-            return found.path
+        with file.path.open("rb"):
+            return file.path
     except OSError as error:
         raise SourceNotFound(
             f"cannot be opened: {error.strerror}",
-            item=str(found.path),
-            do="A source's file must be require_readable by the user that runs commonspace.",
+            item=str(file.path),
+            do="The user that runs commonspace must be able to read every file of the source.",
         ) from error
 
 
 def read_failure(error: OSError) -> Failure:
-    """The failure of one record whose bytes could not be had; trying again may help."""
+    """The failure of one record whose bytes could not be read; a retry may succeed."""
     return Failure(Reason.SOURCE_UNREADABLE, error.strerror or str(error), retryable=True)
 
 
 def base_folder(uri: str) -> str:
-    """The folder above the first wildcard, or the folder that holds the one file."""
-    plain = re.sub(r"\[[*?\[]\]", "xxx", uri)  # an escaped wildcard is a name's part
-    wild = re.search(r"[*?\[]|\{partition\}", plain)
-    fixed = str(Path(uri[: wild.start()] + "x").parent) if wild else str(Path(uri).parent)
-    return re.sub(r"\[([*?\[])\]", r"\1", fixed)
+    """The folder above the first wildcard or `{partition}`, or the one that holds the one file."""
+    unescaped = re.sub(r"\[[*?\[]\]", "xxx", uri)  # an escaped wildcard is part of a name
+    wildcard = re.search(r"[*?\[]|\{partition\}", unescaped)
+    folder = str(Path(uri[: wildcard.start()] + "x").parent) if wildcard else str(Path(uri).parent)
+    return re.sub(r"\[([*?\[])\]", r"\1", folder)
 
 
 def has_wildcard(uri: str) -> bool:
@@ -111,34 +112,47 @@ def has_wildcard(uri: str) -> bool:
     return glob.has_magic(re.sub(r"\[[*?\[]\]", "", uri)) or PLACEHOLDER in uri
 
 
+def _not_found(uri: str, partition: str | None) -> SourceNotFound:
+    """PartitionNotFound where other partitions have files: the `uri` itself can be right."""
+    others = partition is not None and glob.glob(uri.replace(PLACEHOLDER, "*"), recursive=True)
+    for_partition = f" for partition {partition}" if partition is not None else ""
+    kind = PartitionNotFound if others else SourceNotFound
+    return kind(
+        f"there is no file or folder{for_partition}",
+        item=uri,
+        do="Check the source's `uri` in the collection file (relative to that file).",
+    )
+
+
 def _check_partition(uri: str, partition: str | None) -> None:
-    """A partition is one visible name; others would reach into another partition, or none."""
+    """A partition is one visible name; any other would match other partitions, or none."""
     if partition is None:
         return
     if PLACEHOLDER not in uri:
         raise UserMistake(
-            f"the source has no partitions, yet partition {partition!r} was asked for",
+            f"the source has no partitions, but the run names partition {partition!r}",
             item=uri,
             do="Put {partition} into the source's `uri`, or run without a partition.",
         )
     if not partition or "/" in partition or "\0" in partition or partition.startswith("."):
         raise UserMistake(
-            f"{partition!r} cannot be a partition: it is empty, starts with a dot or has a slash",
+            f"{partition!r} is no partition: it is empty, starts with a dot or has a slash",
             item=uri,
+            do="A partition is a part of a path, such as 2026-01-31.",
         )
 
 
-def _expression(uri: str) -> re.Pattern[str]:
-    """A regular expression for the paths that the glob matches, with the partition named."""
-    pieces = re.split(r"(\{partition\}|\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", uri)
-    wild = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    named, text = False, ""
-    for piece in pieces:
-        if piece == PLACEHOLDER:
-            text += "(?P=partition)" if named else "(?P<partition>[^/]*)"
-            named = True
-        elif piece.startswith("[") and piece.endswith("]"):
-            text += re.sub(r"\\[zZ]$", "", fnmatch.translate(piece))
+def _path_pattern(uri: str) -> re.Pattern[str]:
+    """A regular expression for the paths that the glob matches, with a group `partition`."""
+    tokens = re.split(r"(\{partition\}|\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\])", uri)
+    wildcards = {"**/": r"(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    has_group, expression = False, ""
+    for token in tokens:
+        if token == PLACEHOLDER:
+            expression += "(?P=partition)" if has_group else "(?P<partition>[^/]*)"
+            has_group = True
+        elif token.startswith("[") and token.endswith("]"):
+            expression += re.sub(r"\\[zZ]$", "", fnmatch.translate(token))
         else:
-            text += wild.get(piece, re.escape(piece))
-    return re.compile(text, re.DOTALL)
+            expression += wildcards.get(token, re.escape(token))
+    return re.compile(expression, re.DOTALL)

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, each line on its own."""
+"""JSON Lines files: one record a line, each a JSON object."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 
 class JsonlSource:
-    """Values are JSON values; a line that is no object is a reject."""
+    """Values are JSON values; a line that is not an object is a reject."""
 
     def __init__(self, uri: str, encoding: str) -> None:
         self._uri = uri
         self._files = TextFiles(encoding)
 
     def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
-        for found in find_files(self._uri, scope):
-            with self._files.open(found) as lines:
+        for file in find_files(self._uri, scope):
+            with self._files.open(file) as lines:
                 start = lines.offset
                 for line in lines:
-                    locator, undecodable = found.locator(start, lines.offset), lines.undecodable
+                    locator, undecodable = file.locator(start, lines.offset), lines.undecodable
                     start, lines.undecodable = lines.offset, False
                     if line.strip():
-                        yield self._record(found, line, locator, undecodable=undecodable)
+                        yield self._record(file, line, locator, undecodable=undecodable)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
-        for found, locator, lines in self._files.at(locators):
+        for file, locator, lines in self._files.read_records(locators):
             if isinstance(lines, Failure):
-                yield UnreadableRecord(locator, found.name, lines)
+                yield UnreadableRecord(locator, file.name, lines)
             else:
                 line = "".join(lines)
-                yield self._record(found, line, locator, undecodable=lines.undecodable)
+                yield self._record(file, line, locator, undecodable=lines.undecodable)
 
     def _record(
-        self, found: SourceFile, line: str, locator: str, *, undecodable: bool
+        self, file: SourceFile, line: str, locator: str, *, undecodable: bool
     ) -> Record | UnreadableRecord:
-        fault, value = "", None
+        problem, value = "", None
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
-            fault = f"is not valid JSON: {error}"
+            problem = f"is not valid JSON: {error}"
         if undecodable:
-            fault = f"is not valid {self._files.encoding}"
-        elif not fault and not isinstance(value, dict):
-            fault = f"is no JSON object but {type(value).__name__}"
-        if fault or value is None:
-            failure = Failure(Reason.BAD_RECORD, fault)
-            return UnreadableRecord(locator, found.name, failure, found.partition)
-        return Record(locator, found.name, value, found.partition, found.folder)
+            problem = f"is not valid {self._files.encoding}"
+        elif not problem and not isinstance(value, dict):
+            problem = f"is not a JSON object but of type {type(value).__name__}"
+        if problem or value is None:
+            failure = Failure(Reason.BAD_RECORD, problem)
+            return UnreadableRecord(locator, file.name, failure, file.partition)
+        return Record(locator, file.name, value, file.partition, file.folder)

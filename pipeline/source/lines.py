@@ -1,4 +1,4 @@
-"""Text files by line, with the way back to each record: its first byte and its length."""
+"""Text files line by line, and the lines of single records by byte offset and length."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import BinaryIO
 
 from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.source.files import SourceFile, require_readable, read_failure
+from commonspace.pipeline.source.files import SourceFile, read_failure, require_readable
 
 ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso-8859-15", "cp1252")
-"""Encodings in which the byte 0x0A is always a line's end."""
+"""Encodings in which the byte 0x0A is always a line break."""
 
 
 class Lines(Iterator[str]):
-    """Decoded lines; `offset` is the byte after the last one, `undecodable` says one was not."""
+    """The decoded lines of a binary file.
+
+    offset: the byte after the last line that was read.
+    undecodable: whether a line since it was last reset did not fit the encoding.
+    """
 
     def __init__(self, file: BinaryIO, encoding: str, offset: int = 0) -> None:
         self._file, self._encoding, self._base = file, encoding, offset - file.tell()
         self.offset, self.undecodable = offset, False
 
-    def back_to(self, offset: int) -> None:
-        """Continue at that byte, a line's first."""
+    def seek(self, offset: int) -> None:
+        """Continue at that byte, the first of a line."""
         self._file.seek(offset - self._base)
         self.offset, self.undecodable = offset, False
 
@@ -42,40 +46,45 @@ class Lines(Iterator[str]):
 
 
 class TextFiles:
-    """Opens files from the top, or at the records that locators name."""
+    """Opens text files of one encoding from the top, or at single records."""
 
     def __init__(self, encoding: str) -> None:
         if encoding.lower() not in ENCODINGS:
             raise UserMistake(
-                f"encoding {encoding!r} is not served (known: {', '.join(ENCODINGS)})",
+                f"encoding {encoding!r} is not supported (known: {', '.join(ENCODINGS)})",
                 do="Convert the file to UTF-8, or name one of these as the source's `encoding`.",
             )
         self.encoding = "utf-8" if encoding.lower() == "utf-8-sig" else encoding.lower()
 
     @contextmanager
-    def open(self, found: SourceFile) -> Iterator[Lines]:
-        with require_readable(found).open("rb") as file:
+    def open(self, source_file: SourceFile) -> Iterator[Lines]:
+        with require_readable(source_file).open("rb") as file:
             yield Lines(file, self.encoding)
 
-    def at(self, locators: Sequence[str]) -> Iterator[tuple[SourceFile, str, Lines | Failure]]:
-        """Each locator's record as lines of its own; a file is opened once for a run of them."""
+    def read_records(
+        self, locators: Sequence[str]
+    ) -> Iterator[tuple[SourceFile, str, Lines | Failure]]:
+        """For each locator its file, the locator, and the record's own lines or why there are none.
+
+        A file stays open as long as consecutive locators lie in it.
+        """
         file: BinaryIO | None = None
-        opened = ""
+        open_path = ""
         try:
             for locator in locators:
-                found, start, length = SourceFile.at(locator)
+                source_file, start, length = SourceFile.parse_locator(locator)
                 try:
-                    if file is None or opened != str(found.path):
+                    if file is None or open_path != str(source_file.path):
                         if file:
                             file.close()
-                        file, opened = found.path.open("rb"), str(found.path)
+                        file, open_path = source_file.path.open("rb"), str(source_file.path)
                     file.seek(start)
                     data = file.read(length)
                 except OSError as error:
-                    yield found, locator, read_failure(error)
+                    yield source_file, locator, read_failure(error)
                     file = None
                     continue
-                yield found, locator, Lines(io.BytesIO(data), self.encoding, offset=start)
+                yield source_file, locator, Lines(io.BytesIO(data), self.encoding, offset=start)
         finally:
             if file:
                 file.close()

@@ -1,4 +1,4 @@
-"""From what a collection file says of its source to the source that reads it."""
+"""Open the source that a collection file describes."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from commonspace.pipeline.source.protocol import Source
 
 def open_source(collection: Collection) -> Source:
     """The source that a collection file describes."""
-    declared, uri = collection.source, collection.source_uri
-    match declared.kind:
+    section, uri = collection.source, collection.source_uri
+    match section.kind:
         case "folder":
             return FolderSource(
-                uri, declared.text_suffixes, declared.image_suffixes, pair=declared.id != "path"
+                uri, section.text_suffixes, section.image_suffixes, pair=section.id != "path"
             )
         case "csv":
-            return CsvSource(uri, declared.encoding, declared.delimiter, declared.columns)
+            return CsvSource(uri, section.encoding, section.delimiter, section.columns)
         case "jsonl":
-            return JsonlSource(uri, declared.encoding)
+            return JsonlSource(uri, section.encoding)
         case "parquet":
-            return ParquetSource(uri, _columns(collection))
+            return ParquetSource(uri, _named_columns(collection))
 
 
-def _columns(collection: Collection) -> list[str]:
-    """The columns a table has to be read for: all that the collection file names."""
-    named = [collection.source.id, *collection.source.metadata]
+def _named_columns(collection: Collection) -> list[str]:
+    """Every column that the collection file names, and no other, is read from a table."""
+    columns = [collection.source.id, *collection.source.metadata]
     for space in collection.space:
-        named += [*space.fields, *([space.image] if space.image else [])]
-    return list(dict.fromkeys(named))
+        columns += [*space.fields, *([space.image] if space.image else [])]
+    return list(dict.fromkeys(columns))

@@ -1,4 +1,4 @@
-"""Parquet files, a row group at a time; images as bytes or as paths."""
+"""Parquet files, a batch of rows at a time; images as bytes or as paths."""
 
 from __future__ import annotations
 
@@ -13,141 +13,150 @@ import pyarrow.parquet as pq
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake, did_you_mean
-from commonspace.pipeline.source.files import SourceFile, find_files, require_readable, read_failure
+from commonspace.pipeline.source.files import SourceFile, find_files, read_failure, require_readable
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 BATCH_ROWS = 256
-BUFFER_BYTES = 2**16
-"""Pages are read through a buffer, so that a row group is never held whole."""
+PAGE_BUFFER_BYTES = 2**16
+"""Pages are read through a buffer of this size, so that memory never holds a whole row group."""
 
 Values = dict[str, Any]
 
 
 class ParquetSource:
-    """Only the columns that the collection file names are read."""
+    """Reads only the columns that the collection file names."""
 
     def __init__(self, uri: str, columns: Sequence[str]) -> None:
         self._uri, self._columns = uri, list(columns)
 
     def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
-        for found in find_files(self._uri, scope):
-            with self._open(found) as file, _told(found):
+        for source_file in find_files(self._uri, scope):
+            with self._open(source_file) as file, _raising_source_not_found(source_file):
                 for first, batch in _batches(file, 0, 0, self._columns):
-                    for at, values in enumerate(_values(batch)):
-                        yield self._row(found, first + at, values)
+                    for row, values in enumerate(_batch_values(batch), start=first):
+                        yield self._record(source_file, row, values)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
-        """One pass over each row group where the locators stand in file order."""
-        window = _Window()
+        """Read each row group once where the locators are in the order of the file."""
+        reader = _RowReader()
         for locator in locators:
-            found, row, _ = SourceFile.at(locator)
+            source_file, row, _ = SourceFile.parse_locator(locator)
             try:
-                if window.path != found.path:
-                    window = _Window(found.path, self._open(found))
-                with _told(found):
-                    values = window.row(row, self._columns)
+                if reader.path != source_file.path:
+                    reader = _RowReader(source_file.path, self._open(source_file))
+                with _raising_source_not_found(source_file):
+                    values = reader.row(row, self._columns)
             except (OSError, UserMistake) as error:
-                reason = error if isinstance(error, OSError) else OSError(str(error))
-                yield UnreadableRecord(locator, found.name, read_failure(reason))
-                window = _Window()
+                cause = error if isinstance(error, OSError) else OSError(str(error))
+                yield UnreadableRecord(locator, source_file.name, read_failure(cause))
+                reader = _RowReader()
                 continue
-            yield self._row(found, row, values)
+            yield self._record(source_file, row, values)
 
-    def _open(self, found: SourceFile) -> pq.ParquetFile:
-        path = require_readable(found)
-        with _told(found):
+    def _open(self, source_file: SourceFile) -> pq.ParquetFile:
+        path = require_readable(source_file)
+        with _raising_source_not_found(source_file):
             file = pq.ParquetFile(
                 path,
                 pre_buffer=False,
-                buffer_size=BUFFER_BYTES,
+                buffer_size=PAGE_BUFFER_BYTES,
                 page_checksum_verification=True,
             )
         for column in self._columns:
             if column not in file.schema_arrow.names:
                 raise UserMistake(
                     f"has no column {column!r}" + did_you_mean(column, file.schema_arrow.names),
-                    item=str(found.path),
+                    item=str(source_file.path),
                 )
         return file
 
-    def _row(self, found: SourceFile, row: int, values: Values | Failure) -> Record | UnreadableRecord:
-        locator = found.locator(row, row + 1)
+    def _record(
+        self, source_file: SourceFile, row: int, values: Values | Failure
+    ) -> Record | UnreadableRecord:
+        locator = source_file.locator(row, row + 1)
         if isinstance(values, Failure):
-            return UnreadableRecord(locator, found.name, values, found.partition)
-        return Record(locator, found.name, values, found.partition, found.folder)
+            return UnreadableRecord(locator, source_file.name, values, source_file.partition)
+        return Record(locator, source_file.name, values, source_file.partition, source_file.folder)
 
 
-class _Window:
-    """The batch that was read last; moves forward in its file, or starts again to go back."""
+class _RowReader:
+    """Reads rows of one file by number; keeps the batch that was read last.
+
+    Rows further on cost one pass forward; an earlier row starts again at its row group.
+    """
 
     def __init__(self, path: Path | None = None, file: pq.ParquetFile | None = None) -> None:
         self.path, self._file = path, file
-        self._bounds = _bounds(file) if file else [0]
+        self._row_bounds = _row_bounds(file) if file else [0]
         self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
         self._first, self._rows = 0, list[Values | Failure]()
 
     def row(self, row: int, columns: Sequence[str]) -> Values | Failure:
-        """The values of one row. Raises SourceNotFound where the file has become shorter."""
-        if row >= self._bounds[-1]:
-            raise SourceNotFound("has fewer rows than before", item=str(self.path))
-        group = bisect_right(self._bounds, row) - 1
-        start, next_row = self._bounds[group], self._first + len(self._rows)
+        """The values of one row.
+
+        Raises:
+            SourceNotFound: the file has fewer rows than that.
+        """
+        if row >= self._row_bounds[-1]:
+            raise SourceNotFound("has fewer rows than when the run scanned it", item=str(self.path))
+        group = bisect_right(self._row_bounds, row) - 1
+        start, next_row = self._row_bounds[group], self._first + len(self._rows)
         if row < self._first or start > next_row or not self._rows:
             self._batches = _batches(self._file, group, start, columns)
             self._first, self._rows = start, []
         while row >= self._first + len(self._rows):
             self._first, batch = next(self._batches)
-            self._rows = _values(batch)
+            self._rows = _batch_values(batch)
         return self._rows[row - self._first]
 
 
 @contextmanager
-def _told(found: SourceFile) -> Iterator[None]:
-    """What Arrow says of a broken file, as SourceNotFound."""
+def _raising_source_not_found(source_file: SourceFile) -> Iterator[None]:
+    """Turn Arrow's errors about a broken file into SourceNotFound."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:
         raise SourceNotFound(
-            f"is not a require_readable Parquet file: {error}", item=str(found.path)
+            f"is not a readable Parquet file: {error}", item=str(source_file.path)
         ) from error
 
 
 def _batches(
     file: pq.ParquetFile, group: int, first: int, columns: Sequence[str]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Batches from a row group to the file's end, each with its first row's number."""
+    """Batches from a row group to the end of the file, each with the number of its first row."""
     groups = range(group, file.num_row_groups)
     for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
         yield first, batch
         first += batch.num_rows
 
 
-def _values(batch: pa.RecordBatch) -> list[Values | Failure]:
-    """Python values row by row; a row that Python cannot hold is a failure of its own."""
+def _batch_values(batch: pa.RecordBatch) -> list[Values | Failure]:
+    """A batch as Python values row by row; a row that Python cannot hold becomes a failure."""
     batch = batch.cast(pa.schema([_in_microseconds(field) for field in batch.schema]), safe=False)
     try:
         return list(batch.to_pylist())
-    except (ValueError, OverflowError):  # bytes that are no UTF-8, the year 20000
-        return [_one(batch.slice(row, 1)) for row in range(batch.num_rows)]
+    except (ValueError, OverflowError):  # bytes that are not UTF-8, the year 20000
+        return [_row_values(batch.slice(row, 1)) for row in range(batch.num_rows)]
 
 
 def _in_microseconds(field: pa.Field) -> pa.Field:
-    """Python's own times end there; for nanoseconds Arrow would ask for pandas."""
+    """Python's times have microseconds; for nanoseconds Arrow would need pandas."""
     if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
         return field.with_type(pa.timestamp("us", field.type.tz))
     return field
 
 
-def _one(row: pa.RecordBatch) -> Values | Failure:
+def _row_values(row: pa.RecordBatch) -> Values | Failure:
     try:
         return dict(row.to_pylist()[0])
     except (ValueError, OverflowError) as error:
         return Failure(Reason.BAD_RECORD, f"holds a value that cannot be read: {error}")
 
 
-def _bounds(file: pq.ParquetFile) -> list[int]:
-    """The first row of each row group, and the end of the last."""
-    ends = [0]
+def _row_bounds(file: pq.ParquetFile) -> list[int]:
+    """The number of the first row of each row group, and of the end of the last."""
+    bounds = [0]
     for group in range(file.num_row_groups):
-        ends.append(ends[-1] + file.metadata.row_group(group).num_rows)
-    return ends
+        bounds.append(bounds[-1] + file.metadata.row_group(group).num_rows)
+    return bounds

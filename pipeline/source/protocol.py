@@ -1,4 +1,4 @@
-"""What a source is: records in a stable order, and the way back to each of them."""
+"""The protocol of a source: scan its records in a stable order, load some of them again."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
 
 class Source(Protocol):
-    """A place that items are pulled from; records are read one after the other."""
+    """A place that items are pulled from; it yields its records one at a time."""
 
     def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
-        """Every record of the scope, in an order that only a changed source changes.
+        """Every record of the scope; the order changes only when the source does.
 
-        A record that cannot be read is a value; a source that is not there raises
-        SourceNotFound before the first record.
+        A record that cannot be read is yielded as UnreadableRecord.
+
+        Raises:
+            SourceNotFound: before the first record, where the source is missing.
         """
         ...
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
-        """The records at those locators again, in that order, one for each."""
+        """Read the records at those locators again: one for each, in their order."""
         ...

@@ -1,4 +1,4 @@
-"""The records that flow between stages."""
+"""What a source yields: records, readable or not; and the scope that a run asks for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from commonspace.encoders.protocol import Failure
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run may touch: one partition, some ids, or everything."""
+    """What a run may read and change: one partition, some ids, or everything."""
 
     partition: str | None = None
     ids: frozenset[str] | None = None
@@ -28,10 +28,10 @@ EVERYTHING = Scope()
 
 @dataclass(frozen=True)
 class Record:
-    """One record of a source, as it stands there.
+    """One record of a source, its values unconverted.
 
-    locator: where `Source.load` finds it again; meaningful to that source only.
-    origin: what consumers see as `source_uri`.
+    locator: where `Source.load` finds it again; only that source can read it.
+    origin: the file's path below the source's base folder; readers see it as `source_uri`.
     folder: the folder that image paths in `values` are relative to.
     """
 
@@ -44,7 +44,7 @@ class Record:
 
 @dataclass(frozen=True)
 class UnreadableRecord:
-    """A record of a source that could not be read; the others could."""
+    """A record of a source that could not be read, while others could."""
 
     locator: str
     origin: str
@@ -54,5 +54,5 @@ class UnreadableRecord:
 
 
 def sha256_hex(content: str | bytes) -> str:
-    """sha256 (hex) of a content: UTF-8 of the text, or the bytes of the image file."""
+    """sha256 in hex digits, of a text in UTF-8 or of an image file's bytes."""
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()

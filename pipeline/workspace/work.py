@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
@@ -51,8 +51,8 @@ class Run:
         return run_folder(self.collection.name, self.id)
 
     @property
-    def apart(self) -> str:
-        """What keeps its shards apart from those of other runs; empty where it shares them."""
+    def shard_salt(self) -> str:
+        """Goes into its shards' names: its id where they are its own, nothing where it shares."""
         return self.id if self.force else ""
 
     def write_note(self, note: RunNote) -> None:
@@ -69,6 +69,11 @@ class Run:
         if data is None:
             raise UserMistake("there is no such run, or its pull has not ended", item=self.id)
         return RunNote.from_json(json.loads(data.to_pybytes()))
+
+    def as_started(self) -> Run:
+        """This run with the scope and the options that its `pull` was given."""
+        note = self.read_note()
+        return replace(self, scope=note.scope, retry_rejects=note.retry_rejects, force=note.force)
 
     def progress(self, label: str, total: int | None = None) -> Progress:
         return Progress(label, total, quiet=self.quiet)
@@ -101,7 +106,7 @@ class Work:
         return run_file_key(self.run.collection.name, self.run.id, self.name, file)
 
     def has(self, file: str) -> bool:
-        return self.run.store.read(self.path(file)) is not None
+        return self.run.store.exists(self.path(file))
 
     def shard(self, key: str) -> str:
         return shard_key(self.name, self.spec.fingerprint, key)

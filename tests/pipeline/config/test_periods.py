@@ -96,7 +96,7 @@ def test_a_schedule_that_ticks_when_partitions_end(
         ('partitions = "week"\nschedule = "@weekly"', "events/{partition}.jsonl", "'day'"),
         ('partitions = "day"\nschedule = "@daily"', "events.jsonl", "`{partition}` in the source"),
         ('late_by = "2h"', "events/{partition}.jsonl", "needs `partitions`"),
-        ('schedule = "@daily"\nschedule_on = ["x"]', "a/{partition}.jsonl", "exclude each other"),
+        ('schedule = "@daily"\nschedule_on = ["x"]', "a/{partition}.jsonl", "cannot both be set"),
         ('late_by = "soon"', "events/{partition}.jsonl", 'such as "90m"'),
         ("late_by = 2", "events/{partition}.jsonl", "late_by"),
         ('approve_within = "2d"', "events.jsonl", 'needs `promote = "manual"`'),

@@ -18,8 +18,9 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.parquet import read_table
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.pull import pull as module
+from commonspace.pipeline.pull.item_builder import PullCounts
 from commonspace.pipeline.pull.items import items_schema
-from commonspace.pipeline.pull.pull import PullCounts, pull
+from commonspace.pipeline.pull.pull import pull
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Scope, sha256_hex
@@ -35,8 +36,8 @@ SOURCE = {"metadata": {"year": "int64"}}
 
 
 @dataclass
-class SourceFile:
-    pulled: PullCounts
+class PulledFiles:
+    counts: PullCounts
     items: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
 
@@ -48,17 +49,18 @@ class SourceFile:
         return [row["reason"] for row in self.rejects if row["id"] == item]
 
 
-Pull = Callable[..., SourceFile]
+Pull = Callable[..., PulledFiles]
 
 
 @pytest.fixture
 def pull_from(tmp_path: Path) -> Pull:
-    def run(collection: Collection, scope: Scope = EVERYTHING) -> SourceFile:
+    def run(collection: Collection, scope: Scope = EVERYTHING) -> PulledFiles:
         store = LocalStore(tmp_path / "warehouse")
         with Progress("pull", None, quiet=True) as progress:
-            pulled = pull(
-                collection, open_source(collection), store, ".runs/r", "r", scope, progress
-            )
+            counts = pull(
+                collection, open_source(collection), store=store, folder=".runs/r", run="r",
+                scope=scope, progress=progress,
+            )  # fmt: skip
         spaces = [f"{space.name}/v{space.version}" for space in collection.space]
         schema = items_schema(spaces, collection.source.metadata)
         tables = []
@@ -72,7 +74,7 @@ def pull_from(tmp_path: Path) -> Pull:
         rejects = read_table(data, "rejects")
         assert rejects.schema.equals(REJECTS_SCHEMA)
         items = pa.concat_tables(tables).to_pylist() if tables else []
-        return SourceFile(pulled, items, rejects.to_pylist())
+        return PulledFiles(counts, items, rejects.to_pylist())
 
     return run
 
@@ -105,10 +107,10 @@ def test_every_record_is_an_item_or_a_reject(
     keys = record()  # one record that has every field
     collection = warehouse.collection([keys, *rows], source=SOURCE, spaces=SPACES)
     found = pull_from(collection)
-    assert found.pulled.records == len(rows) + 1
+    assert found.counts.records == len(rows) + 1
     ids = [row["id"] for row in found.items]
-    assert len(set(ids)) == len(ids) == found.pulled.items
-    assert len(found.rejects) == found.pulled.rejected
+    assert len(set(ids)) == len(ids) == found.counts.items
+    assert len(found.rejects) == found.counts.rejected
     of_record = [row for row in found.rejects if row["space"] is None]
     of_space = [row for row in found.rejects if row["space"] is not None]
     assert len(ids) + len(of_record) == len(rows) + 1
@@ -299,7 +301,7 @@ def test_naughty_strings_everywhere(
     kept = list(dict.fromkeys(s for s in naughty_strings if s))
     assert [row["id"] for row in found.items] == kept
     assert [row["note"] for row in found.items] == kept
-    assert found.pulled.records == 515 == len(kept) + len(found.rejects)
+    assert found.counts.records == 515 == len(kept) + len(found.rejects)
 
 
 def test_a_csv_pulls_as_its_json_twin(warehouse: Warehouse, pull_from: Pull) -> None:

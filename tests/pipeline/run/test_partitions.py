@@ -78,17 +78,17 @@ def store(tmp_path: Path) -> Store:
 
 def take(collection: Collection, store: Store, day: str | None, run: str) -> dict[str, Any]:
     """What the DAG's tasks do, stage by stage; the answer of `pull` or of the last promotion."""
-    told = run_stage("pull", collection, store, run, None, Scope(partition=day), ())
+    told = run_stage("pull", collection, store, run, scope=Scope(partition=day))
     if told.get("empty"):
         return told
     for space in ("text/v1", "title/v1"):
-        planned = run_stage("plan", collection, store, run, space, None, ())
+        planned = run_stage("plan", collection, store, run, space=space)
         if planned.get("empty"):
             continue
         shards = range(planned["shards"])
         for stage in ("encode", "validate", "publish", "promote"):
-            told = run_stage(stage, collection, store, run, space, None, shards)
-        run_stage("report", collection, store, run, space, None, ())
+            told = run_stage(stage, collection, store, run, space=space, shards=shards)
+        run_stage("report", collection, store, run, space=space)
     return told
 
 
@@ -129,11 +129,11 @@ from commonspace.pipeline.run.process import run_stage
 folder, day, run = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 collection, store = load_collection(folder / "events.toml"), open_store(str(folder / "warehouse"))
 tries = 0
-def stage(name, space=None, shards=(), scope=None):
+def stage(name, space=None, shards=(), scope=Scope()):
     global tries
     for left in reversed(range(5)):  # as many tries as a task of the DAG has
         try:
-            return run_stage(name, collection, store, run, space, scope, shards)
+            return run_stage(name, collection, store, run, space=space, scope=scope, shards=shards)
         except CommonspaceError as error:
             tries += 1
             if not (error.retry and left):
@@ -190,7 +190,7 @@ def test_a_corrected_day_replaces_itself_and_nothing_else(
 def test_a_day_without_files_is_empty(collection: Collection, store: Store) -> None:
     take(collection, store, DAYS[0], "first")
     told = take(collection, store, "2026-11-30", "nothing")
-    assert "there is nothing there for partition 2026-11-30" in told["empty"]
+    assert "there is no file or folder for partition 2026-11-30" in told["empty"]
 
 
 def test_a_day_without_records_is_empty_even_where_nothing_was_published(
@@ -221,5 +221,5 @@ def test_a_source_that_is_not_there_at_all_is_a_failure(
     collection: Collection, store: Store, tmp_path: Path
 ) -> None:
     (tmp_path / "events").rename(tmp_path / "elsewhere")
-    with pytest.raises(SourceNotFound, match="there is nothing there"):
+    with pytest.raises(SourceNotFound, match="there is no file or folder"):
         take(collection, store, DAYS[0], "mistyped")

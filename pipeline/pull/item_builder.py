@@ -1,0 +1,165 @@
+"""Build the items of a run: what a record becomes, or why it is rejected."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.sections import SpaceSection, space_key
+from commonspace.pipeline.errors import UserMistake, did_you_mean
+from commonspace.pipeline.pull.passages import PassageWriter
+from commonspace.pipeline.release.rejects import reject_row
+from commonspace.pipeline.source.content import convert_metadata, parse_id, read_content
+from commonspace.pipeline.source.records import Record, UnreadableRecord, sha256_hex
+from commonspace.pipeline.workspace.progress import Progress
+
+_canonical_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
+
+
+@dataclass
+class PullCounts:
+    """How many records a pull read, and what became of them."""
+
+    records: int = 0
+    items: int = 0
+    rejected: int = 0
+
+
+class ItemBuilder:
+    """Turns records into items, and collects the rejects.
+
+    field_names: every field that a record had, to find names that no record has.
+    """
+
+    def __init__(
+        self, collection: Collection, run: str, writers: Mapping[str, PassageWriter]
+    ) -> None:
+        self.counts = PullCounts()
+        self.rejects: list[dict[str, Any]] = []
+        self.field_names: set[str] = set()
+        self._collection, self._run, self._writers = collection, run, writers
+        self._seen_ids: set[bytes] = set()
+
+    def items(
+        self, records: Iterable[Record | UnreadableRecord], progress: Progress
+    ) -> Iterator[dict[str, Any]]:
+        """The items of the records, as rows of `items_schema`; the other records are rejected."""
+        for record in records:
+            self.counts.records += 1
+            progress.advance()
+            if isinstance(record, UnreadableRecord):
+                self._reject(record, record.failure, record.id)
+                continue
+            self.field_names.update(record.values)
+            item = self._item(record)
+            if isinstance(item, Failure):
+                item_id = record_id(record, self._collection)
+                self._reject(record, item, item_id if isinstance(item_id, str) else None)
+                continue
+            for space in self._collection.space:
+                item[f"digest:{space_key(space)}"] = self._content_digest(record, item, space)
+            self.counts.items += 1
+            yield item
+
+    def check_fields(self) -> None:
+        """Compare the fields that the records had with those that the collection file names.
+
+        Raises:
+            UserMistake: a field is in no record.
+        """
+        collection = self._collection
+        needed = {_id_column(collection): "the source's `id`"}
+        for space in collection.space:
+            names = [*space.fields, *([space.image] if space.image else [])]
+            needed |= dict.fromkeys(names, f"space {space.name!r}")
+        needed |= dict.fromkeys(collection.source.metadata, "`metadata`")
+        for name, owner in needed.items():
+            if self.field_names and name not in self.field_names:
+                raise UserMistake(
+                    f"no record has the field {name!r} that {owner} needs"
+                    + did_you_mean(name, sorted(map(_printable, self.field_names))),
+                    item=str(collection.path),
+                )
+
+    def _item(self, record: Record) -> dict[str, Any] | Failure:
+        """The item without its digests. The first record of an id wins; later ones are rejects."""
+        item_id = record_id(record, self._collection)
+        if isinstance(item_id, Failure):
+            return item_id
+        if not _is_storable(record.locator, record.origin, record.partition or ""):
+            return Failure(Reason.BAD_ID, "the file's name is not valid Unicode")
+        short = hashlib.blake2b(item_id.encode(), digest_size=16).digest()
+        if short in self._seen_ids:
+            return Failure(Reason.DUPLICATE_ID, "an earlier record has this id and is used")
+        metadata = convert_metadata(record, self._collection.source.metadata)
+        if isinstance(metadata, Failure):
+            return metadata
+        self._seen_ids.add(short)
+        columns = [record.partition, record.origin, metadata]
+        return {
+            "id": item_id,
+            "partition": record.partition,
+            "source_uri": record.origin,
+            "locator": record.locator,
+            "row_digest": sha256_hex(_canonical_json(columns))[:32],
+            **metadata,
+        }
+
+    def _content_digest(
+        self, record: Record, item: Mapping[str, Any], space: SpaceSection
+    ) -> str | None:
+        """The digest of the item's content for a space; its passages are written, if it has any."""
+        key = space_key(space)
+        content = read_content(record, space, self._collection.source.image_root)
+        if isinstance(content, Failure):
+            self._reject(record, content, item["id"], key)
+            return None
+        if isinstance(content, str) and key in self._writers:
+            self._writers[key].add(item, content)
+        return None if content is None else sha256_hex(content)
+
+    def _reject(
+        self,
+        record: Record | UnreadableRecord,
+        failure: Failure,
+        item_id: str | None,
+        space: str | None = None,
+    ) -> None:
+        self.counts.rejected += 1
+        columns = {
+            "id": item_id,
+            "partition": record.partition,
+            "source_uri": record.origin,
+            "space": space,
+        }
+        printable = {n: None if text is None else _printable(text) for n, text in columns.items()}
+        failure = replace(failure, message=_printable(failure.message))
+        self.rejects.append(reject_row(failure, stage="pull", run=self._run, **printable))
+
+
+def record_id(record: Record, collection: Collection) -> str | Failure:
+    """The stable id of a record, or why it has none."""
+    return parse_id(record.values.get(_id_column(collection)))
+
+
+def _id_column(collection: Collection) -> str:
+    return "id" if collection.source.kind == "folder" else collection.source.id
+
+
+def _printable(text: str) -> str:
+    """The text with escapes for what UTF-8 cannot write (file names may hold any byte)."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_storable(*texts: str) -> bool:
+    """Whether the texts can be written as UTF-8."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
