@@ -1,43 +1,43 @@
-"""The verbs of a release's life: promoted, rolled back, pinned, compared, removed."""
+"""The verbs of a release's life: releases, promote, rollback, pin, retain, retire, changes."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from commonspace.pipeline.cli import release_tables as tables
-from commonspace.pipeline.cli.common import (
-    JsonOption,
-    SpaceArgument,
-    log,
-    print_result,
-    warehouse,
-    whole_files,
-)
+from commonspace.pipeline.cli.environment import open_warehouse, readable_collections
+from commonspace.pipeline.cli.options import AnyNameArgument, JsonOption, SpaceArgument
+from commonspace.pipeline.cli.output import log, print_result
 from commonspace.pipeline.contract.layout import retirement_key, spec_key
 from commonspace.pipeline.errors import UserMistake
 
+if TYPE_CHECKING:
+    from commonspace.pipeline.contract.name import SpaceName
+    from commonspace.pipeline.publish.manual import PromotionResult
+
 app = typer.Typer()
 
-NumberArgument = Annotated[int, typer.Argument(min=1, help="A release.")]
-MaybeNumber = Annotated[int | None, typer.Argument(min=1, help="A release.")]
-ReasonOption = Annotated[str, typer.Option(help="Why; shown wherever it matters.")]
+NumberArgument = Annotated[int, typer.Argument(min=1, help="The number of a release.")]
+OptionalNumber = Annotated[int | None, typer.Argument(min=1, help="The number of a release.")]
+ReasonOption = Annotated[str, typer.Option(help="Why; shown wherever people ask.")]
 
 
 @app.command()
 def releases(name: SpaceArgument, as_json: JsonOption = False) -> None:
-    """Every release of a space: candidate, current, retired, superseded or damaged."""
+    """List the releases of a space: candidate, current, retired, superseded or damaged."""
     from commonspace.pipeline.release.history import list_releases
     from commonspace.pipeline.release.pointer import load_current
 
-    full, store = _full(name), warehouse()
-    found = [one.to_json() for one in list_releases(store, full)]
-    pointer = load_current(store, full)
-    held = pointer.held if pointer else None
-    print_result({"space": str(full), "held": held, "releases": found}, as_json, tables.releases)
-    problems = [one["problem"] for one in found if one["problem"]]
+    space, store = _resolve(name), open_warehouse()
+    listed = [release.to_json() for release in list_releases(store, space)]
+    pointer = load_current(store, space)
+    held = pointer.hold_details if pointer else None
+    value = {"space": str(space), "held": held, "releases": listed}
+    print_result(value, as_json, tables.releases)
+    problems = [release["problem"] for release in listed if release["problem"]]
     for problem in problems:
         log(problem)
     if problems:
@@ -45,28 +45,28 @@ def releases(name: SpaceArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def promote(name: SpaceArgument, number: MaybeNumber = None, as_json: JsonOption = False) -> None:
-    """Let readers see a candidate: this one, or the newest; lifts the hold of a rollback."""
+def promote(name: SpaceArgument, number: OptionalNumber = None, as_json: JsonOption = False) -> None:
+    """Serve a candidate, by default the newest; lifts the hold of a rollback."""
     from commonspace.pipeline.publish.manual import promote_by_hand
 
-    full = _full(name)
-    _print_result(full, promote_by_hand(warehouse(), full, number), as_json)
+    space = _resolve(name)
+    _print_promotion(space, promote_by_hand(open_warehouse(), space, number), as_json)
 
 
 @app.command()
 def rollback(
     name: SpaceArgument,
-    number: MaybeNumber = None,
+    number: OptionalNumber = None,
     reason: ReasonOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Serve an older release again, this one or the one before the current, and stay there."""
+    """Serve an older release again, by default the previous one, and hold the space there."""
     from commonspace.pipeline.publish.manual import roll_back
 
-    full = _full(name)
-    _print_result(full, roll_back(warehouse(), full, number, reason), as_json)
-    log(f"runs leave candidates until `commonspace promote {full} [RELEASE]` lifts the hold")
-    _tell_if_exact(full)
+    space = _resolve(name)
+    _print_promotion(space, roll_back(open_warehouse(), space, number, reason), as_json)
+    log(f"runs only make candidates until `commonspace promote {space} [RELEASE]` lifts the hold")
+    _log_weak_index(space)
 
 
 @app.command()
@@ -76,12 +76,17 @@ def pin(
     reason: ReasonOption = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Keep a release, whatever `retain` is told."""
+    """Keep a release: `retain` never removes it."""
     from commonspace.pipeline.release.pins import pin_release
 
-    full = _full(name)
-    made = pin_release(warehouse(), full, number, reason)
-    value = {"space": str(full), "release": number, "reason": made.reason, "at": made.pinned_at}
+    space = _resolve(name)
+    placed = pin_release(open_warehouse(), space, number, reason)
+    value = {
+        "space": str(space),
+        "release": number,
+        "reason": placed.reason,
+        "at": placed.pinned_at,
+    }
     print_result(value, as_json, tables.pinned)
 
 
@@ -90,37 +95,40 @@ def unpin(name: SpaceArgument, number: NumberArgument, as_json: JsonOption = Fal
     """Let `retain` remove a pinned release again."""
     from commonspace.pipeline.release.pins import unpin_release
 
-    full = _full(name)
-    unpin_release(warehouse(), full, number)
-    print_result({"space": str(full), "release": number}, as_json, tables.unpinned)
+    space = _resolve(name)
+    unpin_release(open_warehouse(), space, number)
+    print_result({"space": str(space), "release": number}, as_json, tables.unpinned)
 
 
 @app.command()
 def retain(
-    name: Annotated[
-        str | None, typer.Argument(help="collection, collection/space or …/vN; all by default.")
-    ] = None,
+    name: AnyNameArgument = None,
     keep: Annotated[int | None, typer.Option(min=1, help="How many releases to keep.")] = None,
-    dry_run: Annotated[bool, typer.Option(help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Only list what would be removed.")] = False,
     retired: Annotated[
-        bool, typer.Option("--retired", help="Remove retired versions of spaces altogether.")
+        bool, typer.Option("--retired", help="Remove retired versions of spaces entirely.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove old releases, but for the last ones, pinned ones and the current one."""
+    """Remove old releases; the last ones, pinned ones and the current one stay."""
     from commonspace.pipeline.maintenance.retain_all import retain_all
 
-    found = retain_all(
-        warehouse(), whole_files(), name, keep=keep, retired=retired, dry_run=dry_run
+    answers = retain_all(
+        open_warehouse(),
+        readable_collections(),
+        name,
+        keep=keep,
+        retired=retired,
+        dry_run=dry_run,
     )
-    print_result(found, as_json, tables.retained)
-    for one in found:
-        if "error" in one:
-            item = one["item"] or one["space"]
-            log(f"{one['space']} failed: {item}: {one['what']}\n  {one['do']}")
-        elif one["left_out"]:
-            log(f"{one['space']} is left out: {one['left_out']}")
-    if any("error" in one for one in found):
+    print_result(answers, as_json, tables.retained)
+    for answer in answers:
+        if "error" in answer:
+            item = answer["item"] or answer["space"]
+            log(f"{answer['space']} failed: {item}: {answer['what']}\n  {answer['do']}")
+        elif answer["left_out"]:
+            log(f"{answer['space']} is left out: {answer['left_out']}")
+    if any("error" in answer for answer in answers):
         raise typer.Exit(1)
 
 
@@ -131,64 +139,71 @@ def retire(
     undo: Annotated[bool, typer.Option("--undo", help="Take the retirement back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say that a version of a space is not filled again: readers are warned, runs refused."""
+    """End a version of a space: readers are warned, and runs of it are refused."""
     from commonspace.pipeline.release.retirement import retire_space, revive_space
 
-    full, store = _full(name), warehouse()
-    if name != str(full):
-        raise UserMistake("name the version that is retired", item=name, do=f"For example {full}.")
-    if store.read(spec_key(full)) is None and store.read(retirement_key(full)) is None:
+    space, store = _resolve(name), open_warehouse()
+    if name != str(space):
+        raise UserMistake("retire takes a version of a space", item=name, do=f"Write {space}.")
+    if store.read(spec_key(space)) is None and store.read(retirement_key(space)) is None:
         raise UserMistake("was never published", item=name)
     if undo:
-        revive_space(store, full)
-        print_result({"space": name, "retired": None}, as_json, tables.retired)
-    else:
-        print_result(
-            {"space": name, "retired": str(retire_space(store, full, reason))}, as_json, tables.retired
-        )
+        revive_space(store, space)
+    retirement = None if undo else str(retire_space(store, space, reason))
+    print_result({"space": name, "retired": retirement}, as_json, tables.retired)
 
 
 @app.command()
 def changes(
     name: SpaceArgument,
-    since: Annotated[int, typer.Option(min=1, help="From this release.")],
+    since: Annotated[int, typer.Option(min=1, help="Compare with this release.")],
     until: Annotated[
-        int | None, typer.Option(min=1, help="To this one; the served one by default.")
+        int | None, typer.Option(min=1, help="The later release; the served one by default.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What was added, changed and removed from one release to another, by id."""
+    """List the ids that were added, changed and removed between two releases."""
     from commonspace.pipeline.read.space import open_space
 
     space = open_space(name)
     space = space if until is None else space.at(until)
-    found = space.changes(since)
-    kinds = {"added": found.added, "changed": found.changed, "removed": found.removed}
+    difference = space.changes(since)
+    kinds = {
+        "added": difference.added,
+        "changed": difference.changed,
+        "removed": difference.removed,
+    }
     ids = {kind: rows["id"].to_pylist() for kind, rows in kinds.items()}
-    value = {"space": space.name, "since": since, "until": found.until, **ids}
+    value = {"space": space.name, "since": since, "until": difference.until, **ids}
     print_result(value, as_json, tables.changes)
 
 
-def _print_result(full: Any, done: Any, as_json: bool) -> None:
-    value = {"space": str(full), "release": done.release, "before": done.before}
-    holds = {"held": done.hold, "lifted": done.lifted}
-    told = {key: asdict(hold) if hold else None for key, hold in holds.items()}
-    print_result({**value, "moved": done.moved, **told}, as_json, tables.promotion)
+def _print_promotion(space: SpaceName, result: PromotionResult, as_json: bool) -> None:
+    value = {
+        "space": str(space),
+        "release": result.release,
+        "before": result.before,
+        "moved": result.moved,
+        "held": asdict(result.hold) if result.hold else None,
+        "lifted": asdict(result.lifted) if result.lifted else None,
+    }
+    print_result(value, as_json, tables.promotion)
 
 
-def _tell_if_exact(full: Any) -> None:
+def _log_weak_index(space: SpaceName) -> None:
+    """Say so where searches compare every row because the vector index finds too little."""
     from commonspace.pipeline.release.pointer import load_current
 
-    pointer = load_current(warehouse(), full)
-    vector = pointer.indices.vector if pointer and pointer.indices else None
+    pointer = load_current(open_warehouse(), space)
+    vector = pointer.indexes.vector if pointer and pointer.indexes else None
     if vector is not None and vector.is_weak:
         log(
-            f"the vector index finds {vector.recall:.1%} of what is nearest, {vector.limit:.1%} is "
-            "wanted: searches compare every row"
+            f"the vector index finds {vector.recall:.1%} of the nearest rows, and its limit is "
+            f"{vector.limit:.1%}: searches compare every row instead"
         )
 
 
-def _full(name: str) -> Any:
-    from commonspace.pipeline.read.versions import full_name
+def _resolve(name: str) -> SpaceName:
+    from commonspace.pipeline.read.versions import resolve_space_name
 
-    return full_name(warehouse(), name)
+    return resolve_space_name(open_warehouse(), name)

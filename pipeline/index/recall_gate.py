@@ -38,7 +38,7 @@ def sync_and_measure(
     told as weak, which makes searches exact; or, with `refuse`, GateRefused is raised. Raises what
     `sync_table` raises.
     """
-    known = before.indices.vector if before and before.indices else None
+    known = before.indexes.vector if before and before.indexes else None
     trained = known.trained_rows if known else None
     altered = _index_files_changed(store, name, before)
     done = sync_table(
@@ -76,7 +76,7 @@ def measure_indexes(
     Probes as few partitions as keep the limit, or all of them where none do. fewest: how many
     the same index was found to need before.
     """
-    wanted, vector = release.wanted, None
+    wanted, vector = release.index_settings, None
     if not release.rows or (done.trained_rows is None and not wanted.text):
         return None
     if done.trained_rows is not None:
@@ -103,13 +103,13 @@ def _fewest_probes(
     trained_rows: int,
     fewest: int,
 ) -> VectorIndex:
-    asked, limit = sample_queries(table, store, contract, release), release.wanted.min_recall
+    asked, limit = sample_queries(table, store, contract, release), release.index_settings.min_recall
     whole = partition_count(trained_rows)
     for nprobes in (rung for rung in probe_ladder(whole) if rung >= min(fewest, whole)):
         index = VectorIndex(
             INDEX_KIND, trained_rows, whole, nprobes, REFINE, 0.0, limit, sample=len(asked.ids)
         )
-        index = index.finding(measure_recall(table, asked, index))
+        index = index.with_recall(measure_recall(table, asked, index))
         if not index.is_weak:
             break
     return index
@@ -119,21 +119,21 @@ def _earlier_measurement(
     before: Current | None, release: Release, done: IndexState
 ) -> Indexes | None:
     """What was measured of the same version under the same limit."""
-    if before is None or before.indices is None or before.table_version != done.version:
+    if before is None or before.indexes is None or before.table_version != done.version:
         return None
-    vector, wanted = before.indices.vector, release.wanted
-    same = before.indices.text == wanted.text
+    vector, wanted = before.indexes.vector, release.index_settings
+    same = before.indexes.text == wanted.text
     same &= (vector.limit if vector else None) == (
         wanted.min_recall if done.trained_rows is not None else None
     )
-    return before.indices if same else None
+    return before.indexes if same else None
 
 
 def _index_files_changed(store: Store, name: SpaceName, before: Current | None) -> bool:
     """Whether the files of the indices that are served are not those that were measured."""
-    if before is None or before.indices is None:
+    if before is None or before.indexes is None:
         return False
     try:
-        return index_files_digest(store, name, before.table_version) != before.indices.sha256
+        return index_files_digest(store, name, before.table_version) != before.indexes.sha256
     except ContractBroken:  # the version is gone
         return True

@@ -71,7 +71,7 @@ def sync_table(
             with translating_store_errors(str(name)):
                 table, changed = _write_difference(address, store, name, contract, release)
                 done = build_indexes(
-                    table, release.wanted, contract.spec.dim, trained_rows,
+                    table, release.index_settings, contract.spec.dim, trained_rows,
                     retrain=retrain, rebuild_indexes=rebuild_indexes,
                 )  # fmt: skip
                 _read_back(table, store, contract, release, changed)
@@ -124,7 +124,7 @@ def rewrite_table(
         table = database.create_table(
             name.table, data=reader, schema=table_schema(contract), mode="overwrite"
         )
-        done = build_indexes(table, release.wanted, contract.spec.dim, None)
+        done = build_indexes(table, release.index_settings, contract.spec.dim, None)
         _read_back(table, store, contract, release, None)
         return replace(done, version=int(table.version))
 

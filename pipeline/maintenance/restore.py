@@ -43,7 +43,7 @@ def restore_parts(
 
 def _is_whole(store: Store, part: Part, contract: Contract) -> bool:
     try:
-        return bool(read_part(store, part, contract, deep=True).num_rows == part.rows)
+        return bool(read_part(store, part, contract, verify_sha256=True).num_rows == part.rows)
     except CommonspaceError:
         return False
 

@@ -36,7 +36,8 @@ from commonspace.pipeline.index.sync import rewrite_table, rows_equal
 from commonspace.pipeline.maintenance.restore import restore_parts
 from commonspace.pipeline.maintenance.retain import orphans
 from commonspace.pipeline.maintenance.verify_indexes import check_indexes
-from commonspace.pipeline.publish.promote import interrupted, recover_promotion
+from commonspace.pipeline.publish.pending import promotion_problems
+from commonspace.pipeline.publish.promote import recover_promotion
 from commonspace.pipeline.read.query_encoder import unchecked_encoder
 from commonspace.pipeline.read.space import open_space
 from commonspace.pipeline.release.history import load_readable_manifests
@@ -89,7 +90,7 @@ def verify_space(
         "rows": space.release.rows,
         "parts": len(space.release.parts),
         "table_version": pointer.table_version,
-        "indices": asdict(pointer.indices) if pointer.indices else None,
+        "indices": asdict(pointer.indexes) if pointer.indexes else None,
         "canary": told,
         "orphans": None if damaged else len(orphans(store, full)),
         "problems": problems + table_problems + canary_problems + others,
@@ -109,7 +110,7 @@ def _check_parts(store: Store, release: Release, contract: Contract) -> list[str
     ids: Counter[str] = Counter()
     for part in release.parts:
         try:
-            table = read_part(store, part, contract, deep=True)
+            table = read_part(store, part, contract, verify_sha256=True)
         except CommonspaceError as error:
             problems.append(f"{part.key}: {error.what}")
             continue
@@ -189,7 +190,7 @@ def _check_table(
         return [f"{error.item}: {error.what}"]
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
         return [f"the LanceDB table cannot be read: {str(error).splitlines()[0][:200]}"]
-    return interrupted(store, name)
+    return promotion_problems(store, name)
 
 
 def _rebuild(store: Store, name: SpaceName, contract: Contract, release: Release) -> Current:
@@ -211,7 +212,7 @@ def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Re
     done = rewrite_table(store.address, store, name, contract, release, served.table_version)
     indices = measure_indexes(store, name, contract, release, done)
     store.flush(f"lancedb/{name.table}.lance")
-    pointer = replace(served, table_version=done.version, indices=indices)
+    pointer = replace(served, table_version=done.version, indexes=indices)
     if not store.compare_and_swap(key, before.to_pybytes(), pointer.to_bytes()):
         raise _promoted_meanwhile(name)
     return pointer

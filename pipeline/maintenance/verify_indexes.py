@@ -29,7 +29,7 @@ def check_indexes(
 
     Their files are compared by checksum, then recall is measured again.
     """
-    said = pointer.indices
+    said = pointer.indexes
     if said is None:
         return []
     if index_files_digest(store, name, pointer.table_version) != said.sha256:

@@ -24,7 +24,7 @@ from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import read_part, read_part_groups
-from commonspace.pipeline.storage.local import translating_os_errors
+from commonspace.pipeline.storage.local_errors import translating_os_errors
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.shards import shard_groups
 
@@ -98,7 +98,7 @@ def collect(
     Raises ContractBroken where an item has neither vector nor reason, Conflict where a shard
     is gone.
     """
-    chosen = plan.of("encode", "reuse")
+    chosen = plan.rows("encode", "reuse")
     slots = Slots(set(chosen["digest"].to_pylist()), contract, store.scratch)
     failed: dict[str, Failure] = {}
     for shard in (some for key in shards for some in shard_groups(store, key, contract.spec)):

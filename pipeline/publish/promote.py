@@ -1,12 +1,12 @@
 """Promotion: bring LanceDB to a release, then let readers see both at once.
 
-    announce PROMOTING -> bring LanceDB to the release, its indices too -> measure their recall
-        -> flush -> swap CURRENT -> withdraw
+    announce it in PROMOTING -> sync the LanceDB table and its indexes -> measure their recall
+        -> flush -> compare and swap CURRENT -> withdraw the announcement
 
 Readers follow CURRENT, which names the release and the version of the LanceDB table that holds
 it: both move in the one swap. Whoever finds an announcement finishes that promotion or undoes
-it: a promotion or a rollback by bringing LanceDB to its own release, a run that promotes
-nothing and `verify --repair` by bringing it back to the served one.
+it: a promotion or a rollback syncs LanceDB with its own release; a run that promotes nothing, and
+`verify --repair`, sync it with the served one.
 """
 
 from __future__ import annotations
@@ -18,116 +18,114 @@ from datetime import UTC, datetime
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.contract.layout import current_key, promotion_key, promotion_lock_key
+from commonspace.pipeline.contract.layout import LANCEDB, current_key, promotion_lock_key
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.errors import Conflict, ContractBroken, GateRefused, NotPublished
+from commonspace.pipeline.errors import Conflict, ContractBroken, GateRefused
 from commonspace.pipeline.index.compaction import compact_when_due
 from commonspace.pipeline.index.recall_gate import sync_and_measure
+from commonspace.pipeline.publish.notes import PromotionNote
+from commonspace.pipeline.publish.pending import (
+    PROMOTE,
+    ROLLBACK,
+    announce,
+    load_pending_promotion,
+    withdraw,
+)
+from commonspace.pipeline.release.indexes import Indexes
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.markers import load_marker, marker_bytes
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
-from commonspace.pipeline.release.removal import require_not_in_removal
 from commonspace.pipeline.release.retirement import require_not_retired
 from commonspace.pipeline.storage.store import Store
+from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer
 
-BY_HAND = ("promote", "rollback")
-"""What a person turns a space by; only these change its hold."""
-NEVER_REFUSED = ("rollback", "settle")
-"""What goes back to a release that was served: its rows matter more than how they are found."""
+BY_HAND = (PROMOTE, ROLLBACK)
+"""What a person moves readers by, as `Promotion.by`; only these set or lift a space's hold."""
+RECOVERY = "recovery"
+"""What brings LanceDB back to the served release, as `Promotion.by`; it is never stored."""
 
 
-@dataclass(frozen=True)
-class PendingPromotion:
-    """An announced promotion: to which release, and by what (as in `Current.run`)."""
+@dataclass(frozen=True, kw_only=True)
+class Promotion:
+    """A release that readers are to see."""
 
-    release: int
+    release: Release
     by: str
+    """A run's id, PROMOTE, ROLLBACK or RECOVERY."""
+    after: int
+    """Which release may be served until now, 0 for none."""
+    hold: RollbackHold | None = None
+    """What is to keep runs from promoting from now on; only a promotion by hand changes it."""
+    overwrite_pointer: bool = False
+    """Whether a damaged CURRENT is replaced."""
 
+    @property
+    def can_be_refused(self) -> bool:
+        """Whether a weak vector index stops it.
 
-def announced(store: Store, name: SpaceName) -> PendingPromotion | None:
-    """The promotion that is under way or was interrupted."""
-    return load_marker(store, promotion_key(name), PendingPromotion)
+        Where readers go back to a release that was served, its rows matter more than how they
+        are found.
+        """
+        return self.by not in (ROLLBACK, RECOVERY)
 
 
 def promote_stage(work: Work, number: int) -> bool:
-    """Promote the run's release; True where readers see a change.
+    """Promote the run's release.
 
-    Raises Conflict where another run was promoted since the plan was made, or the space is held,
-    UserMistake where the space's version has been retired since.
+    Returns:
+        Whether readers see a change.
+
+    Raises:
+        Conflict: another run was promoted since the plan was made, or the space is held.
+        UserMistake: the space's version has been retired since.
     """
     require_not_retired(work.run.store, work.name)
     release = load_release(work.run.store, work.name, number)
     with timer() as seconds:
         before = load_current(work.run.store, work.name)
-        moved = serve(
-            work.run.store, work.name, work.contract, release,
-            by=work.run.id, after=work.read_note("plan.json")["base"],
-        )  # fmt: skip
+        promotion = Promotion(
+            release=release, by=work.run.id, after=work.read_note(PlanSummary).base
+        )
+        moved = serve(work.run.store, work.name, work.contract, promotion)
         # A retry after the pointer moved has promoted all the same.
         moved = moved or (before is not None and before.run == work.run.id)
-    work.write_note("promote.json", {"release": number, "promoted": moved, "seconds": seconds()})
+    work.write_note(PromotionNote(release=number, promoted=moved, seconds=seconds()))
     return moved
 
 
-def serve(
-    store: Store,
-    name: SpaceName,
-    contract: Contract,
-    release: Release,
-    *,
-    by: str,
-    after: int | None = None,
-    hold: RollbackHold | None = None,
-    overwrite_pointer: bool = False,
-) -> bool:
-    """Make the release the one that readers see; True where CURRENT has moved to it.
+def serve(store: Store, name: SpaceName, contract: Contract, promotion: Promotion) -> bool:
+    """Make a release the one that readers see.
 
-    after: which release may be served before, the release's parent by default. Where it is
-    served already, only LanceDB is compared with it. hold: what stands once a person has turned
-    the space; others leave the hold as it is. anew: whether a damaged CURRENT is overwritten.
-    Can be interrupted anywhere and called again. Raises Conflict where another release is served,
-    this one is being removed or the space is held, and ContractBroken, before any reader sees a
-    change, where a file of it is damaged or LanceDB holds something else than was written. Raises
-    GateRefused where the vector index finds too little; LanceDB then goes back to what is served.
-    A rollback is never refused so, nor is a release that is served already: searches are exact.
+    Where it is served already, only LanceDB is compared with it. Can be interrupted anywhere and
+    called again.
+
+    Returns:
+        Whether CURRENT has moved to the release.
+
+    Raises:
+        Conflict: another release is served, this one is being removed, or the space is held.
+        ContractBroken: a file of the release is damaged, or LanceDB holds something else than
+            was written; readers see no change.
+        GateRefused: the vector index finds too little; LanceDB goes back to what is served.
+            Rollbacks are never refused so, nor is a release that is served already: its searches
+            compare every row.
     """
-    after = release.parent if after is None else after
-    with _undone_if_refused(store, name, contract), store.lock(promotion_lock_key(name)):
-        before = store.read(current_key(name))
-        old = before.to_pybytes() if before is not None else None
-        pointer = _read(old, overwrite_pointer)
-        served = pointer.release if pointer else 0
-        if served not in (release.number, after):
-            raise Conflict(
-                f"release {release.number} follows release {after}, but release {served} "
-                "has been promoted meanwhile",
-                item=str(name),
-            )
-        standing = pointer.hold if pointer else None
-        if standing and served != release.number and by not in BY_HAND:
-            raise Conflict(f"the space is {standing}", item=str(name))
-        if served != release.number:
-            _announce(store, name, release, by)
-        refuse = served != release.number and by not in NEVER_REFUSED
-        try:
-            version, indices = sync_and_measure(
-                store, name, contract, release, pointer, refuse=refuse
-            )
-        except GateRefused:
-            if pointer is None:  # nobody relies on the table, and there is nothing to go back to
-                store.delete(promotion_key(name))
-            raise
-        store.flush(f"lancedb/{name.table}.lance")  # LanceDB itself calls no fsync
-        new = _moved(pointer, name, release.number, version, by)
-        new = replace(new, hold=hold if by in BY_HAND else standing, indices=indices)
-        if new != pointer and not store.compare_and_swap(current_key(name), old, new.to_bytes()):
-            raise Conflict("another run was promoted meanwhile", item=str(name))
-        if new != pointer:  # before the withdrawal: where it fails, the same call is finished
-            compact_when_due(store.address, name, pointer.table_version if pointer else 0, version)
-        if store.read(promotion_key(name)) is not None:
-            store.delete(promotion_key(name))
-    return served != release.number
+    with _recovering_if_refused(store, name, contract), store.lock(promotion_lock_key(name)):
+        stored = _read_pointer(store, name)
+        pointer = _decode(stored, overwrite_damaged=promotion.overwrite_pointer)
+        _require_allowed(name, promotion, pointer)
+        moves = pointer is None or pointer.release != promotion.release.number
+        if moves:
+            announce(store, name, promotion.release, promotion.by)
+        table = _sync_table(store, name, contract, promotion, pointer)
+        new_pointer = _next_pointer(name, promotion, pointer, table)
+        if new_pointer != pointer:
+            _move_pointer(store, name, stored, new_pointer)
+            # Before the withdrawal: where it fails, the same call again finishes the promotion.
+            before = pointer.table_version if pointer else 0
+            compact_when_due(store.address, name, before, new_pointer.table_version)
+        withdraw(store, name)
+    return moves
 
 
 def recover_promotion(store: Store, name: SpaceName, contract: Contract) -> bool:
@@ -137,61 +135,98 @@ def recover_promotion(store: Store, name: SpaceName, contract: Contract) -> bool
     table, and the next promotion finishes.
     """
     pointer = load_current(store, name)
-    if pointer is None or announced(store, name) is None:
+    if pointer is None or load_pending_promotion(store, name) is None:
         return False
     release = load_release(store, name, pointer.release)
+    recovery = Promotion(release=release, by=RECOVERY, after=release.number)
     try:
-        serve(store, name, contract, release, by="settle", after=release.number)
-    except Conflict:  # it was alive, and has ended
+        serve(store, name, contract, recovery)
+    except Conflict:  # the promotion was alive, and has ended
         return False
     return True
 
 
 @contextmanager
-def _undone_if_refused(store: Store, name: SpaceName, contract: Contract) -> Iterator[None]:
+def _recovering_if_refused(store: Store, name: SpaceName, contract: Contract) -> Iterator[None]:
     try:
         yield
     except GateRefused:
-        with suppress(CommonspaceError):  # the announcement stands, and whoever comes next settles
+        with suppress(CommonspaceError):  # the announcement stands: whoever comes next recovers
             recover_promotion(store, name, contract)
         raise
 
 
-def interrupted(store: Store, name: SpaceName) -> list[str]:
-    """What is wrong where a promotion was interrupted: LanceDB may be ahead of CURRENT."""
-    if announced(store, name) is None:
-        return []
-    with store.lock(promotion_lock_key(name)):  # one that is alive ends first
-        turn = announced(store, name)
-    if turn is None:
-        return []
-    verb = "rollback" if turn.by == "rollback" else "promotion"
-    return [f"a {verb} to release {turn.release} was interrupted: LanceDB may be ahead"]
+def _read_pointer(store: Store, name: SpaceName) -> bytes | None:
+    data = store.read(current_key(name))
+    return data.to_pybytes() if data is not None else None
 
 
-def _announce(store: Store, name: SpaceName, release: Release, by: str) -> None:
-    store.put(promotion_key(name), marker_bytes(PendingPromotion(release.number, by)))
+def _decode(stored: bytes | None, *, overwrite_damaged: bool) -> Current | None:
     try:
-        require_not_in_removal(store, name, release)
-    except (Conflict, NotPublished):  # LanceDB is untouched
-        store.delete(promotion_key(name))
-        raise
-
-
-def _read(data: bytes | None, overwrite_pointer: bool) -> Current | None:
-    try:
-        return Current.from_bytes(data) if data is not None else None
+        return Current.from_bytes(stored) if stored is not None else None
     except ContractBroken:
-        if not overwrite_pointer:
+        if not overwrite_damaged:
             raise
         return None
 
 
-def _moved(pointer: Current | None, name: SpaceName, number: int, version: int, by: str) -> Current:
-    """The pointer once the release is served at that version of the LanceDB table."""
+def _require_allowed(name: SpaceName, promotion: Promotion, pointer: Current | None) -> None:
+    """Refuse to replace another release than was expected, or one that is held."""
+    number, served = promotion.release.number, pointer.release if pointer else 0
+    if served not in (number, promotion.after):
+        raise Conflict(
+            f"release {number} follows release {promotion.after}, but release {served} "
+            "has been promoted meanwhile",
+            item=str(name),
+        )
+    hold = pointer.hold if pointer else None
+    if hold and served != number and promotion.by not in BY_HAND:
+        raise Conflict(f"the space is {hold}", item=str(name))
+
+
+def _sync_table(
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    promotion: Promotion,
+    pointer: Current | None,
+) -> tuple[int, Indexes | None]:
+    """The table's version that holds the release, flushed, and its indexes."""
+    moves = pointer is None or pointer.release != promotion.release.number
+    try:
+        version, indexes = sync_and_measure(
+            store, name, contract, promotion.release, pointer,
+            refuse=moves and promotion.can_be_refused,
+        )  # fmt: skip
+    except GateRefused:
+        if pointer is None:  # nobody relies on the table, and there is nothing to go back to
+            withdraw(store, name)
+        raise
+    store.flush(f"{LANCEDB}/{name.table}.lance")  # LanceDB itself calls no fsync
+    return version, indexes
+
+
+def _next_pointer(
+    name: SpaceName,
+    promotion: Promotion,
+    pointer: Current | None,
+    table: tuple[int, Indexes | None],
+) -> Current:
+    """The pointer once the release is served by that version of the table."""
+    number, by, (version, indexes) = promotion.release.number, promotion.by, table
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     if pointer is None:
-        return Current(number, name.table, version, moment, by)
-    if pointer.release != number:
-        return pointer.followed_by(number, version, moment, by)
-    return pointer if pointer.table_version == version else replace(pointer, table_version=version)
+        moved = Current(number, name.table, version, moment, by)
+    elif pointer.release != number:
+        moved = pointer.after_promotion(
+            release=number, table_version=version, promoted_at=moment, run=by
+        )
+    else:
+        moved = replace(pointer, table_version=version)
+    standing = pointer.hold if pointer else None
+    return replace(moved, hold=promotion.hold if by in BY_HAND else standing, indexes=indexes)
+
+
+def _move_pointer(store: Store, name: SpaceName, expected: bytes | None, pointer: Current) -> None:
+    if not store.compare_and_swap(current_key(name), expected, pointer.to_bytes()):
+        raise Conflict("another run was promoted meanwhile", item=str(name))

@@ -1,4 +1,4 @@
-"""The life of releases: manifests, parts, what is current, pins, retirement, removal.
+"""The life of releases: manifests, parts, rejects, the pointer CURRENT, pins, removal, retirement.
 
 Imports contract and storage.
 """

@@ -19,7 +19,7 @@ from commonspace.pipeline.storage.store import Store
 
 @dataclass(frozen=True)
 class Changes:
-    """The way from release `since` to release `until`."""
+    """What differs from release `since` to release `until`."""
 
     since: int
     until: int
@@ -34,55 +34,59 @@ class Changes:
         return sum(len(rows) for rows in (self.added, self.changed, self.removed))
 
     def apply(self, rows: pa.Table) -> pa.Table:
-        """The rows of `until`, sorted by id, from all the rows of `since`."""
-        gone = pa.chunked_array(
+        """All the rows of `until`, sorted by id, made from all the rows of `since`."""
+        replaced = pa.chunked_array(
             [*self.removed["id"].chunks, *self.changed["id"].chunks], pa.string()
         )
-        stay = rows.filter(pc.invert(pc.is_in(rows["id"], value_set=gone.combine_chunks())))
-        stay = stay.select(self.added.column_names).cast(self.added.schema)
-        return pa.concat_tables([stay, self.added, self.changed]).sort_by("id")
+        kept = rows.filter(pc.invert(pc.is_in(rows["id"], value_set=replaced.combine_chunks())))
+        kept = kept.select(self.added.column_names).cast(self.added.schema)
+        return pa.concat_tables([kept, self.added, self.changed]).sort_by("id")
 
 
 def changes_between(store: Store, contract: Contract, since: Release, until: Release) -> Changes:
-    """What was added, changed and removed. Raises ContractBroken where a part is damaged.
+    """What was added, changed and removed.
 
     Takes as much memory as the changed rows, and a few short columns of the parts around them.
+
+    Raises:
+        ContractBroken: a part is missing or damaged.
     """
     shared = {part.sha256 for part in since.parts} & {part.sha256 for part in until.parts}
-    short = pa.schema([contract.schema.field(name) for name in COMPARED_COLUMNS])
+    compared = pa.schema([contract.schema.field(name) for name in COMPARED_COLUMNS])
     before = concat_or_empty(
         (
-            read_part(store, part, contract, COMPARED_COLUMNS).cast(short)
+            read_part(store, part, contract, COMPARED_COLUMNS).cast(compared)
             for part in since.parts
             if part.sha256 not in shared
         ),
-        short,
+        compared,
     ).combine_chunks()
-    added, changed, there = [], [], [pa.array([], pa.string())]
+    added, changed, ids = [], [], [pa.array([], pa.string())]
     for part in until.parts:
         if part.sha256 in shared:
             continue
         rows = read_part(store, part, contract).cast(contract.schema)
-        at = pc.index_in(rows["id"], value_set=_column(before, "id"))
-        added.append(rows.filter(pc.is_null(at)))
-        changed.append(rows.filter(pc.and_(pc.is_valid(at), pc.invert(_same(rows, before, at)))))
-        there += rows["id"].chunks
-    left = pc.invert(pc.is_in(before["id"], value_set=pa.chunked_array(there).combine_chunks()))
+        positions = pc.index_in(rows["id"], value_set=_column(before, "id"))
+        added.append(rows.filter(pc.is_null(positions)))
+        differs = pc.invert(_equals_row_at(rows, before, positions))
+        changed.append(rows.filter(pc.and_(pc.is_valid(positions), differs)))
+        ids += rows["id"].chunks
+    gone = pc.invert(pc.is_in(before["id"], value_set=pa.chunked_array(ids).combine_chunks()))
     return Changes(
         since.number,
         until.number,
         concat_or_empty(iter(added), contract.schema),
         concat_or_empty(iter(changed), contract.schema),
-        before.filter(left).select(["id"]),
+        before.filter(gone).select(["id"]),
     )
 
 
-def _same(rows: pa.Table, before: pa.Table, at: pa.ChunkedArray) -> pa.Array:
-    """Whether each row equals the one that stood at that position; false where none did."""
-    same = pc.is_valid(at)
+def _equals_row_at(rows: pa.Table, before: pa.Table, positions: pa.ChunkedArray) -> pa.Array:
+    """Whether each row equals the row of `before` at its position; false where that is null."""
+    equal = pc.is_valid(positions)
     for name in COMPARED_COLUMNS:
-        same = pc.and_(same, pc.equal(rows[name], _column(before, name).take(at)))
-    return pc.fill_null(same, False)
+        equal = pc.and_(equal, pc.equal(rows[name], _column(before, name).take(positions)))
+    return pc.fill_null(equal, False)
 
 
 def _column(table: pa.Table, name: str) -> pa.Array:

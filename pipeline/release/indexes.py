@@ -1,4 +1,4 @@
-"""pipeline/release/indexes.py"""
+"""What an owner asks for as indexes, and what CURRENT says of those that a table has."""
 
 from __future__ import annotations
 
@@ -6,85 +6,89 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-VectorChoice = Literal["auto", "ivf_sq", "none"]
-
 RECALL_GATE = "index_recall"
+RECALL_K = 10
+"""Recall is measured over so many nearest rows."""
 MIN_RECALL = 0.95
 """Of the ten nearest rows, half a row is missed: what an approximate search is expected to keep.
 docs/index.md says what less and more cost."""
-RECALL_K = 10
+
+VectorChoice = Literal["auto", "ivf_sq", "none"]
 
 
 @dataclass(frozen=True)
 class IndexSettings:
-    """The indices that an owner asks for; no part of the contract, for they change no row.
-
-    vector: `auto` decides by size, `ivf_sq` has one whatever the size, `none` has none.
-    text: the columns with a full-text index.
-    min_recall: of the ten nearest rows, the share that a search must find.
-    """
+    """The indexes that an owner asks for; not part of the contract, for they change no row."""
 
     vector: VectorChoice = "auto"
+    """`auto` decides by size; `ivf_sq` has an index whatever the size; `none` has none."""
     text: tuple[str, ...] = ()
+    """The columns with a full-text index."""
     min_recall: float = MIN_RECALL
+    """Of the RECALL_K nearest rows, the share that a search must find."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> IndexSettings:
-        """Of a manifest; one from before there were indices says nothing."""
+        """The settings in a manifest; one from before there were indexes holds none of the keys."""
         return cls(**{**value, "text": tuple(value.get("text", ()))})
 
 
 @dataclass(frozen=True)
 class VectorIndex:
-    """How the vector index of a version of the table is searched, and what that finds."""
+    """How the vector index of one version of the table is searched, and its measured recall."""
 
     kind: str
     trained_rows: int
     partitions: int
     nprobes: int
     refine: int
-    """Times as many rows as are asked for are compared by their own vectors."""
+    """So many times the wanted rows are compared by their stored vectors, not by the index."""
     recall: float
     limit: float
+    """The least recall that the owner accepts."""
     sample: int
-    """How many rows were asked for their nearest ones."""
+    """How many rows were used as queries to measure the recall."""
 
     @property
     def is_weak(self) -> bool:
-        """Whether it finds less than its owner wants."""
+        """Whether its recall is below the limit."""
         return self.recall < self.limit
 
     def finding(self, recall: float) -> VectorIndex:
-        """The same with what it was measured to find."""
+        """The same index with a measured recall."""
         return replace(self, recall=recall)
 
     def to_gate(self) -> dict[str, Any]:
-        """As the gate `index_recall`, beside those of the manifest."""
-        said = (
+        """The gate `index_recall`, in the form of the gates in a manifest."""
+        message = (
             f"of the {RECALL_K} nearest of {self.sample} rows, {self.recall:.1%} are found, "
             f"probing {self.nprobes} of {self.partitions} partitions "
             f"(min_index_recall is {self.limit:.1%})"
         )
         gate = {"name": RECALL_GATE, "ok": not self.is_weak, "value": self.recall}
-        return {**gate, "limit": self.limit, "message": said}
+        return {**gate, "limit": self.limit, "message": message}
 
 
 @dataclass(frozen=True)
 class Indexes:
-    """What `CURRENT` says of the indices that its version of the table has."""
+    """What CURRENT says of the indexes that its version of the table has."""
 
     sha256: str
-    """Over the files they consist of."""
+    """Over the files that the indexes consist of."""
     vector: VectorIndex | None
     text: tuple[str, ...]
 
     @property
     def searched(self) -> VectorIndex | None:
-        """The vector index that searches use; one that finds too little is passed by."""
+        """The vector index that searches use; None where it is weak, and every row is compared."""
         return None if self.vector is None or self.vector.is_weak else self.vector
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Indexes:
-        """Raises TypeError or KeyError for what `asdict` has not made."""
+        """The indexes in CURRENT.
+
+        Raises:
+            TypeError, KeyError: they are damaged.
+        """
         vector = value["vector"]
         return cls(value["sha256"], VectorIndex(**vector) if vector else None, tuple(value["text"]))

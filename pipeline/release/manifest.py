@@ -1,4 +1,4 @@
-"""Releases as they lie in the store: numbered manifests, their parts, and the pointer."""
+"""Manifests: what a release consists of, as one numbered JSON object in the store."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.storage.store import Store
+
+RESTORE_HINT = (
+    "`commonspace verify` lists the damage, and with `--repair` restores parts from LanceDB; "
+    "restore any other file from a copy."
+)
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Release:
     fingerprint: str
     spec: Mapping[str, Any]
     encoder: Mapping[str, Any]
-    """How to load the encoder again; a hint, checked against the fingerprint when used."""
+    """Where the encoder was loaded from; a hint, checked against the fingerprint when used."""
     owner: str
     description: str
     run: str
@@ -52,18 +57,18 @@ class Release:
     ledger: Mapping[str, int]
     gates: tuple[Mapping[str, Any], ...]
     items_per_second: float | None = None
-    """Of the encoding that made it; what the next plan's estimate rests on."""
+    """How fast its rows were encoded; the next plan's estimate rests on it."""
     versions: Mapping[str, str] = field(default_factory=dict)
     canary: str | None = None
     """sha256 of the space's canary.parquet; None where there was none yet."""
     changes: Mapping[str, int] = field(default_factory=dict)
     """How many rows were added, changed and removed since the parent; empty where unknown."""
     index: Mapping[str, Any] = field(default_factory=dict)
-    """What its owner has said about indices; empty for the defaults."""
+    """The owner's settings for indexes; empty for the defaults."""
 
     @property
-    def wanted(self) -> IndexSettings:
-        """The indices that its table gets."""
+    def index_settings(self) -> IndexSettings:
+        """The indexes that its table gets."""
         return IndexSettings.from_json(self.index)
 
     def to_json(self) -> dict[str, Any]:
@@ -76,36 +81,36 @@ class Release:
 
 
 def canonical_digest(document: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON of a document that does not hold the digest itself."""
+    """sha256 of the canonical JSON of a document, which must not hold the digest itself."""
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-RESTORE_HINT = (
-    "`commonspace verify` lists the damage, and with `--repair` takes parts back out of LanceDB; "
-    "restore any other file from a copy."
-)
-
-
 def release_numbers(store: Store, name: SpaceName) -> list[int]:
     """Every release of the space, candidates included, ascending."""
-    found = (re.search(r"/([0-9]{6,})\.json$", key) for key in store.list(releases_folder(name)))
-    return sorted(int(match[1]) for match in found if match)
+    keys = store.list(releases_folder(name))
+    matches = (re.search(r"/([0-9]{6,})\.json$", key) for key in keys)
+    return sorted(int(match[1]) for match in matches if match)
 
 
-def number_ranges(held: Iterable[int]) -> str:
-    """`1, 4 to 9`: numbers in words, `none` where there are none."""
-    runs: list[list[int]] = []
-    for number in sorted(held):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
+def number_ranges(numbers: Iterable[int]) -> str:
+    """The numbers as a person writes them, such as `1, 4 to 9`; `none` where there are none."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and number == ranges[-1][-1] + 1:
+            ranges[-1][1:] = [number]
         else:
-            runs.append([number])
-    return ", ".join(" to ".join(map(str, run)) for run in runs) or "none"
+            ranges.append([number])
+    return ", ".join(" to ".join(map(str, ends)) for ends in ranges) or "none"
 
 
 def load_release(store: Store, name: SpaceName, number: int) -> Release:
-    """The manifest of one release. Raises NotPublished or ContractBroken."""
+    """The manifest of one release.
+
+    Raises:
+        NotPublished: there is no such release, or no longer.
+        ContractBroken: the manifest is damaged.
+    """
     key = release_key(name, number)
     data = store.read(key)
     if data is None:
@@ -125,7 +130,7 @@ def load_release(store: Store, name: SpaceName, number: int) -> Release:
 
 
 def create_release(store: Store, name: SpaceName, release: Release) -> bool:
-    """Commit a manifest under its number; False where another run took the number first."""
+    """Store a manifest under its number; False where another run took the number first."""
     document = release.to_json()
     document["sha256"] = canonical_digest(json.loads(json.dumps(document)))
     data = (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()

@@ -1,4 +1,4 @@
-"""Marks: small JSON objects beside a space's releases, such as a pin."""
+"""Markers: small JSON objects beside a space's releases, such as a pin or a retirement."""
 
 from __future__ import annotations
 
@@ -6,21 +6,26 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Marker = TypeVar("Marker", bound="DataclassInstance")
 
 
-def marker_bytes(mark: DataclassInstance) -> bytes:
-    """The mark as it is stored; sets as sorted lists."""
-    return (json.dumps(asdict(mark), default=sorted, sort_keys=True) + "\n").encode()
+def marker_bytes(marker: DataclassInstance) -> bytes:
+    """The marker as it is stored; sets as sorted lists."""
+    return (json.dumps(asdict(marker), default=sorted, sort_keys=True) + "\n").encode()
 
 
 def load_marker(store: Store, key: str, kind: type[Marker]) -> Marker | None:
-    """The mark, or None where there is none. Raises ContractBroken where it is damaged."""
+    """The marker, or None where there is none.
+
+    Raises:
+        ContractBroken: the marker is damaged.
+    """
     data = store.read(key)
     if data is None:
         return None
@@ -30,5 +35,5 @@ def load_marker(store: Store, key: str, kind: type[Marker]) -> Marker | None:
         raise ContractBroken(
             "is damaged",
             item=key,
-            do="Remove it, and say again what it said: see docs/releases.md.",
+            do="Delete this file, then repeat the command that wrote it: see docs/releases.md.",
         ) from error

@@ -1,4 +1,4 @@
-"""pipeline/release/parts.py"""
+"""The Parquet parts of a release: read with every check, whole or a row group at a time."""
 
 from __future__ import annotations
 
@@ -13,15 +13,14 @@ from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.release.manifest import RESTORE_HINT, Part, Release
 from commonspace.pipeline.storage.store import Store
 
+COMPARED_COLUMNS = ["id", "content_digest", "row_digest", "run", "encoded_at"]
+"""The few columns by which rows are compared: one of them differs whenever a row differs."""
+
 
 def bucket_of(item: str, bits: int) -> str:
-    """The bucket of an id: the first `bits` bits of its sha256, written in binary."""
+    """The bucket of an id: the first `bits` bits of its sha256, written in binary; at most 32."""
     head = int.from_bytes(hashlib.sha256(item.encode()).digest()[:4], "big")
     return f"{head:032b}"[:bits]
-
-
-COMPARED_COLUMNS = ["id", "content_digest", "row_digest", "run", "encoded_at"]
-"""The columns that differ whenever a row differs."""
 
 
 def read_part(
@@ -30,14 +29,22 @@ def read_part(
     contract: Contract,
     columns: Sequence[str] | None = None,
     *,
-    deep: bool = False,
+    verify_sha256: bool = False,
 ) -> pa.Table:
-    """A part's rows, its contract and page checksums checked; `deep`: its sha256 too.
+    """The rows of a part; its size, number of rows, contract and page checksums are checked.
 
-    Raises ContractBroken.
+    Args:
+        store: where the part lies.
+        part: as the manifest lists it.
+        contract: the contract that the part must carry.
+        columns: only these; the contract is then not compared.
+        verify_sha256: whether the checksum of the whole file is checked, too.
+
+    Raises:
+        ContractBroken: the part is missing, damaged, or not the one that was published.
     """
     data = _part_bytes(store, part)
-    if deep and hashlib.sha256(data).hexdigest() != part.sha256:
+    if verify_sha256 and hashlib.sha256(data).hexdigest() != part.sha256:
         raise ContractBroken("is not the file that was published", item=part.key, do=RESTORE_HINT)
     table = _in_contract_order(read_table(data, part.key, columns), part, contract, columns)
     _check_rows(table.num_rows, part)
@@ -51,7 +58,7 @@ def read_part_groups(
     columns: Sequence[str] | None = None,
     ids: pa.Array | None = None,
 ) -> Iterator[pa.Table]:
-    """As `read_part`, but some thousand rows at a time, of the given ids where there are any."""
+    """As `read_part`, but a row group at a time; with `ids`, only the rows that have them."""
     data = _part_bytes(store, part)
     _check_rows(count_rows(data, part.key), part)
     for group in read_row_groups(data, part.key, columns, ids):
@@ -70,7 +77,7 @@ def _part_bytes(store: Store, part: Part) -> pa.Buffer:
 def _in_contract_order(
     table: pa.Table, part: Part, contract: Contract, columns: Sequence[str] | None
 ) -> pa.Table:
-    """Whole rows as the contract has them; parts of 0.1.0 stand in the file's order."""
+    """Whole rows in the contract's columns; parts written by 0.1.0 have another order."""
     if columns is not None:
         return table
     check_schema(table.schema, contract, part.key)
@@ -85,18 +92,30 @@ def _check_rows(rows: int, part: Part) -> None:
 def read_parts(
     store: Store, release: Release, contract: Contract, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """The rows of a release, part by part."""
+    """The rows of a release, a part at a time.
+
+    Raises:
+        ContractBroken: a part is missing or damaged.
+    """
     for part in release.parts:
         yield read_part(store, part, contract, columns)
 
 
 def concat_or_empty(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
-    """All the tables as one; of the given schema where there is none."""
-    found = list(tables)
-    return pa.concat_tables(found) if found else schema.empty_table()
+    """All the tables as one; an empty one of the given schema where there is none."""
+    parts = list(tables)
+    return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
 def published_rows(store: Store, base: Release | None, contract: Contract) -> pa.Table:
+    """What a plan needs of the rows of a release, part by part; no rows where there is none.
+
+    The columns are `id`, `content_digest`, `row_digest`, `partition` and, where rows are passages,
+    `item`.
+
+    Raises:
+        ContractBroken: a part is missing or damaged.
+    """
     columns = ["id", "content_digest", "row_digest", "partition"]
     columns += [contract.item_column] if contract.item_column != "id" else []
     schema = pa.schema([contract.schema.field(name) for name in columns])

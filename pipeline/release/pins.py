@@ -1,4 +1,4 @@
-"""Pins: releases that are kept whatever `retain` is told, each with a reason."""
+"""Pins: releases that `retain` never removes, each with a reason."""
 
 from __future__ import annotations
 
@@ -26,38 +26,47 @@ class Pin:
 
 
 def pin_release(store: Store, name: SpaceName, number: int, reason: str = "") -> Pin:
-    """Keep a release; the pin that stands already, where there is one.
+    """Keep a release from being removed.
 
-    Raises NotPublished where there is no such release, Conflict where it is being removed.
+    Returns:
+        The pin, or the older one where the release is pinned already.
+
+    Raises:
+        NotPublished: there is no such release.
+        Conflict: it is being removed.
     """
     release = load_release(store, name, number)
-    made = Pin(number, reason, datetime.now(UTC).isoformat(timespec="seconds"))
+    new = Pin(number, reason, datetime.now(UTC).isoformat(timespec="seconds"))
     key = pin_key(name, number)
-    if not store.put_if_absent(key, marker_bytes(made)):
-        return load_pins(store, name).get(number, made)
+    if not store.put_if_absent(key, marker_bytes(new)):
+        return load_pins(store, name).get(number, new)
     try:
         require_not_in_removal(store, name, release)
     except (Conflict, UserMistake):
         store.delete(key)
         raise
-    return made
+    return new
 
 
 def unpin_release(store: Store, name: SpaceName, number: int) -> None:
-    """Let `retain` remove the release again. Raises UserMistake where it is not pinned."""
-    there = load_pins(store, name)
-    if number not in there:
+    """Let `retain` remove the release again.
+
+    Raises:
+        UserMistake: it is not pinned.
+    """
+    pins = load_pins(store, name)
+    if number not in pins:
         raise UserMistake(
-            f"release {number} is not pinned (pinned: {number_ranges(there)})", item=str(name)
+            f"release {number} is not pinned (pinned: {number_ranges(pins)})", item=str(name)
         )
     store.delete(pin_key(name, number))
 
 
 def load_pins(store: Store, name: SpaceName) -> Mapping[int, Pin]:
     """Every pin of the space, by release."""
-    found = {}
+    pins = {}
     for key in store.list(pins_folder(name)):
-        one = load_marker(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
-        if one is not None:
-            found[one.release] = one
-    return found
+        pin = load_marker(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
+        if pin is not None:
+            pins[pin.release] = pin
+    return pins

@@ -1,4 +1,4 @@
-"""CURRENT: which release readers see, and which version of the LanceDB table holds it."""
+"""The pointer CURRENT: which release readers see, and which LanceDB version holds it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from commonspace.pipeline.storage.store import Store
 
 @dataclass(frozen=True)
 class RollbackHold:
-    """Since when a space is held at what it serves, and why."""
+    """A rollback keeps a space at the release it serves: since when, and why."""
 
     since: str
-    """When it was rolled back: ISO 8601, UTC."""
+    """ISO 8601, UTC."""
     reason: str = ""
 
     def __str__(self) -> str:
@@ -32,10 +32,13 @@ class RollbackHold:
         why = f": {self.reason}" if self.reason else ""
         return f"held since {moment} UTC by a rollback{why}"
 
-    def sentence(self, space: str, served: int, waiting: int) -> str:
-        """What is served, what waits, and how to go on.
+    def describe(self, space: str, served: int, waiting: int) -> str:
+        """A sentence: what is served, what waits, and how to go on.
 
-        waiting: the release that a run would have promoted; `served` itself where nothing differs.
+        Args:
+            space: the name of the space.
+            served: the release that readers see.
+            waiting: the release that a run would have promoted, `served` where nothing differs.
         """
         waits = f", release {waiting} waits" if waiting != served else ""
         serves = "serves it and " if waiting != served else ""
@@ -65,44 +68,51 @@ class Current:
     run: str
     """What moved the pointer: a run's id, `promote` or `rollback`."""
     served: tuple[ServedRelease, ...] = ()
-    """What was served before, the latest last, a release once; what retention removed is not
-    among them."""
-    indices: Indexes | None = None
-    """Those of the table's version; None where a search compares every row."""
+    """What was served before, each release once, the latest last; removed releases are left out."""
+    indexes: Indexes | None = None
+    """Those of the table's version; None where a search compares every row. Stored as `indices`."""
     hold: RollbackHold | None = None
-    """Runs promote nothing while it stands; a rollback makes it, a promotion by hand lifts it."""
+    """While it is set, runs promote nothing. A rollback sets it, a promotion by hand lifts it."""
 
     @property
-    def held(self) -> dict[str, Any] | None:
-        """The hold as answers tell it: at which release, since when, why."""
+    def hold_details(self) -> dict[str, Any] | None:
+        """The hold as `--json` shows it: at which release, since when, why."""
         return {"release": self.release, **asdict(self.hold)} if self.hold else None
 
-    def followed_by(self, release: int, version: int, moment: str, run: str) -> Current:
-        """The pointer after the next promotion, this one in its history; it holds nothing."""
+    def after_promotion(
+        self, *, release: int, table_version: int, promoted_at: str, run: str
+    ) -> Current:
+        """The pointer to the next release: this one in its history, no hold, no indexes yet."""
         earlier = (*self.served, ServedRelease(self.release, self.table_version, self.promoted_at))
-        served = tuple(one for one in earlier if one.release != release)
-        return Current(release, self.table, version, moment, run, served)
+        served = tuple(entry for entry in earlier if entry.release != release)
+        return Current(release, self.table, table_version, promoted_at, run, served)
 
     def to_bytes(self) -> bytes:
-        document = json.loads(json.dumps(asdict(self)))
+        """The pointer as it is stored, with a checksum."""
+        values = json.loads(json.dumps(asdict(self)))
+        document = {"indices" if key == "indexes" else key: value for key, value in values.items()}
         document = {key: value for key, value in document.items() if value is not None}
         document["sha256"] = canonical_digest(document)
         return (json.dumps(document, indent=1) + "\n").encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Current:
-        """Raises ContractBroken for what `to_bytes` has not written."""
+        """The pointer that `to_bytes` has written.
+
+        Raises:
+            ContractBroken: the bytes are damaged.
+        """
         try:
             document = json.loads(data)
             # Before there was a checksum, pointers had none.
             if document.pop("sha256", None) not in (None, canonical_digest(document)):
                 raise ValueError("its checksum does not match")
-            served = tuple(ServedRelease(**one) for one in document.pop("served", ()))
-            hold, indices = document.pop("hold", None), document.pop("indices", None)
+            served = tuple(ServedRelease(**entry) for entry in document.pop("served", ()))
+            hold, indexes = document.pop("hold", None), document.pop("indices", None)
             return cls(
                 **document,
                 served=served,
-                indices=Indexes.from_json(indices) if indices else None,
+                indexes=Indexes.from_json(indexes) if indexes else None,
                 hold=RollbackHold(**hold) if hold else None,
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -114,7 +124,11 @@ class Current:
 
 
 def load_current(store: Store, name: SpaceName) -> Current | None:
-    """The promoted release, or None where nothing was promoted yet."""
+    """The pointer of a space, or None where nothing was promoted yet.
+
+    Raises:
+        ContractBroken: the pointer is damaged.
+    """
     data = store.read(current_key(name))
     if data is None:
         return None
@@ -126,9 +140,10 @@ def load_current(store: Store, name: SpaceName) -> Current | None:
 
 
 def require_pointer(store: Store, name: SpaceName) -> None:
-    """Stop where CURRENT is gone, though releases were served. Raises ContractBroken.
+    """Stop where CURRENT is missing although a release was served.
 
-    A release that others were made from was served: a run plans from CURRENT.
+    Raises:
+        ContractBroken: the pointer is lost.
     """
     if store.read(current_key(name)) is None and any_was_served(store, name):
         raise ContractBroken(
@@ -139,7 +154,10 @@ def require_pointer(store: Store, name: SpaceName) -> None:
 
 
 def any_was_served(store: Store, name: SpaceName) -> bool:
-    """Whether any release that is kept was made from another one."""
+    """Whether any release was served, as far as the kept manifests tell.
+
+    A release that another was made from was served, for a run plans from CURRENT.
+    """
     for number in release_numbers(store, name):
         try:
             if load_release(store, name, number).parent:
@@ -150,9 +168,9 @@ def any_was_served(store: Store, name: SpaceName) -> bool:
 
 
 def pointer_recovery_hint(store: Store, name: SpaceName) -> str:
-    """What its owner can do where CURRENT does not say which release is served."""
+    """What the owner can do where CURRENT does not say which release is served."""
     return (
-        "Restore the file from a copy, or say which release readers are to see: "
+        "Restore the file from a copy, or choose the release that readers are to see: "
         f"`commonspace rollback {name} RELEASE` serves it and holds the space there (kept: "
         f"{number_ranges(release_numbers(store, name))})."
     )

@@ -1,4 +1,4 @@
-"""pipeline/release/rejects.py"""
+"""Rejects: the items that a release could not embed, and why."""
 
 from __future__ import annotations
 
@@ -14,33 +14,7 @@ from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.release.manifest import RESTORE_HINT, Release
 from commonspace.pipeline.storage.store import Store
 
-
-def reject_row(
-    failure: Failure, *, stage: str, run: str, **known: str | None
-) -> dict[str, str | bool | None]:
-    """A row of REJECTS_SCHEMA; `known`: id, partition, source_uri, content_digest, space."""
-    return {
-        **dict.fromkeys(REJECTS_SCHEMA.names),
-        **known,
-        "stage": stage,
-        "reason": str(failure.reason),
-        "message": failure.message[:500],
-        "retryable": failure.retryable,
-        "run": run,
-    }
-
-
-def read_rejects(store: Store, release: Release | None) -> pa.Table:
-    """REJECTS_SCHEMA rows: what the release could not embed."""
-    if release is None or release.rejects is None:
-        return REJECTS_SCHEMA.empty_table()
-    key = str(release.rejects["key"])
-    data = store.read(key)
-    if data is None:
-        raise ContractBroken("is missing", item=key, do=RESTORE_HINT)
-    return read_table(data, key).cast(REJECTS_SCHEMA)
-
-
+SHOWN_REJECTS = 5
 REJECTS_SCHEMA = pa.schema(
     [
         pa.field("id", pa.string()),
@@ -56,16 +30,51 @@ REJECTS_SCHEMA = pa.schema(
     ]
 )
 
-SHOWN_REJECTS = 5
+
+def reject_row(
+    failure: Failure, *, stage: str, run: str, **known: str | None
+) -> dict[str, str | bool | None]:
+    """A row of REJECTS_SCHEMA.
+
+    Args:
+        failure: why the item has no vector.
+        stage: the stage that met the failure.
+        run: the run's id.
+        known: what is known of the item: id, partition, source_uri, content_digest, space.
+    """
+    return {
+        **dict.fromkeys(REJECTS_SCHEMA.names),
+        **known,
+        "stage": stage,
+        "reason": str(failure.reason),
+        "message": failure.message[:500],
+        "retryable": failure.retryable,
+        "run": run,
+    }
+
+
+def read_rejects(store: Store, release: Release | None) -> pa.Table:
+    """The rejects of a release, as rows of REJECTS_SCHEMA; none where there is no release.
+
+    Raises:
+        ContractBroken: their file is missing or damaged.
+    """
+    if release is None or release.rejects is None:
+        return REJECTS_SCHEMA.empty_table()
+    key = str(release.rejects["key"])
+    data = store.read(key)
+    if data is None:
+        raise ContractBroken("is missing", item=key, do=RESTORE_HINT)
+    return read_table(data, key).cast(REJECTS_SCHEMA)
 
 
 def describe_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The rejects in words: how many of each reason, then the first few by name."""
+    """Lines for people: how many rejects of each reason, then the first few by id."""
     counts = Counter(str(row["reason"]) for row in rejects)
-    said = [", ".join(f"{count} {reason}" for reason, count in counts.items())] if counts else []
+    lines = [", ".join(f"{count} {reason}" for reason, count in counts.items())] if counts else []
     for row in rejects[:SHOWN_REJECTS]:
         name = row["id"] if row["id"] is not None else row.get("source_uri")
-        said.append(f"{name!r}: {row['message']} ({row['reason']})")
+        lines.append(f"{name!r}: {row['message']} ({row['reason']})")
     if len(rejects) > SHOWN_REJECTS:
-        said.append("…")
-    return said
+        lines.append("…")
+    return lines

@@ -1,7 +1,7 @@
-"""Retiring a version of a space: its owner says that it will not be filled again.
+"""Retiring a version of a space: its owner declares that it will not be filled again.
 
 Readers keep what they have and are warned. A run of a retired version is refused. `retain
---retired` removes its rows; the mark stays for ever, so that no later run fills the name with
+--retired` removes its rows; the marker stays for ever, so that no later run fills the name with
 vectors of another meaning.
 """
 
@@ -29,24 +29,32 @@ class Retirement:
 
 
 def load_retirement(store: Store, name: SpaceName) -> Retirement | None:
-    """The retirement of a space version, or None where it is alive."""
+    """The retirement of a space version, or None where it is not retired."""
     return load_marker(store, retirement_key(name), Retirement)
 
 
 def retire_space(store: Store, name: SpaceName, reason: str = "") -> Retirement:
-    """Retire a space version; the retirement that stands already, where there is one."""
-    made = Retirement(reason, datetime.now(UTC).isoformat(timespec="seconds"))
-    store.put_if_absent(retirement_key(name), marker_bytes(made))
-    return load_retirement(store, name) or made
+    """Retire a space version.
+
+    Returns:
+        The retirement, or the older one where the version is retired already.
+    """
+    new = Retirement(reason, datetime.now(UTC).isoformat(timespec="seconds"))
+    store.put_if_absent(retirement_key(name), marker_bytes(new))
+    return load_retirement(store, name) or new
 
 
 def revive_space(store: Store, name: SpaceName) -> None:
-    """Take a retirement back. Raises UserMistake where there is none, or the rows were removed."""
+    """Take a retirement back.
+
+    Raises:
+        UserMistake: the version is not retired, or its rows were removed.
+    """
     if load_retirement(store, name) is None:
         raise UserMistake("is not retired", item=str(name))
-    if store.read(spec_key(name)) is None:  # there with the first candidate
+    if not store.exists(spec_key(name)):  # it is written with the first candidate
         raise UserMistake(
-            "its rows were removed: the name is used up",
+            "its rows were removed, and its name is not used again",
             item=str(name),
             do=f"Set version = {name.version + 1} for the space.",
         )
@@ -54,11 +62,15 @@ def revive_space(store: Store, name: SpaceName) -> None:
 
 
 def require_not_retired(store: Store, name: SpaceName) -> None:
-    """Stop a run of a retired space version. Raises UserMistake."""
-    found = load_retirement(store, name)
-    if found is not None:
+    """Stop a run of a retired space version.
+
+    Raises:
+        UserMistake: the version is retired.
+    """
+    retirement = load_retirement(store, name)
+    if retirement is not None:
         raise UserMistake(
-            f"this version of the space was {found}",
+            f"this version of the space was {retirement}",
             item=str(name),
             do="Take it out of the collection file, or set a higher `version`. "
             f"`commonspace retire {name} --undo` takes the retirement back.",

@@ -1,97 +1,142 @@
-"""What a run did to a space: the draft of its manifest, and its report for people."""
+"""How a run's work on a space ended: gathered from the notes of its stages, and stored."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from commonspace.encoders.errors import CommonspaceError
+from commonspace.pipeline.encode.note import EncodeNote, items_per_second
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.memory import peak_rss
+from commonspace.pipeline.publish.notes import PromotionNote, PublishNote
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.run.markdown import report_text
-from commonspace.pipeline.workspace.work import Work, encode_notes
+from commonspace.pipeline.run.notes import Refusal, ReleaseState, RunReport
+from commonspace.pipeline.validate.verdict import Verdict
+from commonspace.pipeline.workspace.notes import PlanSummary, RunNote, as_stored
+from commonspace.pipeline.workspace.work import Work
 
 
-def report_stage(work: Work) -> dict[str, Any]:
-    """What the run did to the space, gathered from what its stages left behind."""
-    store, planned = work.run.store, work.read_note("plan.json")
-    verdict, published = work.read_note("verdict.json"), work.read_note("publish.json")
-    promoted = store.read(work.path("promote.json"))
-    promotion = json.loads(promoted.to_pybytes()) if promoted is not None else {}
-    encodes = [work.read_note(file) for file in encode_notes(work)]
-    seconds = sum(e["seconds"] for e in encodes)
-    release = load_release(store, work.name, published["release"])
-    pulled, pointer = work.run.read_note(), load_current(store, work.name)
-    report = {
-        "collection": work.run.collection.name,
-        "space": work.space.name,
-        "version": work.space.version,
-        "encoder": work.spec.label,
-        "trained": work.spec.trained,
-        "fingerprint": work.spec.fingerprint,
-        "run": work.run.id,
-        "whole_scope": work.run.scope.ids is None,
-        "release": release.number,
-        "rows": release.rows,
-        "promoted": bool(promotion.get("promoted", False)),
-        "state": _state(pointer, release.number, promotion),
-        "held": pointer.held if pointer else None,
-        "ledger": verdict["ledger"],
-        "rejects_by_reason": (release.rejects or {}).get("by_reason", {}),
-        "rejects": (release.rejects or {}).get("key"),
-        "gates": [*verdict["gates"], *_index_gate(pointer, release.number)],
-        "items_per_second": sum(e["items"] for e in encodes) / seconds if seconds else None,
-        "seconds": {
-            "pull": pulled["seconds"],
-            "plan": planned["seconds"],
-            "encode": seconds,
-            "validate": verdict["seconds"],
-            "publish": published["seconds"],
-            "index": promotion.get("seconds"),
-        },
-        "shards": {"planned": len(planned["shards"]), "encoded": len(encodes)},
-        "device": encodes[0]["device"] if encodes else None,
-        "engine": encodes[0]["engine"] if encodes else None,
-        "peak_rss_bytes": max([peak_rss(), *(e["peak_rss_bytes"] for e in encodes)]),
-    }
-    work.write_note("report.json", report)
-    store.put(work.path("report.md"), report_text(report).encode())
-    return report
+def report_stage(work: Work) -> RunReport:
+    """Store what the run did to the space, as report.json and, for people, as report.md.
 
-
-def refusal(work: Work, error: CommonspaceError) -> dict[str, Any]:
-    """The report of a space that the run has not brought to its source; kept where a gate refused.
-
-    It has `error`, and of a gate's refusal `gates` and, where items were counted, `ledger`.
+    Raises:
+        UserMistake: a stage before this one has not run.
     """
-    what = error.what if not error.item else f"{error.item}: {error.what}"
-    report = {
-        "collection": work.run.collection.name,
-        "space": work.space.name,
-        "version": work.space.version,
-        "run": work.run.id,
-        **error.to_json(),
-        "what": what,
-    }
-    if isinstance(error, GateRefused):
-        verdict = work.read_note("verdict.json") if work.has("verdict.json") else {}
-        here = {gate["name"] for gate in error.gates}
-        held = [gate for gate in verdict.get("gates", ()) if gate["name"] not in here]
-        report |= {"gates": [*held, *error.gates], "ledger": verdict.get("ledger")}
-        work.write_note("refusal.json", report)  # no report.json: tried again, it may still end
+    notes = _Notes.read(work)
+    encodes = notes.encodes
+    release = load_release(work.run.store, work.name, notes.published.release)
+    pointer = load_current(work.run.store, work.name)
+    verdict = as_stored(notes.verdict.to_json())
+    rejects = release.rejects or {}
+    report = RunReport(
+        collection=work.run.collection.name,
+        space=work.space.name,
+        version=work.space.version,
+        encoder=work.spec.label,
+        trained=work.spec.trained,
+        fingerprint=work.spec.fingerprint,
+        run=work.run.id,
+        whole_scope=work.run.scope.ids is None,
+        release=release.number,
+        rows=release.rows,
+        promoted=notes.promoted,
+        state=_state(pointer, release.number, promoted=notes.promoted),
+        held=pointer.hold_details if pointer else None,
+        ledger=verdict["ledger"],
+        rejects_by_reason=rejects.get("by_reason", {}),
+        rejects=rejects.get("key"),
+        gates=(*verdict["gates"], *_index_gate(pointer, release.number)),
+        items_per_second=items_per_second(encodes),
+        seconds=notes.seconds,
+        shards={"planned": len(notes.plan.shards), "encoded": len(encodes)},
+        device=encodes[0].device if encodes else None,
+        engine=encodes[0].engine if encodes else None,
+        peak_rss_bytes=max([peak_rss(), *(note.peak_rss_bytes for note in encodes)]),
+    )
+    work.write_note(report)
+    work.run.store.put(work.path("report.md"), report_text(report).encode())
     return report
 
 
-def _state(pointer: Current | None, number: int, promotion: dict[str, Any]) -> str:
-    """`promoted` by this run, `unchanged` since an earlier one, or a `candidate` yet."""
-    if promotion.get("promoted"):
+def record_refusal(work: Work, error: CommonspaceError) -> Refusal:
+    """Why the run ends without a release of the space; stored where a gate refused.
+
+    No report.json is written: the same run may be tried again, and then end with one.
+    """
+    refusal = Refusal(
+        collection=work.run.collection.name,
+        space=work.space.name,
+        version=work.space.version,
+        run=work.run.id,
+        error=type(error).__name__,
+        what=error.what if not error.item else f"{error.item}: {error.what}",
+        item=error.item,
+        retry=error.retry,
+        do=error.do,
+        **_gates_and_ledger(work, error) if isinstance(error, GateRefused) else {},
+    )
+    if refusal.gates is not None:
+        work.write_note(refusal)
+    return refusal
+
+
+def _gates_and_ledger(work: Work, error: GateRefused) -> dict[str, Any]:
+    verdict = work.find_note(Verdict)
+    stored = as_stored(verdict.to_json()) if verdict else {}
+    refused = {gate["name"] for gate in error.gates}
+    earlier = [gate for gate in stored.get("gates", ()) if gate["name"] not in refused]
+    return {"gates": (*earlier, *error.gates), "ledger": stored.get("ledger")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Notes:
+    """What the stages have left about one space."""
+
+    pulled: RunNote
+    plan: PlanSummary
+    encodes: list[EncodeNote]
+    verdict: Verdict
+    published: PublishNote
+    promotion: PromotionNote | None
+
+    @classmethod
+    def read(cls, work: Work) -> _Notes:
+        return cls(
+            pulled=work.run.read_note(),
+            plan=work.read_note(PlanSummary),
+            encodes=work.read_notes(EncodeNote),
+            verdict=work.read_note(Verdict),
+            published=work.read_note(PublishNote),
+            promotion=work.find_note(PromotionNote),
+        )
+
+    @property
+    def promoted(self) -> bool:
+        return self.promotion is not None and self.promotion.promoted
+
+    @property
+    def seconds(self) -> dict[str, float | None]:
+        return {
+            "pull": self.pulled.seconds,
+            "plan": self.plan.seconds,
+            "encode": sum(note.seconds for note in self.encodes),
+            "validate": self.verdict.seconds,
+            "publish": self.published.seconds,
+            "index": self.promotion.seconds if self.promotion else None,
+        }
+
+
+def _state(pointer: Current | None, number: int, *, promoted: bool) -> ReleaseState:
+    if promoted:
         return "promoted"
     return "unchanged" if pointer and pointer.release == number else "candidate"
 
 
-def _index_gate(pointer: Current | None, number: int) -> list[dict[str, Any]]:
+def _index_gate(pointer: Current | None, number: int) -> list[Mapping[str, Any]]:
     """The gate over the vector index, where the release is served and has one."""
-    indices = pointer.indices if pointer and pointer.release == number else None
-    return [indices.vector.to_gate()] if indices and indices.vector else []
+    indexes = pointer.indexes if pointer and pointer.release == number else None
+    return [indexes.vector.to_gate()] if indexes and indexes.vector else []

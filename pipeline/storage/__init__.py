@@ -1,4 +1,4 @@
-"""Objects in a folder or a bucket: put if absent, compare and swap, and nothing else is safe.
+"""Objects in a folder or a bucket, with put-if-absent and compare-and-swap.
 
 Imports errors alone.
 """

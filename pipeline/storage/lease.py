@@ -1,7 +1,7 @@
-"""A lease: one holder at a time, as long as clocks are right and nobody stalls.
+"""A lease: a lock that expires, held by one process at a time while clocks are right.
 
-What must be decided once is decided by a compare-and-swap elsewhere. A lease only keeps others
-from work that would be in vain, so it may be broken when its holder seems to be dead.
+What must be decided once is decided by a compare-and-swap elsewhere. A lease only saves others
+from needless work, so it may be broken when its holder seems to be dead.
 """
 
 from __future__ import annotations
@@ -19,78 +19,84 @@ import pyarrow as pa
 
 from commonspace.pipeline.errors import StoreFailed
 
-SECONDS = 10.0
-"""How long a lease lasts that is not renewed; a holder renews it three times as often."""
+LEASE_SECONDS = 10.0
+"""How long a lease lasts that is not renewed; its holder renews it three times as often."""
 
 
 class LeaseStore(Protocol):
-    """What a lease asks of the store it lies in."""
+    """What a lease needs of the store that it is kept in."""
 
     def read(self, key: str) -> pa.Buffer | None: ...
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool: ...
 
 
 @contextmanager
-def lease(store: LeaseStore, key: str, seconds: float = SECONDS) -> Iterator[None]:
-    """Wait for the lease, hold it while the block runs, give it back. Raises StoreFailed."""
+def lease(store: LeaseStore, key: str, seconds: float = LEASE_SECONDS) -> Iterator[None]:
+    """Wait for the lease, hold it while the block runs, give it back.
+
+    Raises:
+        StoreFailed: the store failed while the lease was being acquired.
+    """
     owner = secrets.token_hex(8)
-    held = [_taken(store, key, owner, seconds)]
+    document = _acquire(store, key, owner, seconds)
     done = threading.Event()
 
     def renew() -> None:
+        nonlocal document
         while not done.wait(seconds / 3):
             with suppress(StoreFailed):
-                new = _document(owner, seconds)
-                if store.compare_and_swap(key, held[0], new):
-                    held[0] = new
+                renewed = _document(owner, seconds)
+                if store.compare_and_swap(key, document, renewed):
+                    document = renewed
                     continue
-                found = store.read(key)  # ours all the same where an answer was lost
-                if found is None or not _is_of(owner, found.to_pybytes()):
-                    return  # somebody took us for dead
-                held[0] = found.to_pybytes()
+                stored = store.read(key)  # our own where the answer to a swap was lost
+                if stored is None or not _is_owned_by(owner, stored.to_pybytes()):
+                    return  # another process took this one for dead
+                document = stored.to_pybytes()
 
-    renewing = threading.Thread(target=renew, daemon=True)
-    renewing.start()
+    renewal = threading.Thread(target=renew, daemon=True)
+    renewal.start()
     try:
         yield
     finally:
         done.set()
-        renewing.join()
-        with suppress(StoreFailed):  # it runs out by itself
-            store.compare_and_swap(key, held[0], _document(owner, 0.0))
+        renewal.join()
+        with suppress(StoreFailed):  # it expires by itself
+            store.compare_and_swap(key, document, _document(owner, 0.0))
 
 
-def _taken(store: LeaseStore, key: str, owner: str, seconds: float) -> bytes:
-    """Our lease's document, once nobody else's is alive."""
-    seen, since = b"", 0.0
+def _acquire(store: LeaseStore, key: str, owner: str, seconds: float) -> bytes:
+    """The lease's document as this owner has written it, once nobody else's is valid."""
+    last_seen, since = b"", 0.0
     while True:
         data = store.read(key)
-        found = None if data is None else data.to_pybytes()
-        if found != seen:
-            seen, since = found or b"", time.monotonic()
+        stored = None if data is None else data.to_pybytes()
+        if stored != last_seen:
+            last_seen, since = stored or b"", time.monotonic()
         # A holder whose clock is ahead is waited for no longer than one that died just now.
-        if found is None or _ended(found) or time.monotonic() - since > seconds:
-            mine = _document(owner, seconds)
-            if store.compare_and_swap(key, found, mine):
-                return mine
+        if stored is None or _is_expired(stored) or time.monotonic() - since > seconds:
+            document = _document(owner, seconds)
+            if store.compare_and_swap(key, stored, document):
+                return document
             continue
         time.sleep(random.uniform(0.1, 0.5))  # noqa: S311
 
 
 def _document(owner: str, seconds: float) -> bytes:
+    """A lease of so many seconds from now; one of none has expired already."""
     until = time.time() + seconds if seconds else 0.0
     return json.dumps({"owner": owner, "until": until}).encode()
 
 
-def _is_of(owner: str, document: bytes) -> bool:
+def _is_owned_by(owner: str, document: bytes) -> bool:
     try:
         return bool(json.loads(document)["owner"] == owner)
     except (ValueError, TypeError, KeyError):
         return False
 
 
-def _ended(document: bytes) -> bool:
-    """Whether its time is over; what cannot be read is nobody's."""
+def _is_expired(document: bytes) -> bool:
+    """Whether its time is over; one that cannot be read counts as expired."""
     try:
         return bool(json.loads(document)["until"] <= time.time())
     except (ValueError, TypeError, KeyError):

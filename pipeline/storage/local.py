@@ -8,20 +8,25 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
 
-from commonspace.pipeline.errors import StoreFailed
+from commonspace.pipeline.storage.local_errors import translating_os_errors
 
-_BESIDE = re.compile(r"\.[0-9a-f]{16}\.tmp")
-"""What a file is called until it is in its place; a killed process leaves it there."""
+_TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{16}\.tmp")
+"""A file is called so until it is linked or renamed into place; a killed process leaves it."""
 
 
 class LocalStore:
-    """A folder. Files are written beside, flushed to disk, linked or renamed into place."""
+    """A folder as a store.
+
+    A file is written under a temporary name in its folder, flushed to disk, then linked or renamed
+    into place.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = self.scratch = root
@@ -38,17 +43,27 @@ class LocalStore:
             except FileNotFoundError:
                 return None
 
-    def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
-        with translating_os_errors(self.root / key), self._beside(key, data) as (beside, target):
+    def exists(self, key: str) -> bool:
+        with translating_os_errors(self.root / key):
             try:
-                os.link(beside, target)
+                mode = (self.root / key).stat().st_mode
+            except FileNotFoundError:
+                return False
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            return True
+
+    def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
+        with translating_os_errors(self.root / key), self._temporary(key, data) as (file, target):
+            try:
+                os.link(file, target)
             except FileExistsError:
                 return False
             return True
 
     def put(self, key: str, data: bytes | pa.Buffer) -> None:
-        with translating_os_errors(self.root / key), self._beside(key, data) as (beside, target):
-            beside.rename(target)
+        with translating_os_errors(self.root / key), self._temporary(key, data) as (file, target):
+            file.rename(target)
 
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         path = self.root / key
@@ -56,8 +71,8 @@ class LocalStore:
             _make_folder(path.parent)
             with (path.parent / ".lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)
-                found = path.read_bytes() if path.exists() else None
-                if found != expected:
+                stored = path.read_bytes() if path.exists() else None
+                if stored != expected:
                     return False
                 if expected is None:
                     return self.put_if_absent(key, data)
@@ -67,7 +82,8 @@ class LocalStore:
     def folders(self, prefix: str) -> list[str]:
         with translating_os_errors(self.root / prefix):
             try:
-                return sorted(p.name for p in (self.root / prefix).iterdir() if p.is_dir())
+                inside = (self.root / prefix).iterdir()
+                return sorted(path.name for path in inside if path.is_dir())
             except (FileNotFoundError, NotADirectoryError):
                 return []
 
@@ -78,19 +94,20 @@ class LocalStore:
         return self._files(prefix, lambda name: not name.startswith("."))
 
     def list_temporary(self, prefix: str) -> dict[str, float]:
-        return self._files(prefix, lambda name: _BESIDE.fullmatch(name) is not None)
+        return self._files(prefix, lambda name: _TEMPORARY_NAME.fullmatch(name) is not None)
 
-    def _files(self, prefix: str, wanted: Callable[[str], bool]) -> dict[str, float]:
-        found: dict[str, float] = {}
+    def _files(self, prefix: str, is_listed: Callable[[str], bool]) -> dict[str, float]:
+        """The keys of the files whose name is listed, each with when it was last written."""
+        times: dict[str, float] = {}
         with translating_os_errors(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for name in files:
                     path = Path(folder) / name
                     with suppress(FileNotFoundError):  # deleted since
-                        if wanted(name):
-                            moment = path.stat().st_mtime
-                            found[path.relative_to(self.root).as_posix()] = moment
-        return found
+                        if is_listed(name):
+                            key = path.relative_to(self.root).as_posix()
+                            times[key] = path.stat().st_mtime
+        return times
 
     def delete(self, key: str) -> None:
         with translating_os_errors(self.root / key):
@@ -98,7 +115,7 @@ class LocalStore:
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
-        """Keep every other holder of the key waiting, on this machine or a shared disk."""
+        """As `Store.lock`, among the processes of this machine or of a shared disk."""
         path = self.root / key
         with translating_os_errors(path):
             _make_folder(path.parent)
@@ -109,44 +126,43 @@ class LocalStore:
             yield
 
     def flush(self, prefix: str) -> None:
-        """Bring every file below the folder to the disk: for writers that do not do it."""
+        """Flush every file below the folder to disk, for writers that do not do so themselves."""
         with translating_os_errors(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for path in (*(Path(folder) / name for name in files), Path(folder)):
                     _flush(path)
 
     def delete_prefix(self, prefix: str) -> None:
-        """Remove the folder with all that is in it."""
         with translating_os_errors(self.root / prefix):
             shutil.rmtree(self.root / prefix, ignore_errors=True)
             with suppress(OSError):  # folders that this leaves empty, the root included
                 os.removedirs((self.root / prefix).parent)
 
     @contextmanager
-    def _beside(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:
-        """A flushed temporary file in the target's folder; the folder is flushed afterwards."""
+    def _temporary(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:
+        """A flushed file beside the target, and the target; the folder is flushed afterwards."""
         target = self.root / key
         _make_folder(target.parent)
-        beside = target.parent / f".{secrets.token_hex(8)}.tmp"
+        temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
         try:
-            with beside.open("xb") as file:
+            with temporary.open("xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            yield beside, target
+            yield temporary, target
             _flush(target.parent)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def _unless_gone(error: OSError) -> None:
-    """A folder that cannot be read is no empty one."""
+    """Skip a folder that was deleted meanwhile; one that cannot be read must not pass for empty."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         raise error
 
 
 def _make_folder(folder: Path) -> None:
-    """The folder and all above it, each entered in its parent for good."""
+    """Make the folder and all above it; each parent is flushed, so that a power cut loses none."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
@@ -159,23 +175,3 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-_ADVICE = {
-    errno.ENOSPC: (True, "The disk is full: free space, then run again; finished work is kept."),
-    errno.EDQUOT: (True, "The quota is used up: free space, then run again."),
-    errno.EACCES: (False, "Permission is missing: let this user write to the warehouse."),
-    errno.EPERM: (False, "Permission is missing: let this user write to the warehouse."),
-    errno.EROFS: (False, "The file system is read-only: set COMMONSPACE_WAREHOUSE elsewhere."),
-}
-
-
-@contextmanager
-def translating_os_errors(path: Path) -> Iterator[None]:
-    """Turns an OSError into a StoreFailed that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        retry, do = _ADVICE.get(error.errno or 0, (True, "Look at the disk, then run again."))
-        what = f"the warehouse failed: {error.strerror or error}"
-        raise StoreFailed(what, item=str(path), retry=retry, do=do) from error

@@ -12,16 +12,19 @@ from commonspace.pipeline.storage.lease import lease
 from commonspace.pipeline.storage.s3_client import S3Client
 from commonspace.pipeline.storage.s3_preflight import check_conditional_writes
 
-_proven: set[tuple[str, str]] = set()
-"""The stores that this process has found to keep to conditional writes."""
+_checked: set[tuple[str, str]] = set()
+"""Endpoint and address of the buckets that this process has checked for conditional writes."""
 
 
 class S3Store:
-    """Objects below `s3://bucket/prefix`. Before the first write, the store itself is tried."""
+    """Objects below `s3://bucket/prefix`.
+
+    Before its first write, a process checks that the bucket honours conditional writes.
+    """
 
     def __init__(self, address: str) -> None:
-        self._bucket = S3Client(address)
-        self.address = self._bucket.address
+        self._client = S3Client(address)
+        self.address = self._client.address
 
     @property
     def scratch(self) -> Path:
@@ -31,8 +34,11 @@ class S3Store:
         return f"{self.address}/{key}"
 
     def read(self, key: str) -> pa.Buffer | None:
-        found = self._bucket.get(key)
-        return None if found is None else found[0]
+        answer = self._client.get(key)
+        return None if answer is None else answer[0]
+
+    def exists(self, key: str) -> bool:
+        return self._client.exists(key)
 
     def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
         return self._writable.put_if(key, data, None)
@@ -43,30 +49,30 @@ class S3Store:
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
         if expected is None:
             return self.put_if_absent(key, data)
-        found = self._bucket.get(key)
-        if found is None or found[0].to_pybytes() != expected:
+        answer = self._client.get(key)
+        if answer is None or answer[0].to_pybytes() != expected:
             return False
-        return self._writable.put_if(key, data, found[1])
+        return self._writable.put_if(key, data, answer[1])
 
     def folders(self, prefix: str) -> list[str]:
-        return self._bucket.folders(prefix)
+        return self._client.folders(prefix)
 
     def list(self, prefix: str) -> list[str]:
         return sorted(self.list_with_mtime(prefix))
 
     def list_with_mtime(self, prefix: str) -> dict[str, float]:
-        found = self._bucket.list(prefix).items()
-        return {key: at for key, at in found if not key.rpartition("/")[2].startswith(".")}
+        times = self._client.list(prefix).items()
+        return {key: time for key, time in times if not key.rpartition("/")[2].startswith(".")}
 
     def list_temporary(self, prefix: str) -> dict[str, float]:  # noqa: ARG002
-        """None: an object is there whole or not at all."""
+        """None, ever: an object is there whole or not at all."""
         return {}
 
     def delete(self, key: str) -> None:
-        self._bucket.delete([key])
+        self._client.delete([key])
 
     def delete_prefix(self, prefix: str) -> None:
-        self._bucket.delete(self._bucket.list(prefix))
+        self._client.delete(self._client.list(prefix))
 
     def lock(self, key: str) -> AbstractContextManager[None]:
         return lease(self, key)
@@ -76,8 +82,9 @@ class S3Store:
 
     @property
     def _writable(self) -> S3Client:
-        place = (self._bucket.endpoint, self.address)
-        if place not in _proven:
-            check_conditional_writes(self._bucket)
-            _proven.add(place)
-        return self._bucket
+        """The client, once the bucket has been checked."""
+        bucket = (self._client.endpoint, self.address)
+        if bucket not in _checked:
+            check_conditional_writes(self._client)
+            _checked.add(bucket)
+        return self._client

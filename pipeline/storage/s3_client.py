@@ -1,4 +1,4 @@
-"""An S3-compatible bucket: requests that are tried again, errors that say what to do.
+"""The client of an S3-compatible bucket: requests are retried, errors say what to do.
 
 Credentials, region and endpoint come from the environment, as LanceDB reads them too.
 """
@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
-if TYPE_CHECKING:
-    from obstore import PutMode
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.storage.s3_errors import store_failure
+
+if TYPE_CHECKING:
+    from obstore import PutMode
 
 TIMEOUT = "180s"
 """For one request, its body included."""
@@ -29,16 +30,16 @@ RETRIES: Any = {
     "retry_timeout": timedelta(seconds=60),
     "backoff": {"max_backoff": timedelta(seconds=5)},
 }
-"""For 5xx, connections that fail and, where repeating is harmless, those that break."""
+"""Of `obstore`: for 5xx, failed connections and, where repeating is harmless, broken ones."""
 TRIES = 3
 """Of the whole call, for what `obstore` does not repeat by itself: a conditional put."""
-ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 
 Answer = TypeVar("Answer")
 
 
 class S3Client:
-    """The objects below `s3://bucket/prefix`. Every method raises StoreFailed on trouble."""
+    """The objects below `s3://bucket/prefix`; every method raises StoreFailed on trouble."""
 
     def __init__(self, address: str) -> None:
         from obstore.store import S3Store
@@ -46,7 +47,7 @@ class S3Client:
         name, _, prefix = address.removeprefix("s3://").rstrip("/").partition("/")
         if not name:
             do = "Set COMMONSPACE_WAREHOUSE to s3://BUCKET/PREFIX."
-            raise UserMistake("no bucket is named", item=address, do=do)
+            raise UserMistake("the address names no bucket", item=address, do=do)
         self.endpoint = _endpoint()
         self.address = f"s3://{name}/{prefix}".rstrip("/")
         self._objects = S3Store(
@@ -59,25 +60,38 @@ class S3Client:
 
         def act() -> tuple[pa.Buffer, str] | None:
             try:
-                found = self._objects.get(key)
-                return pa.py_buffer(found.bytes()), found.meta["e_tag"] or ""
+                answer = self._objects.get(key)
+                return pa.py_buffer(answer.bytes()), answer.meta["e_tag"] or ""
             except FileNotFoundError as error:
-                _check_bucket(error)
+                _raise_if_bucket_is_missing(error)
                 return None
 
-        return self._tried(key, act)
+        return self._retry(key, act)
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object; its bytes are not read."""
+
+        def act() -> bool:
+            try:
+                self._objects.head(key)
+            except FileNotFoundError:
+                return False
+            return True
+
+        # The answer to a HEAD has no body: only a GET tells a missing bucket from a missing object.
+        return self._retry(key, act) or self.get(key) is not None
 
     def put(self, key: str, data: bytes | pa.Buffer) -> None:
-        """Put whatever was there before."""
-        self._tried(
+        """Put, whatever was there before."""
+        self._retry(
             key, lambda: self._objects.put(key, memoryview(data).cast("B"), use_multipart=False)
         )
 
     def put_if(self, key: str, data: bytes | pa.Buffer, etag: str | None) -> bool:
         """Put where the object still has this etag (None: is absent); else False.
 
-        A put that succeeded, but whose answer was lost, is refused when it is tried again.
-        Therefore each carries a mark of its own, by which it is known again.
+        A put that succeeded, but whose answer was lost, is refused when it is retried. Therefore
+        each put writes a mark of its own, by which a retry recognises it.
         """
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
@@ -94,39 +108,41 @@ class S3Client:
                 return self._writer(key) == mark
             return True
 
-        return self._tried(key, act)
+        return self._retry(key, act)
 
     def folders(self, prefix: str) -> list[str]:
         """The names of the folders right below the folder."""
-        found = self._tried(prefix, lambda: self._objects.list_with_delimiter(prefix or None))
-        return sorted(path.rstrip("/").rpartition("/")[2] for path in found["common_prefixes"])
+        listing = self._retry(prefix, lambda: self._objects.list_with_delimiter(prefix or None))
+        return sorted(path.rstrip("/").rpartition("/")[2] for path in listing["common_prefixes"])
 
     def list(self, prefix: str) -> dict[str, float]:
         """Every key below the folder, with when it was last written, in seconds since 1970."""
 
         def act() -> dict[str, float]:
             pages = self._objects.list(prefix or None, chunk_size=1000)
-            found = (meta for page in pages for meta in page)
-            written = {meta["path"]: meta["last_modified"].timestamp() for meta in found}
-            written.pop("", None)  # the prefix itself: consoles make such "folders"
-            return written
+            objects = (meta for page in pages for meta in page)
+            times = {meta["path"]: meta["last_modified"].timestamp() for meta in objects}
+            times.pop("", None)  # the prefix itself: consoles make such "folders"
+            return times
 
-        return self._tried(prefix, act)
+        return self._retry(prefix, act)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Remove the objects; those that are gone already are no error."""
-        some = list(keys)
-        if some:
-            self._tried(some[0], lambda: self._objects.delete(some))
+        deleted = list(keys)
+        if deleted:
+            self._retry(deleted[0], lambda: self._objects.delete(deleted))
 
     def _writer(self, key: str) -> str | None:
+        """The mark of the put that wrote the object; None where there is no object."""
         try:
             return str(self._objects.get(key, options={"head": True}).attributes.get("writer"))
         except FileNotFoundError as error:
-            _check_bucket(error)
+            _raise_if_bucket_is_missing(error)
             return None
 
-    def _tried(self, key: str, act: Callable[[], Answer]) -> Answer:
+    def _retry(self, key: str, act: Callable[[], Answer]) -> Answer:
+        """What `act` returns, called up to TRIES times while retrying helps."""
         from obstore.exceptions import BaseError
 
         for left in reversed(range(TRIES)):
@@ -140,21 +156,25 @@ class S3Client:
         raise AssertionError
 
 
-def _check_bucket(error: FileNotFoundError) -> None:
-    """An object may be absent. Raises the error where the bucket is."""
+def _raise_if_bucket_is_missing(error: FileNotFoundError) -> None:
     if "NoSuchBucket" in str(error):
         raise error
 
 
 def _endpoint() -> str:
-    """Where requests go; "" is AWS. `obstore` panics over what is no URL: raises UserMistake."""
-    given = {name: os.environ[name] for name in ENDPOINTS if name in os.environ}
-    for name, value in given.items():
+    """Where requests go; "" is AWS.
+
+    Raises:
+        UserMistake: the address is no URL, over which `obstore` would panic, or not encrypted.
+    """
+    endpoints = {name: os.environ[name] for name in ENDPOINT_VARIABLES if name in os.environ}
+    for name, value in endpoints.items():
         if not re.fullmatch(r"https?://[^\s/?#@]+/?[^\s?#@]*", value):
-            raise UserMistake("is no plain http or https address", item=name)
+            do = f"Set {name} to a URL such as https://store.example:9000, without a user in it."
+            raise UserMistake("is not a plain http or https URL", item=name, do=do)
         if value.startswith("http:") and os.environ.get("AWS_ALLOW_HTTP", "").lower() not in (
             "true", "1", "yes", "on", "y",
         ):  # fmt: skip
             do = "Use https, or set AWS_ALLOW_HTTP=true if data may travel in the clear."
-            raise UserMistake("is an address without encryption", item=name, do=do)
-    return next(iter(given.values()), "")
+            raise UserMistake("is a URL without encryption", item=name, do=do)
+    return next(iter(endpoints.values()), "")

@@ -10,7 +10,7 @@ from commonspace.pipeline.errors import StoreFailed
 
 @dataclass(frozen=True)
 class S3ErrorRule:
-    """What it means that an error says something of this pattern."""
+    """What an error means whose message matches the pattern."""
 
     pattern: str
     what: str
@@ -36,12 +36,12 @@ RULES = (
     ),
     S3ErrorRule(
         r"NotImplemented|status(?: code)?: 501\b|Could not parse path",
-        "the store cannot do what was asked",
+        "the store does not support this request",
         "ARCHITECTURE.md says what a warehouse needs of a bucket.",
     ),
     S3ErrorRule(
         r"object with invalid path",
-        "below this address lies an object that is not of a warehouse",
+        "an object below this address is not part of a warehouse",
         "Remove it, or set COMMONSPACE_WAREHOUSE to a prefix that holds nothing else.",
     ),
     S3ErrorRule(
@@ -51,28 +51,28 @@ RULES = (
         retry=True,
     ),
 )
-"""The first that fits counts. Patterns are of object_store, under both obstore and LanceDB."""
+"""The first that matches decides. The patterns are those of the Rust crate object_store, which is
+beneath both obstore and LanceDB."""
 
 
 def store_failure(error: Exception, item: str) -> StoreFailed:
-    """The StoreFailed that an error of obstore or LanceDB amounts to."""
-    said = str(error).partition("\n\nDebug source")[0]
-    meaning = next(one for one in RULES if re.search(one.pattern, said))
-    return StoreFailed(
-        f"{meaning.what} ({_gist(said)})", item=item, retry=meaning.retry, do=meaning.do
-    )
-
-
-def _gist(said: str) -> str:
-    """The store's own code and message, or else the error without what only developers read."""
-    code = re.search(r"<Code>([^<]*)</Code>(?:.*?<Message>([^<]*)</Message>)?", said, re.DOTALL)
-    if code:
-        return ": ".join(filter(None, code.groups()))[:200]
-    line = re.sub(r", /\S+\.rs:.*| location: Location .*", "", (said.splitlines() or [""])[0])
-    return line.strip()[-200:]
+    """The StoreFailed for an error of obstore or LanceDB about the object or table `item`."""
+    message = str(error).partition("\n\nDebug source")[0]
+    rule = next(rule for rule in RULES if re.search(rule.pattern, message))
+    what = f"{rule.what} ({_summary(message)})"
+    return StoreFailed(what, item=item, retry=rule.retry, do=rule.do)
 
 
 def is_store_error(error: Exception) -> bool:
-    """Whether an error of LanceDB tells of the bucket beneath it, and not of what lies there."""
-    said = str(error)
-    return "Generic S3 error" in said or 'store: "S3"' in said
+    """Whether an error of LanceDB is about the bucket beneath it, not about what lies there."""
+    message = str(error)
+    return "Generic S3 error" in message or 'store: "S3"' in message
+
+
+def _summary(message: str) -> str:
+    """The store's own code and message; else the first line, without places in Rust code."""
+    code = re.search(r"<Code>([^<]*)</Code>(?:.*?<Message>([^<]*)</Message>)?", message, re.DOTALL)
+    if code:
+        return ": ".join(filter(None, code.groups()))[:200]
+    line = re.sub(r", /\S+\.rs:.*| location: Location .*", "", (message.splitlines() or [""])[0])
+    return line.strip()[-200:]

@@ -1,7 +1,7 @@
 """Where the warehouse keeps its bytes: keys to immutable objects, and one pointer that moves.
 
-Everything that must be decided once is decided by `create` (put if absent) or `compare_and_swap`
-(compare and swap). All else may be written twice with the same outcome.
+Everything that must be decided once is decided by `put_if_absent` or `compare_and_swap`.
+All else may be written twice with the same outcome.
 """
 
 from __future__ import annotations
@@ -38,6 +38,10 @@ class Store(Protocol):
         """The object's bytes, or None where there is none."""
         ...
 
+    def exists(self, key: str) -> bool:
+        """Whether `read` would give bytes; they are not read."""
+        ...
+
     def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
         """Put if absent: True where this call wrote it, False where it was there already."""
         ...
@@ -63,9 +67,9 @@ class Store(Protocol):
         ...
 
     def list_temporary(self, prefix: str) -> dict[str, float]:
-        """The keys of unfinished writes, each with when it was last written, as `written` does.
+        """The keys of unfinished writes, each with when it was last written, in seconds since 1970.
 
-        They are of killed processes, or of one that is writing now.
+        They belong to killed processes, or to one that is writing now.
         """
         ...
 
@@ -78,20 +82,24 @@ class Store(Protocol):
         ...
 
     def lock(self, key: str) -> AbstractContextManager[None]:
-        """Keep every other holder of the key waiting.
+        """Hold a lock while the block runs; whoever else asks for the same key waits.
 
-        It saves work and decides nothing: what must be decided once goes through
-        `compare_and_swap`.
+        It saves needless work and decides nothing, for it may be broken: what must be decided
+        once goes through `compare_and_swap`.
         """
         ...
 
     def flush(self, prefix: str) -> None:
-        """Make what other writers left below the folder survive a power cut."""
+        """Make what LanceDB and other writers left below the folder survive a power cut."""
         ...
 
 
 def open_store(address: str) -> Store:
-    """The store behind a warehouse address. Raises UserMistake for kinds we do not serve."""
+    """The store behind a warehouse address, a folder or a URL.
+
+    Raises:
+        UserMistake: no store serves this kind of URL, or it names no bucket.
+    """
     scheme, colons, _ = address.partition("://")
     if not colons:
         return LocalStore(Path(address).expanduser().resolve())

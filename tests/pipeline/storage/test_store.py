@@ -48,6 +48,18 @@ def test_an_absent_key_reads_as_none(store: Store) -> None:
     store.delete("a/b")
 
 
+def test_a_key_exists_once_it_is_written_and_until_it_is_deleted(store: Store) -> None:
+    assert not store.exists("a/b")
+    store.put("a/b", b"")
+    store.put("a/.hidden", b"x")
+    assert store.exists("a/b")
+    assert store.exists("a/.hidden")
+    assert not store.exists("a/b2")
+    assert not store.exists("b")
+    store.delete("a/b")
+    assert not store.exists("a/b")
+
+
 @pytest.mark.parametrize("data", [b"", b"x", b"\0" * 20_000_000], ids=["empty", "one", "large"])
 @pytest.mark.parametrize("kind", [bytes, pa.py_buffer])
 def test_what_is_written_is_read(data: bytes, kind: Callable[[bytes], bytes], store: Store) -> None:
@@ -371,7 +383,8 @@ def test_a_full_disk_is_told_with_advice(method: str, tiny: LocalStore) -> None:
 def test_a_warehouse_below_a_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     store = LocalStore(tmp_path / "file")
-    for call in (lambda: store.put_if_absent("a", b"x"), lambda: store.put("a", b"x"),
+    for call in (lambda: store.read("a"), lambda: store.exists("a"),
+                 lambda: store.put_if_absent("a", b"x"), lambda: store.put("a", b"x"),
                  lambda: store.compare_and_swap("a", None, b"x")):  # fmt: skip
         with pytest.raises(StoreFailed, match="the warehouse failed") as error:
             call()
@@ -382,6 +395,7 @@ def test_a_folder_is_no_object(local: LocalStore) -> None:
     local.put_if_absent("a/b", b"x")
     for call in (
         lambda: local.read("a"),
+        lambda: local.exists("a"),
         lambda: local.put("a", b"x"),
         lambda: local.delete("a"),
         lambda: local.compare_and_swap("a", b"x", b"y"),
