@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from commonspace.pipeline.cli.demo_samples import PHOTOS, _installed, write_texts
+from commonspace.pipeline.cli.demo_samples import PHOTOS, installed_path, write_texts
 
 MEAN_LOG_WORDS, SPREAD_LOG_WORDS = 3.1, 0.8
 """Log-normal lengths: 5 to over 200 tokens, 42 on average, 30 in the middle."""
@@ -45,7 +45,7 @@ def photos(count: int, seed: int = 0) -> list[bytes]:
     opened = []
     for place, names in PHOTOS.items():
         for name in names:
-            with Image.open(_installed(place) / name) as image:
+            with Image.open(installed_path(place) / name) as image:
                 opened.append(image.convert("RGB"))
     return [_variant(opened[n % len(opened)], random) for n in range(count)]
 

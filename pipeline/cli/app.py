@@ -1,8 +1,8 @@
 """The command line: `commonspace VERB …`.
 
-Tables for people, one JSON document on standard output with `--json`; progress and messages
-go to standard error. Exit code 0: done; 1: a gate or a contract refused, or something broke;
-2: the user's mistake.
+Results go to standard output, as tables for people or, with `--json`, as one JSON document;
+progress and messages go to standard error. Exit code 0: done; 1: a gate or a contract refused, or
+something broke; 2: the user's mistake.
 """
 
 from __future__ import annotations
@@ -26,25 +26,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _verbs in (run, read, release):
-    app.add_typer(_verbs.app)
-
-
-def _asked_to_end(number: int, _: FrameType | None) -> None:
-    """Raises SystemExit, so that what is open is closed, and being stopped looks like no death."""
-    signal.signal(number, signal.SIG_IGN)  # a group of processes is often told twice
-    sys.exit(128 + number)
+for _group in (run, read, release):
+    app.add_typer(_group.app)
 
 
 def main() -> None:
     """Entry point: our own errors become one message and an exit code, never a traceback."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot write, it escapes
+        if isinstance(stream, io.TextIOWrapper):  # escape what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     use_one_allocator()
     for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` wants it ignored
-            signal.signal(number, _asked_to_end)
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
+            signal.signal(number, _exit_on_signal)
     try:
         app()
     except CommonspaceError as error:
@@ -53,10 +47,19 @@ def main() -> None:
         sys.stderr.write(f"commonspace: {error}\n")
         if error.retry:
             sys.stderr.write("  Trying again may help.\n")
-        sys.exit(1 if error.retry else error.exit_code)  # what may pass is nobody's mistake
+        sys.exit(1 if error.retry else error.exit_code)  # what may pass is no mistake of the user
     except KeyboardInterrupt:
         sys.stderr.write("commonspace: interrupted; finished shards are kept for the next run\n")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _exit_on_signal(number: int, _: FrameType | None) -> None:
+    """Raises SystemExit, so that files and locks are released and the exit code says what it was.
+
+    Dying of the signal itself would look like a crash of the encoder.
+    """
+    signal.signal(number, signal.SIG_IGN)  # a group of processes often gets it twice
+    sys.exit(128 + number)

@@ -1,61 +1,58 @@
-"""The verbs that read: what there is, and whether it is whole."""
+"""The verbs that read: show, search, get, files, rejects, verify."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from commonspace.pipeline.cli import tables
-from commonspace.pipeline.cli.common import (
-    JsonOption,
-    SpaceArgument,
-    log,
-    print_result,
-    warehouse,
-    whole_files,
-)
+from commonspace.pipeline.cli.environment import open_warehouse, readable_collections
+from commonspace.pipeline.cli.options import AnyNameArgument, JsonOption, SpaceArgument
+from commonspace.pipeline.cli.output import log, print_result
 from commonspace.pipeline.config.files import collections_folder
 from commonspace.pipeline.errors import UserMistake
 
+if TYPE_CHECKING:
+    from commonspace.pipeline.read.space import Space
+
 app = typer.Typer()
 
-ReleaseOption = Annotated[int | None, typer.Option(help="This release, not the served one.")]
+ReleaseOption = Annotated[int | None, typer.Option(help="This release instead of the served one.")]
 
 
 @app.command()
 def show(
-    name: Annotated[
-        str | None, typer.Argument(help="collection, collection/space or …/vN.")
-    ] = None,
+    name: AnyNameArgument = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Collections, spaces and releases: what exists, whose it is, how fresh and how whole."""
+    """List collections, spaces and releases: owner, rows, age, and what is damaged."""
     from commonspace.pipeline.read.catalog import list_spaces
 
-    found = list_spaces(warehouse(), whole_files(), name)
-    print_result(found, as_json, tables.catalog)
-    problems = [one["problem"] for one in found if one["problem"]]
+    store = open_warehouse()
+    spaces = list_spaces(store, readable_collections(), name)
+    print_result(spaces, as_json, tables.catalog)
+    problems = [space["problem"] for space in spaces if space["problem"]]
     for problem in problems:
-        log(f"{problem}; `commonspace verify` says what helps")
+        log(f"{problem}; `commonspace verify` says how to repair it")
     if problems:
         raise typer.Exit(1)
-    if not found:
-        log(f"no collection files in {collections_folder()}, no releases in {warehouse().address}")
+    if not spaces:
+        log(f"no collection files in {collections_folder()}, no releases in {store.address}")
         log("COMMONSPACE_COLLECTIONS and COMMONSPACE_WAREHOUSE say where to look")
 
 
 @app.command()
 def search(
     name: SpaceArgument,
-    text: Annotated[str | None, typer.Argument(help="Near this text.")] = None,
-    image: Annotated[Path | None, typer.Option(help="Near this image.")] = None,
-    item: Annotated[str | None, typer.Option("--id", help="Near this item.")] = None,
+    text: Annotated[str | None, typer.Argument(help="Find what is near this text.")] = None,
+    image: Annotated[Path | None, typer.Option(help="Find what is near this image file.")] = None,
+    item: Annotated[str | None, typer.Option("--id", help="Find what is near this item.")] = None,
     words: Annotated[
-        str | None, typer.Option(help="With some of these words, in the full-text index.")
+        str | None, typer.Option(help="Find what has some of these words, by the full-text index.")
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="How many.")] = 10,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many rows.")] = 10,
     where: Annotated[str | None, typer.Option(help="A SQL condition on the columns.")] = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare every row; use no vector index.")
@@ -63,70 +60,73 @@ def search(
     release: ReleaseOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """The nearest items, nearest first, by cosine similarity; or those with some words."""
+    """Find the nearest items by cosine similarity, or those that have some words."""
     if words is not None and (text, image, item, exact) != (None, None, None, False):
-        raise UserMistake("--words searches by words alone: leave out what else is searched for")
-    space = _opened(name, release)
+        raise UserMistake("--words cannot be combined with a text, --image, --id or --exact")
+    space = _open(name, release)
     if words is not None:
-        found = space.search_words(words, k=k, where=where)
+        rows = space.search_words(words, k=k, where=where)
     else:
-        if item is None and (text is None) != (image is None):  # else it is refused
-            log(f"loading {space.spec.label} to encode what is searched for")
-        found = space.search(text, image=image, id=item, k=k, where=where, exact=exact)
-    print_result({**_head(space), "hits": found.to_pylist()}, as_json, tables.hits)
+        if item is None and (text is None) != (image is None):  # `search` refuses the other cases
+            log(f"loading {space.spec.label} to encode the query")
+        rows = space.search(text, image=image, id=item, k=k, where=where, exact=exact)
+    print_result({**_heading(space), "hits": rows.to_pylist()}, as_json, tables.hits)
 
 
 @app.command()
 def get(
     name: SpaceArgument, ids: list[str], release: ReleaseOption = None, as_json: JsonOption = False
 ) -> None:
-    """The rows of some ids, in their order."""
-    space = _opened(name, release)
-    print_result({**_head(space), "rows": space.get(ids).to_pylist()}, as_json, tables.rows)
+    """Print the rows of some ids, in the order given."""
+    space = _open(name, release)
+    print_result({**_heading(space), "rows": space.get(ids).to_pylist()}, as_json, tables.rows)
 
 
 @app.command()
 def files(name: SpaceArgument, release: ReleaseOption = None, as_json: JsonOption = False) -> None:
-    """The plain Parquet files of the current release."""
-    space = _opened(name, release)
-    print_result({**_head(space), "files": space.files()}, as_json, tables.files)
+    """List the plain Parquet files of the served release."""
+    space = _open(name, release)
+    print_result({**_heading(space), "files": space.files()}, as_json, tables.files)
 
 
 @app.command()
 def rejects(
     name: SpaceArgument, release: ReleaseOption = None, as_json: JsonOption = False
 ) -> None:
-    """What could not be embedded, why, and whether trying again can help."""
-    space = _opened(name, release)
-    print_result({**_head(space), "rejects": space.rejects.to_pylist()}, as_json, tables.rejects)
+    """List the items that could not be embedded, why, and whether trying again may help."""
+    space = _open(name, release)
+    print_result({**_heading(space), "rejects": space.rejects.to_pylist()}, as_json, tables.rejects)
 
 
 @app.command()
 def verify(
     name: SpaceArgument,
     repair: Annotated[
-        bool, typer.Option(help="Mend a promotion, the LanceDB table, parts.")
+        bool,
+        typer.Option(help="Repair an interrupted promotion, the LanceDB table and damaged files."),
     ] = False,
-    canary: Annotated[bool, typer.Option("--canary", help="Load the encoder and try it.")] = False,
+    canary: Annotated[
+        bool, typer.Option("--canary", help="Load the encoder and compare it with the canary.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Check manifest, checksums, contract, vectors, and that LanceDB holds the same rows."""
+    """Check manifest, checksums, contract and vectors, and that LanceDB holds the same rows."""
     from commonspace.pipeline.maintenance.verify import verify_space
 
-    checked = verify_space(warehouse(), name, repair=repair, canary=canary)
+    checked = verify_space(open_warehouse(), name, repair=repair, canary=canary)
     print_result(checked, as_json, tables.verification)
     if not checked["ok"]:
         raise typer.Exit(1)
 
 
-def _opened(name: str, release: int | None) -> Any:
+def _open(name: str, release: int | None) -> Space:
     from commonspace.pipeline.read.space import open_space
 
     space = open_space(name)
     return space if release is None else space.at(release)
 
 
-def _head(space: Any) -> dict[str, Any]:
+def _heading(space: Space) -> dict[str, Any]:
     return {
         "space": space.name,
         "release": space.release.number,

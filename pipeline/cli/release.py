@@ -45,7 +45,9 @@ def releases(name: SpaceArgument, as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def promote(name: SpaceArgument, number: OptionalNumber = None, as_json: JsonOption = False) -> None:
+def promote(
+    name: SpaceArgument, number: OptionalNumber = None, as_json: JsonOption = False
+) -> None:
     """Serve a candidate, by default the newest; lifts the hold of a rollback."""
     from commonspace.pipeline.publish.manual import promote_by_hand
 

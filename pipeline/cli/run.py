@@ -27,8 +27,12 @@ app = typer.Typer()
 
 BENCHMARKS = ("encode", "changes", "index")
 
-SpaceOption = Annotated[list[str] | None, typer.Option("--space", help="Only this space; may be given more than once.")]
-RejectsOption = Annotated[bool, typer.Option(help="Only the items that the current releases list as rejects.")]
+SpaceOption = Annotated[
+    list[str] | None, typer.Option("--space", help="Only this space; may be given more than once.")
+]
+RejectsOption = Annotated[
+    bool, typer.Option(help="Only the items that the current releases list as rejects.")
+]
 IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one per line.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Encode again even what is published.")]
 
@@ -62,7 +66,8 @@ def run(
     dry_run: Annotated[
         bool | None,
         typer.Option(
-            "--dry-run/--no-dry-run", help="Only plan, as the verb `plan` does; the default with --force."
+            "--dry-run/--no-dry-run",
+            help="Only plan, as the verb `plan` does; the default with --force.",
         ),
     ] = None,
     promote: Annotated[
@@ -102,11 +107,18 @@ def run(
 @app.command()
 def quantise(
     collection: CollectionArgument,
-    to: Annotated[Path, typer.Option(help="The folder to write the int8 model to; must not exist.")],
-    space: Annotated[str, typer.Option(help="The space whose encoder is quantised, and whose items it is measured on.")],
+    to: Annotated[
+        Path, typer.Option(help="The folder to write the int8 model to; must not exist.")
+    ],
+    space: Annotated[
+        str,
+        typer.Option(
+            help="The space whose encoder is quantised, and whose items it is measured on."
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
-    """Make an int8 model of a space's encoder: faster on a CPU, but for a new version."""
+    """Make an int8 model of a space's encoder: faster on a CPU, for a new version of the space."""
     from commonspace.pipeline.encode.quantise import quantise_space
 
     declared = find_collection(collection)
@@ -117,8 +129,12 @@ def quantise(
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option(help="The folder that holds all files of the demo.")] = Path("demo"),
-    photos: Annotated[Path | None, typer.Option(help="A folder of your own photos.", envvar="PHOTOS")] = None,
+    folder: Annotated[
+        Path, typer.Option(help="The folder that holds all files of the demo.")
+    ] = Path("demo"),
+    photos: Annotated[
+        Path | None, typer.Option(help="A folder of your own photos.", envvar="PHOTOS")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Take real texts and photos through Airflow into searchable tables."""
@@ -140,7 +156,9 @@ def demo(
 )
 def bench(
     context: typer.Context,
-    what: Annotated[str, typer.Argument(help="encode, changes or index; then the benchmark's own options.")],
+    what: Annotated[
+        str, typer.Argument(help="encode, changes or index; then the benchmark's own options.")
+    ],
 ) -> None:
     """Compare with what people would use instead: `bench encode text`, for example."""
     script = CHECKOUT / "benchmarks" / f"{what}.py"
@@ -170,15 +188,21 @@ def stage(
     from commonspace.pipeline.run.process import run_stage
 
     scope = _scope(partition, ids, only_rejects=only_rejects)
-    found = find_collection(collection)
-    if name == "pull":  # of the spaces that are named; every other stage is of one
-        found, space = _only(found, space), None
-    one = space[0] if space and len(space) == 1 else None
-    done = run_stage(
-        name, found, warehouse(), run_id,
-        space=one, scope=scope, shards=shard or [], only_rejects=only_rejects, force=force,
-    )  # fmt: skip
-    print_result(done, as_json, print)
+    declared = find_collection(collection)
+    if name == "pull":  # for all spaces that are named; every other stage is of one space
+        declared, space = _with_spaces(declared, space), None
+    answer = run_stage(
+        name,
+        declared,
+        open_warehouse(),
+        run_id,
+        space=space[0] if space and len(space) == 1 else None,
+        scope=scope,
+        shards=shard or [],
+        only_rejects=only_rejects,
+        force=force,
+    )
+    print_result(answer, as_json, print)
 
 
 def _scope(partition: str | None, ids: Path | None, *, only_rejects: bool) -> Scope:

@@ -1,4 +1,4 @@
-"""Answers as tables for people; the same values that `--json` prints."""
+"""Spaces, rows, rejects and checks as tables for people; `--json` prints the same values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ console = Console(width=None if sys.stdout.isatty() else 160)
 
 Answer = Mapping[str, Any]
 HIDDEN = {"vector", "content_digest", "row_digest", "encoded_at", "run", "source_uri", "partition"}
+"""Columns that tables of rows leave out."""
+
 WIDE = 120
-CELL = 100
+"""Characters of a terminal's line from which on all columns are shown."""
+
+LONGEST_CELL = 100
+"""Characters of a cell; longer values are cut."""
 
 
 def catalog(values: Sequence[Answer]) -> None:
-    """What exists: a line a space version."""
+    """What exists: a line for each version of a space."""
     cells: Mapping[str, Callable[[Answer], str | Text]] = {
-        "space": _marked,
-        "rows": _published,
+        "space": _name_and_state,
+        "rows": _row_count,
         "release": lambda s: str(s["release"] or ""),
         "rejects": lambda s: str(s["rejects"] or 0),
         "promoted": lambda s: str(s["promoted_at"] or "")[:16].replace("T", " "),
@@ -44,34 +49,34 @@ def catalog(values: Sequence[Answer]) -> None:
 
 def hits(value: Answer) -> None:
     """Search results, nearest first."""
-    _heading(value)
-    truths = {name for facts in FACTS.values() for name in facts}
-    shown = [{n: v for n, v in hit.items() if n not in truths} for hit in value["hits"]]
-    _rows(shown, first=["similarity", "bm25", "id"])
+    _print_heading(value)
+    hidden = {name for facts in FACTS.values() for name in facts}
+    shown = [{n: v for n, v in hit.items() if n not in hidden} for hit in value["hits"]]
+    _print_rows(shown, first=["similarity", "bm25", "id"])
 
 
 def rows(value: Answer) -> None:
-    """Rows by id, a column a line; the vector as its first numbers."""
-    _heading(value)
+    """Rows by id, each column on a line of its own; of the vector, the first numbers."""
+    _print_heading(value)
     for row in value["rows"]:
         console.print(Text(cell(row["id"]).plain, style="bold"))
         if not row["found"]:
             console.print("  not in this release")
             continue
-        shown = {**row, "vector": _vector(row["vector"])}
+        shown = {**row, "vector": _vector_start(row["vector"])}
         for name in (n for n in shown if n not in {"id", "found"}):
             console.print(Text(f"  {name:<16} {cell(shown[name]).plain}"))
 
 
 def files(value: Answer) -> None:
-    """One path a line, and nothing else: made for pipes."""
+    """One path per line and nothing else, for pipes."""
     for path in value["files"]:
         console.out(path, highlight=False)
 
 
 def rejects(value: Answer) -> None:
     """What could not be embedded, and why."""
-    _heading(value)
+    _print_heading(value)
     table = new_table("id", "reason", "message", "retrying helps", "source")
     for row in value["rejects"]:
         cells = [row["id"], row["reason"], row["message"]]
@@ -86,28 +91,28 @@ def verification(value: Answer) -> None:
         f"{value['space']} release {value['release']}: {value['rows']:,} rows in "
         f"{value['parts']} parts, LanceDB version {value['table_version']}"
     )
-    console.print(_canary(value["canary"]))
-    for line in _indexes(value["indices"]):
+    console.print(_canary_line(value["canary"]))
+    for line in _index_lines(value["indices"]):
         console.print(line)
     if value["orphans"]:
-        console.print(f"  {value['orphans']:,} files that no release names; `retain` removes them")
+        console.print(f"  {value['orphans']:,} files belong to no release; `retain` removes them")
     for problem in value["problems"]:
         console.print(Text(f"  WRONG  {problem}", style="bold red"))
     for key in value["restored"]:
-        console.print(f"  restored out of LanceDB: {key}")
+        console.print(f"  restored from LanceDB: {key}")
     if value["rebuilt"]:
-        console.print("  the LanceDB table was written anew from Parquet")
+        console.print("  the LanceDB table was rebuilt from Parquet")
     if value["ok"]:
-        console.print("  whole: manifest, checksums, contract, vectors, and LanceDB agree")
+        console.print("  whole: manifest, checksums, contract, vectors and LanceDB agree")
 
 
-def _indexes(value: Answer | None) -> list[str]:
+def _index_lines(value: Answer | None) -> list[str]:
     if value is None:
         return []
-    words = f"  searched for words: {', '.join(value['text'])}" if value["text"] else None
+    words = f"  full-text index: {', '.join(value['text'])}" if value["text"] else None
     index = value["vector"]
     vector = (
-        f"  vector index: {index['recall']:.1%} of the nearest rows are found, probing "
+        f"  vector index: finds {index['recall']:.1%} of the nearest rows, probing "
         f"{index['nprobes']} of {index['partitions']} partitions"
         if index
         else None
@@ -115,31 +120,31 @@ def _indexes(value: Answer | None) -> list[str]:
     return [line for line in (vector, words) if line]
 
 
-def _canary(value: Answer | None) -> str:
+def _canary_line(value: Answer | None) -> str:
     if value is None:
-        return "  no canary: nothing says whether its encoder still makes the same vectors"
+        return "  no canary: whether the encoder still makes the same vectors is not known"
     if value["largest_angle"] is None:
-        return f"  canary of run {value['run']}: there; --canary tries the encoder"
+        return f"  canary of run {value['run']} is stored; --canary compares the encoder with it"
     angle, limit = value["largest_angle"], value["tolerance"]
     return f"  canary: largest angle {angle:.3g} rad (tolerance {limit:g}) on {value['device']}"
 
 
-def _vector(values: Sequence[float] | None) -> str | None:
-    """A vector's first numbers and its width."""
+def _vector_start(values: Sequence[float] | None) -> str | None:
+    """A vector's first numbers and how many it has."""
     if values is None:
         return None
     return f"{', '.join(f'{x:.4f}' for x in values[:3])}, … ({len(values)})"
 
 
 def new_table(*columns: str) -> Table:
-    """Columns by name; the first one is never broken."""
+    """A table with these columns; the first one is never wrapped."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number == 0)
     return table
 
 
-def _rows(values: Sequence[Answer], first: list[str]) -> None:
+def _print_rows(values: Sequence[Answer], first: list[str]) -> None:
     if not values:
         console.print("no rows")
         return
@@ -152,45 +157,47 @@ def _rows(values: Sequence[Answer], first: list[str]) -> None:
 
 
 def cell(value: Any) -> Text:
-    """A value as plain text: what stands in the data is never taken as markup."""
+    """A value as plain text: markup in the data has no effect."""
     text = f"{value:.4f}" if isinstance(value, float) else "" if value is None else str(value)
     text = " ".join(text.split())
     printable = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     printable = printable.encode("utf-8", "replace").decode()
-    return Text(printable if len(printable) <= CELL else f"{printable[: CELL - 1]}…")
+    return Text(
+        printable if len(printable) <= LONGEST_CELL else f"{printable[: LONGEST_CELL - 1]}…"
+    )
 
 
-def _heading(value: Answer) -> None:
+def _print_heading(value: Answer) -> None:
     console.print(f"{value['space']}, release {value['release']}, {value['encoder']}")
     warn_untrained(value)
 
 
 def warn_untrained(value: Answer) -> None:
-    """Said wherever something of an untrained encoder is shown."""
+    """A warning wherever something of an untrained encoder is shown."""
     if not value["trained"]:
         console.print(
-            Text("UNTRAINED encoder: near means alike on the surface, nothing more.",
+            Text("UNTRAINED encoder: what is near looks alike, and has nothing else in common.",
                  style="bold yellow")
         )  # fmt: skip
 
 
 def warn_held(space: str, held: Answer | None) -> None:
-    """Said wherever it is shown what a held space serves, or what a run did to it."""
+    """A warning wherever it is shown what a held space serves, or what a run did to it."""
     if held:
         hold = cell(RollbackHold(held["since"], held["reason"])).plain
-        said = f"{space} is HELD at release {held['release']} ({hold}): no run promotes"
-        console.print(Text(said, style="bold yellow"))
+        message = f"{space} is HELD at release {held['release']} ({hold}): runs do not promote"
+        console.print(Text(message, style="bold yellow"))
 
 
-def _published(space: Answer) -> str:
+def _row_count(space: Answer) -> str:
     if space["problem"]:
         return "damaged"
     return f"{space['rows']:,}" if space["rows"] is not None else "not published"
 
 
-def _marked(space: Answer) -> str:
-    marks = [mark for mark in ("retired", "held") if space[mark]]
-    return f"{space['space']} ({', '.join(marks)})" if marks else str(space["space"])
+def _name_and_state(space: Answer) -> str:
+    states = [state for state in ("retired", "held") if space[state]]
+    return f"{space['space']} ({', '.join(states)})" if states else str(space["space"])
 
 
 def _encoder(space: Answer) -> Text:

@@ -149,7 +149,7 @@ def test_the_command_line(
     code, _, said = told("search", "things/text", "a text", "--words", "whale")
     assert (code, "alone" in said) == (2, True)
     code, out, _ = told("verify", "things/text")
-    assert (code, "searched for words: title" in out) == (0, True)
+    assert (code, "full-text index: title" in out) == (0, True)
 
 
 @pytest.mark.parametrize(
