@@ -45,16 +45,12 @@ def play(place: str, state: int) -> dict[str, Any]:
 
 
 def _write(folder: Path, state: int) -> None:
-    scenario.write_source(folder, state)
-    head, _, tail = scenario.FILE.partition("[[space]]")
-    section, _, rest = tail.partition("[run]")
-    spaces = [section.replace('name = "text"', f'name = "{space}"') for space in SPACES]
-    text = head + "".join("[[space]]" + one for one in spaces) + "[run]" + rest
-    (folder / "scenario.toml").write_text(text)
+    spaces = [{**scenario.SPACE_SECTION, "name": space} for space in SPACES]
+    scenario.write_source(folder, state, spaces)
 
 
 def _run(folder: Path, space: str, partition: str, begin: float) -> dict[str, Any]:
-    collection, told = load_collection(folder / "scenario.toml"), list[str]()
+    collection, told = load_collection(folder / "things.toml"), list[str]()
     scope = Scope(partition=partition)
     this = Run(new_run_id(), collection, scenario.store_of(folder), scope, quiet=True)
     time.sleep(max(begin - time.time(), 0.0))

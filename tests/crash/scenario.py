@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,39 +26,29 @@ from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.source.records import sha256_hex
 from commonspace.pipeline.storage.store import Store, open_store
 from commonspace.pipeline.workspace.work import Run
+from tests.support.collection_file import jsonl, write_collection
 
 NAME = "things/text"
 SPACE = SpaceName("things", "text", 1)
-FILE = """
-[collection]
-name = "things"
-owner = "tests"
-[source]
-kind = "jsonl"
-uri = "{partition}.jsonl"
-id = "id"
-metadata = ["text", "tag"]
-[[space]]
-name = "text"
-encoder = "hashed/32"
-fields = ["text"]
-[run]
-shard_rows = 8
-[gates]
-max_deleted_share = 1.0
-max_reject_share = 0.5
-"""
+SPACE_SECTION = {"name": "text", "encoder": "hashed/32", "fields": ["text"]}
 
 
-def write_source(folder: Path, state: int) -> None:
+def write_source(
+    folder: Path, state: int, spaces: Sequence[Mapping[str, Any]] = (SPACE_SECTION,)
+) -> None:
     """State 2 changes, adds, removes, moves, re-tags, breaks and heals some items of state 1;
     state 3 lacks some of its items, and nothing else differs."""
-    (folder / "scenario.toml").write_text(FILE)
-    lines: dict[str, list[str]] = {"one": [], "two": []}
+    items: dict[str, list[dict[str, str]]] = {"one": [], "two": []}
     for partition, row in source_rows(state):
-        lines[partition].append(json.dumps(row) + "\n")
-    for partition, rows in lines.items():
-        (folder / f"{partition}.jsonl").write_text("".join(rows))
+        items[partition].append(row)
+    write_collection(
+        folder,
+        source={"uri": "{partition}.jsonl", "metadata": ["text", "tag"]},
+        spaces=spaces,
+        files={f"{partition}.jsonl": jsonl(rows) for partition, rows in items.items()},
+        run={"shard_rows": 8},
+        gates={"max_deleted_share": 1.0, "max_reject_share": 0.5},
+    )
 
 
 def source_rows(state: int) -> Iterator[tuple[str, dict[str, str]]]:
@@ -93,7 +82,7 @@ def store_of(folder: Path) -> Store:
 
 def run(folder: Path) -> dict[str, Any]:
     """One run of everything; its report."""
-    collection = load_collection(folder / "scenario.toml")
+    collection = load_collection(folder / "things.toml")
     this = Run(new_run_id(), collection, store_of(folder), quiet=True)
     return run_collection(this, list(collection.space), log=lambda _: None)[0]
 
@@ -172,7 +161,7 @@ def seen(folder: Path, states: dict[str, Path], *, table: bool = True) -> str:
         return "nothing"
     pointer = load_current(store_of(folder), SPACE)
     assert pointer is not None
-    assert (pointer.run == "rollback") == (pointer.lock is not None), "a rollback and no hold"
+    assert (pointer.run == "rollback") == (pointer.hold is not None), "a rollback and no hold"
     found = rows(space)
     state = next((name for name, path in states.items() if same(kept_rows(path), found)), None)
     assert state is not None, f"{len(found)} rows of no known state"

@@ -9,8 +9,8 @@ EVERY = int(os.environ.get("COMMONSPACE_CRASH_EVERY", "1"))
 
 
 def first() -> int:
-    """The number, from 1 on, of the first case to be played."""
-    return random.randint(1, EVERY)
+    """The number, from 1 on, of the first case to be played; any, unless it is named."""
+    return int(os.environ.get("COMMONSPACE_CRASH_FIRST", "0")) or random.randint(1, EVERY)
 
 
 def share(count: int) -> int:

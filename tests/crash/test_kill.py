@@ -19,34 +19,21 @@ import commonspace
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.storage.local import LocalStore
 from tests.crash.share import share
+from tests.support.collection_file import write_collection
 
 pytestmark = [pytest.mark.crash, pytest.mark.timeout(1200)]
 
 ITEMS, SHARD_ROWS, KILLS = 3000, 100, share(20)
-COLLECTION = f"""
-[collection]
-name = "things"
-owner = "me"
-[source]
-kind = "jsonl"
-uri = "scenario.jsonl"
-id = "id"
-metadata = ["tag"]
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[run]
-shard_rows = {SHARD_ROWS}
-[gates]
-max_deleted_share = 1.0
-max_reject_share = 0.1
-"""
 
 
 def write_items(folder: Path) -> None:
-    (folder / "scenario.toml").write_text(COLLECTION)
-    with (folder / "scenario.jsonl").open("w") as file:
+    write_collection(
+        folder,
+        source={"metadata": ["tag"]},
+        run={"shard_rows": SHARD_ROWS},
+        gates={"max_deleted_share": 1.0, "max_reject_share": 0.1},
+    )
+    with (folder / "things.jsonl").open("w") as file:
         for n in range(ITEMS):
             row = {"id": f"i{n}", "text": " " if n % 500 == 7 else f"item {n} says less"}
             file.write(json.dumps({**row, "tag": str(n % 70)}) + "\n")

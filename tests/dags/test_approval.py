@@ -12,26 +12,9 @@ from typing import Any
 import pytest
 
 from tests.support.checkout import DAGS
+from tests.support.collection_file import write_collection
 
 Python = Callable[[str, dict[str, str]], Any]
-
-FILE = """
-[collection]
-name = "things"
-owner = "tests"
-promote = "manual"
-approve_within = "1h"
-[source]
-kind = "jsonl"
-uri = "things.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[gates]
-max_drift = 1.0
-"""
 
 # `dag.test()` leaves a task that awaits input to whoever shares its database.
 RUN = """
@@ -107,7 +90,11 @@ print(json.dumps({"runs": answers, "events": events, "asked": told, "problems": 
 def test_a_release_waits_for_a_person(
     airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
-    (tmp_path / "things.toml").write_text(FILE)
+    write_collection(
+        tmp_path,
+        collection={"promote": "manual", "approve_within": "1h"},
+        gates={"max_drift": 1.0},
+    )
     first, second, third = ([f"text {n}" for n in range(*r)] for r in ((9,), (8,), (1, 9)))
     runs = [["Approve", first], [None, first], ["Reject", second], ["nothing", third]]
     names = f"DAGS, SOURCE, RUNS = {str(DAGS)!r}, {str(tmp_path / 'things.jsonl')!r}, {runs!r}\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -13,25 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.checkout import REPOSITORY
+from tests.support.collection_file import TEXT_SPACE, write_collection
 
 EXAMPLE = REPOSITORY / "dags/examples/consumer.py"
 Python = Callable[[str, dict[str, str]], Any]
-
-FILE = """
-[collection]
-name = "handbook"
-owner = "tests"
-[source]
-kind = "jsonl"
-uri = "pages.jsonl"
-id = "id"
-[[space]]
-name = "page"
-encoder = "hashed/64"
-fields = ["text"]
-[gates]
-max_drift = 1.0
-"""
 
 RUN = """
 import json
@@ -49,7 +33,6 @@ print(json.dumps([str(run.state), task.xcom_pull(task_ids="follow")]))
 def test_a_consumer_takes_everything_and_then_what_has_changed(
     airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
-    (tmp_path / "handbook.toml").write_text(FILE)
     folder = tmp_path / "dags"
     folder.mkdir()
     shutil.copy(EXAMPLE, folder)
@@ -57,8 +40,9 @@ def test_a_consumer_takes_everything_and_then_what_has_changed(
     pages = {f"p{n}": f"page {n} of the handbook" for n in range(9)}
 
     def publish() -> None:
-        rows = [json.dumps({"id": page, "text": text}) for page, text in pages.items()]
-        (tmp_path / "pages.jsonl").write_text("\n".join(rows))
+        items = [{"id": page, "text": text} for page, text in pages.items()]
+        space = {**TEXT_SPACE, "name": "page"}
+        write_collection(tmp_path, items, name="handbook", spaces=[space], gates={"max_drift": 1.0})
         command = [sys.executable, "-m", "commonspace", "run", "handbook"]
         subprocess.run(command, env=airflow, check=True, capture_output=True)
 

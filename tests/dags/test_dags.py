@@ -13,31 +13,21 @@ from typing import Any
 import pytest
 
 from commonspace.pipeline.config.periods import CADENCES
-from tests.support.checkout import REPOSITORY
+from tests.support.checkout import DAGS, REPOSITORY
+from tests.support.collection_file import TEXT_SPACE, write_collection
 
-DAGS = REPOSITORY / "dags"
+DAYS = {"uri": "{partition}.jsonl"}
 
-COLLECTION = """
-[collection]
-name = "{name}"
-owner = "search-team"
-schedule = "@daily"
-description = "Things."
-[source]
-kind = "jsonl"
-uri = "things.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[[space]]
-name = "title"
-encoder = "hashed/32"
-fields = ["title"]
-[run]
-shard_rows = 20
-"""
+
+def write(folder: Path, name: str, *, items: Any = None, **options: Any) -> None:
+    """A collection of two spaces, every day, over `things.jsonl` by default."""
+    about = {"schedule": "@daily", "description": "Things.", **options.pop("collection", {})}
+    defaults = {"source": {"uri": "things.jsonl"}, "run": {"shard_rows": 20}}
+    title = {"name": "title", "encoder": "hashed/32", "fields": ["title"]}
+    write_collection(
+        folder, items, name=name, spaces=[TEXT_SPACE, title], collection=about,
+        **{**defaults, **options},
+    )  # fmt: skip
 
 
 Python = Callable[[str, dict[str, str]], Any]
@@ -46,10 +36,9 @@ Python = Callable[[str, dict[str, str]], Any]
 @pytest.fixture
 def things(tmp_path: Path) -> None:
     """Two collections over one file of 60 things."""
-    for name in ("things", "others"):
-        (tmp_path / f"{name}.toml").write_text(COLLECTION.format(name=name))
     rows = [{"id": f"i{n}", "text": f"text {n}", "title": f"title {n % 7}"} for n in range(60)]
-    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write(tmp_path, "things", items=rows)
+    write(tmp_path, "others")
 
 
 PARSE = f"""
@@ -102,12 +91,13 @@ def test_inventory(airflow: dict[str, str], python: Python, tmp_path: Path) -> N
 def test_what_a_collection_file_says_about_its_dag(
     airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
-    keys = 'partitions = "day"\nlate_by = "2h"\npromote = "manual"\napprove_within = "2d"\n'
-    document = COLLECTION.format(name="events").replace("things.jsonl", "{partition}.jsonl")
-    document = document.replace('owner = "', f'{keys}owner = "').replace("shard_rows = 20", "")
-    (tmp_path / "events.toml").write_text(document + 'queue = "gpu"\npool = "gpu"\n')
-    follows = document.replace('schedule = "@daily"', 'schedule_on = ["raw", "events/text/v1"]')
-    (tmp_path / "follows.toml").write_text(follows.replace('name = "events"', 'name = "follows"'))
+    keys = {
+        "partitions": "day", "late_by": "2h", "promote": "manual", "approve_within": "2d",
+    }  # fmt: skip
+    run = {"queue": "gpu", "pool": "gpu"}
+    write(tmp_path, "events", source=DAYS, collection=keys, run=run)
+    follows = {**keys, "schedule": None, "schedule_on": ["raw", "events/text/v1"]}
+    write(tmp_path, "follows", source=DAYS, collection=follows, run={})
     found = python(PARSE, airflow)["dags"]
     events = found["events"]
     assert events["schedule"] == "CronPartitionTimetable"
@@ -151,11 +141,8 @@ def test_backfills_and_schedules_name_the_same_partitions(
     airflow: dict[str, str], tmp_path: Path
 ) -> None:
     for period, preset in (("hour", "@hourly"), ("day", "@daily"), ("month", "@monthly")):
-        document = COLLECTION.format(name=period).replace("things.jsonl", "{partition}.jsonl")
-        document = document.replace("@daily", preset).replace(
-            'owner = "', f'partitions = "{period}"\nowner = "'
-        )
-        (tmp_path / f"{period}.toml").write_text(document)
+        collection = {"schedule": preset, "partitions": period}
+        write(tmp_path, period, source=DAYS, collection=collection)
     command = [sys.executable, "-c", PARTITIONS, str(tmp_path)]
     done = subprocess.run(command, env=airflow, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -175,7 +162,7 @@ def test_fifty_collections_are_parsed_faster_than_airflow_is_loaded(
 ) -> None:
     """Measured: 0.8 to 1.2 s of CPU on a busy machine, which slows both down alike."""
     for number in range(50):
-        (tmp_path / f"c{number}.toml").write_text(COLLECTION.format(name=f"c{number}"))
+        write(tmp_path, f"c{number}")
     found = python(PARSE, airflow)
     assert len(found["dags"]) == 50
     assert not found["heavy"]
@@ -284,7 +271,7 @@ def test_a_gate_turns_the_run_red_and_is_not_retried(
     airflow: dict[str, str], python: Python, tmp_path: Path
 ) -> None:
     with (tmp_path / "things.jsonl").open("a") as file:
-        file.writelines(f'\n{{"id": "bad{n}", "text": "", "title": "x"}}' for n in range(20))
+        file.writelines(f'{{"id": "bad{n}", "text": "", "title": "x"}}\n' for n in range(20))
     found = python(FAIL % str(DAGS), airflow)
     assert found["state"] == "failed"
     assert found["tasks"]["text-v1.validate"] == ["failed", 1]

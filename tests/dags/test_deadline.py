@@ -23,38 +23,23 @@ from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.errors import UserMistake
 from tests.dags.listener import listening
 from tests.support.checkout import DAGS
-
-FILE = """
-[collection]
-name = "events"
-owner = "tests"
-schedule = "@daily"
-partitions = "day"
-{keys}
-[source]
-kind = "jsonl"
-uri = "events/{{partition}}.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-"""
+from tests.support.collection_file import write_collection
 
 
-def load(folder: Path, keys: str) -> Collection:
-    path = folder / "events.toml"
-    path.write_text(FILE.format(keys=keys))
-    return load_collection(path)
+def load(folder: Path, **keys: str) -> Collection:
+    """A collection of days, with these keys in `[collection]`."""
+    days = {"schedule": "@daily", "partitions": "day", **keys}
+    source = {"uri": "events/{partition}.jsonl"}
+    return load_collection(write_collection(folder, name="events", source=source, collection=days))
 
 
 def test_a_deadline_counts_from_when_a_run_was_queued(tmp_path: Path) -> None:
-    found = deadline_of(load(tmp_path, 'deadline = "2h"'))
+    found = deadline_of(load(tmp_path, deadline="2h"))
     assert found is not None
     assert found.interval == timedelta(hours=2)
     assert found.reference.reference_name == "DagRunQueuedAtDeadline"
     assert found.callback.path == "commonspace_airflow.alerts.late"
-    assert deadline_of(load(tmp_path, "")) is None
+    assert deadline_of(load(tmp_path)) is None
 
 
 def test_a_deadline_that_was_pending_before_the_move_is_still_told() -> None:
@@ -65,14 +50,16 @@ def test_a_deadline_that_was_pending_before_the_move_is_still_told() -> None:
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ('deadline = "soon"', 'such as "90m"'),
-        ('deadline = "0h"', "deadline"),
-        ('deadline = "6h"\nlate_by = "6h"', "must be longer than `late_by`"),
+        ({"deadline": "soon"}, 'such as "90m"'),
+        ({"deadline": "0h"}, "deadline"),
+        ({"deadline": "6h", "late_by": "6h"}, "must be longer than `late_by`"),
     ],
 )
-def test_a_deadline_that_cannot_be_meant_is_refused(tmp_path: Path, keys: str, said: str) -> None:
+def test_a_deadline_that_cannot_be_meant_is_refused(
+    tmp_path: Path, keys: dict[str, str], said: str
+) -> None:
     with pytest.raises(UserMistake, match=said):
-        load(tmp_path, keys)
+        load(tmp_path, **keys)
 
 
 def context(**run: Any) -> dict[str, Any]:
@@ -172,7 +159,7 @@ def component(name: str, environment: dict[str, str], log: Path) -> Iterator[Non
 def test_a_scheduler_and_a_triggerer_tell_the_webhook(
     airflow: dict[str, str], python: Callable[[str, dict[str, str]], Any], tmp_path: Path
 ) -> None:
-    load(tmp_path, 'deadline = "2h"')
+    load(tmp_path, deadline="2h")
     airflow["PYTHONPATH"] = str(DAGS)
     with listening() as webhook:
         left = python(f"ADDRESS = {webhook.address!r}\n{PREPARE}", airflow)

@@ -16,19 +16,15 @@ from hypothesis import strategies as st
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.errors import UserMistake
+from tests.support.collection_file import write_collection
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
-DAILY = 'schedule = "@daily"\npartitions = "day"'
+DAILY = {"schedule": "@daily", "partitions": "day"}
 
 
-def load(folder: Path, keys: str = "") -> Collection:
-    path = folder / "events.toml"
-    path.write_text(
-        f'[collection]\nname = "events"\nowner = "tests"\n{keys}\n'
-        '[source]\nkind = "jsonl"\nuri = "events/{partition}.jsonl"\nid = "id"\n'
-        '[[space]]\nname = "text"\nencoder = "hashed/64"\nfields = ["text"]\n'
-    )
-    return load_collection(path)
+def load(folder: Path, **keys: str) -> Collection:
+    source = {"uri": "events/{partition}.jsonl"}
+    return load_collection(write_collection(folder, name="events", source=source, collection=keys))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +39,7 @@ def load(folder: Path, keys: str = "") -> Collection:
 def test_the_first_that_says_which_partition_counts(
     tmp_path: Path, param: str | None, key: str | None, start: datetime | None, taken: str
 ) -> None:
-    assert partition_of(load(tmp_path, DAILY), param, key, start) == taken
+    assert partition_of(load(tmp_path, **DAILY), param, key, start) == taken
 
 
 def test_a_collection_without_a_period_takes_everything_unless_told(tmp_path: Path) -> None:
@@ -67,7 +63,7 @@ def test_a_partition_that_cannot_be_meant(
     tmp_path: Path, param: str | None, key: str | None, said: str
 ) -> None:
     with pytest.raises(UserMistake, match=said):
-        partition_of(load(tmp_path, DAILY), param, key, None)
+        partition_of(load(tmp_path, **DAILY), param, key, None)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +80,7 @@ def test_params_that_exclude_each_other(tmp_path: Path, params: dict[str, Any]) 
 
 
 def test_ids_and_rejects_need_no_partition(tmp_path: Path) -> None:
-    collection = load(tmp_path, DAILY)
+    collection = load(tmp_path, **DAILY)
     assert request(collection, {"ids": ["a", "b"]}, None, NOON).ids == ("a", "b")
     rejects = request(collection, {"only_rejects": True, "dry_run": True}, None, NOON)
     assert (rejects.partition, rejects.only_rejects, rejects.dry_run) == (None, True, True)
@@ -133,7 +129,7 @@ def test_how_the_shards_are_dealt_is_a_small_xcom(seconds: float | None) -> None
 
 
 def test_what_is_older_than_its_owner_allows(tmp_path: Path) -> None:
-    collection = load(tmp_path, 'fresh_within = "36h"')
+    collection = load(tmp_path, fresh_within="36h")
     entry = {"space": "events/text/v1", "promoted_at": "2026-11-19T12:00:00+00:00"}
     assert stale_spaces([collection], [entry], NOON) == []
     entry["promoted_at"] = "2026-11-18T12:00:00+00:00"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -13,27 +12,10 @@ import pytest
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.storage.local import LocalStore
 from tests.support.checkout import DAGS
+from tests.support.collection_file import write_collection
 from tests.support.crashing_encoder import MONSTER, deadly, encoded
 
 ITEMS = 200
-FILE = f"""
-[collection]
-name = "things"
-owner = "tests"
-[source]
-kind = "jsonl"
-uri = "things.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[gates]
-spot_rows = 0
-max_reject_share = 0.1
-[run]
-shard_rows = {2 * ITEMS}
-"""
 RUN = f"""
 import json, sys
 sys.path.insert(0, {str(DAGS)!r})
@@ -55,10 +37,12 @@ print(json.dumps({{"tries": tries, "report": xcoms["text-v1.report:return_value"
 def test_the_rest_of_its_shard_is_encoded_within_one_try(
     airflow: dict[str, str], python: Callable[[str, dict[str, str]], Any], tmp_path: Path
 ) -> None:
-    (tmp_path / "things.toml").write_text(FILE)
     rows = [{"id": f"i{n}", "text": f"item {n}"} for n in range(ITEMS - 1)]
     rows.append({"id": "m", "text": f"item {MONSTER}"})
-    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_collection(
+        tmp_path, rows,
+        gates={"spot_rows": 0, "max_reject_share": 0.1}, run={"shard_rows": 2 * ITEMS},
+    )  # fmt: skip
     found = python(RUN, {**airflow, "PYTHONPATH": deadly(tmp_path)["PYTHONPATH"]})
     assert found["tries"]["text-v1.encode"] == ["success", 1]
     assert found["tries"]["text-v1.promote"][0] == "success"

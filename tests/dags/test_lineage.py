@@ -11,24 +11,9 @@ import pytest
 
 from commonspace.encoders.spec import EncoderSpec
 from tests.support.checkout import DAGS
+from tests.support.collection_file import write_collection
 
 Python = Callable[[str, dict[str, str]], Any]
-
-FILE = """
-[collection]
-name = "things"
-owner = "tests"
-[source]
-kind = "jsonl"
-uri = "things.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[gates]
-max_reject_share = 0.5
-"""
 
 RUN = f"""
 import json, sys
@@ -82,9 +67,8 @@ def test_what_a_transport_says_stays_out_of_the_log(
 
 @pytest.fixture
 def things(tmp_path: Path) -> None:
-    (tmp_path / "things.toml").write_text(FILE)
     rows = [{"id": f"i{n}", "text": f"text {n}" if n else ""} for n in range(20)]
-    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_collection(tmp_path, rows, gates={"max_reject_share": 0.5})
 
 
 @pytest.mark.airflow

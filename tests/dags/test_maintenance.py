@@ -13,33 +13,15 @@ import pytest
 
 from tests.dags.listener import listening
 from tests.support.checkout import DAGS
+from tests.support.collection_file import TEXT_SPACE, write_collection
 
 Python = Callable[[str, dict[str, str]], Any]
 
-FILE = """
-[collection]
-name = "{name}"
-owner = "tests"
-keep_releases = 1
-{keys}
-[source]
-kind = "jsonl"
-uri = "{name}.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[gates]
-max_reject_share = 0.5
-max_drift = 1.0
-"""
-PHOTO = """
-[[space]]
-name = "photo"
-encoder = "hashed/64"
-image = "photo"
-"""
+SECTIONS: dict[str, Any] = {
+    "collection": {"keep_releases": 1},
+    "gates": {"max_reject_share": 0.5, "max_drift": 1.0},
+}
+PHOTO_SPACE = {"name": "photo", "encoder": "hashed/64", "image": "photo"}
 
 RUN = """
 import json, sys
@@ -74,18 +56,15 @@ def write(folder: Path, count: int) -> None:
             {"id": f"i{n}", "text": f"text {n}", "photo": f"{n}.jpg" if name == "things" else None}
             for n in range(count)
         ]
-        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
-        for n in range(1, count):
-            (folder / f"{n}.jpg").write_bytes(b"photo %d" % n)
+        photos = {f"{n}.jpg": b"photo %d" % n for n in range(1, count)}
+        spaces = [TEXT_SPACE, PHOTO_SPACE] if name == "things" else [TEXT_SPACE]
+        write_collection(folder, rows, name=name, spaces=spaces, files=photos, **SECTIONS)
 
 
 @pytest.fixture
 def warehouse(airflow: dict[str, str], tmp_path: Path) -> Path:
     """Three spaces of two releases each, one damaged, one with a reject; and one never filled."""
-    (tmp_path / "things.toml").write_text(FILE.format(name="things", keys="") + PHOTO)
-    (tmp_path / "others.toml").write_text(FILE.format(name="others", keys=""))
-    late = FILE.format(name="late", keys='fresh_within = "1h"')
-    (tmp_path / "late.toml").write_text(late)
+    write_collection(tmp_path, name="late", collection={"fresh_within": "1h"})
     for count in (9, 12):
         write(tmp_path, count)
         for name in ("things", "others"):

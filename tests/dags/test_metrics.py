@@ -17,32 +17,17 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
 )
 
-Run = Callable[[dict[str, str]], str]
+from tests.support.collection_file import TEXT_SPACE, write_collection
 
-FILE = """
-[collection]
-name = "things"
-owner = "tests"
-[source]
-kind = "jsonl"
-uri = "things.jsonl"
-id = "id"
-[[space]]
-name = "text"
-version = 2
-encoder = "hashed/64"
-fields = ["text"]
-[gates]
-max_reject_share = 0.5
-"""
+Run = Callable[[dict[str, str]], str]
 
 
 @pytest.fixture
 def things(tmp_path: Path) -> None:
     """Twenty, one of them blank."""
-    (tmp_path / "things.toml").write_text(FILE)
     rows = [{"id": f"i{n}", "text": f"text {n}" if n else ""} for n in range(20)]
-    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    space = {**TEXT_SPACE, "version": 2}
+    write_collection(tmp_path, rows, spaces=[space], gates={"max_reject_share": 0.5})
 
 
 def received(server: socket.socket) -> list[str]:

@@ -10,24 +10,11 @@ from pathlib import Path
 import pytest
 
 from commonspace.pipeline.read.space import open_space
+from tests.support.collection_file import write_collection
 
 pytest.importorskip("airflow")
 
 from commonspace_airflow.environment import access
-
-FILE = """
-[collection]
-name = "things"
-owner = "tests"
-[source]
-kind = "jsonl"
-uri = "things.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-"""
 
 
 @pytest.mark.airflow
@@ -37,9 +24,8 @@ def test_a_run_into_a_bucket_by_a_connection(
     run_things: Callable[[dict[str, str]], str],
     bucket: str,
 ) -> None:
-    (tmp_path / "things.toml").write_text(FILE)
     rows = [{"id": f"i{n}", "text": f"text {n}"} for n in range(9)]
-    (tmp_path / "things.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_collection(tmp_path, rows)
     connection = {
         "conn_type": "aws",
         "login": os.environ["AWS_ACCESS_KEY_ID"],

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-COLLECTION = """
-[collection]
-name = "{name}"
-owner = "search-team"
-description = "Things that happened, told in one sentence each."
-{more}
-[source]
-kind = "jsonl"
-uri = "{name}.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[run]
-shard_rows = 20
-"""
-ASKS = 'schedule_on = ["things/text/v1"]\npromote = "manual"\napprove_within = "1m"'
+from tests.support.collection_file import jsonl, write_collection
+
+ASKS = {"schedule_on": ["things/text/v1"], "promote": "manual", "approve_within": "1m"}
 
 
 def write_collections(folder: Path) -> None:
-    for name, more in {"things": "", "careful": ASKS}.items():
-        (folder / f"{name}.toml").write_text(COLLECTION.format(name=name, more=more))
-        write_items(folder, name)
+    for name, more in {"things": {}, "careful": ASKS}.items():
+        about = {"description": "Things that happened, told in one sentence each.", **more}
+        write_collection(folder, items(), name=name, collection=about, run={"shard_rows": 20})
+
+
+def items(*, blank: int = 0) -> list[dict[str, str]]:
+    """Thirty events, and as many items without a text."""
+    texts = [f"thing number {n} happened" for n in range(30)] + [""] * blank
+    return [{"id": f"i{n}", "text": text} for n, text in enumerate(texts)]
 
 
 def write_items(folder: Path, name: str, *, blank: int = 0) -> None:
-    texts = [f"thing number {n} happened" for n in range(30)] + [""] * blank
-    rows = [json.dumps({"id": f"i{n}", "text": text}) + "\n" for n, text in enumerate(texts)]
-    (folder / f"{name}.jsonl").write_text("".join(rows))
+    (folder / f"{name}.jsonl").write_bytes(jsonl(items(blank=blank)))

@@ -12,29 +12,11 @@ from typing import Any
 import pytest
 
 from tests.stack.client import Stack, until
+from tests.support.collection_file import jsonl, write_collection
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3000)]
 
-COLLECTION = """
-[collection]
-name = "{name}"
-owner = "data-team"
-{when}
-partitions = "day"
-[source]
-kind = "jsonl"
-uri = "events/{{partition}}.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[run]
-shard_rows = 64
-queue = "gpu"
-pool = "gpu"
-"""
-WHEN = {"events": 'schedule = "@daily"', "follower": 'schedule_on = ["events/text/v1"]'}
+WHEN = {"events": {"schedule": "@daily"}, "follower": {"schedule_on": ["events/text/v1"]}}
 TODAY = datetime.now(UTC).date()
 DAYS = [str(TODAY - timedelta(days=back)) for back in range(10, 3, -1)]
 SCHEDULED = [str(TODAY - timedelta(days=1)), str(TODAY)]
@@ -47,12 +29,16 @@ def write_collections(folder: Path) -> None:
     for day in (*DAYS, *SCHEDULED):
         write_day(folder, day, texts_of(day))
     for name, when in WHEN.items():
-        (folder / f"{name}.toml").write_text(COLLECTION.format(name=name, when=when))
+        write_collection(
+            folder, name=name, collection={**when, "partitions": "day"},
+            source={"uri": "events/{partition}.jsonl"},
+            run={"shard_rows": 64, "queue": "gpu", "pool": "gpu"},
+        )  # fmt: skip
 
 
 def write_day(folder: Path, day: str, texts: dict[str, str]) -> None:
     rows = [{"id": f"{day}-{name}", "text": text} for name, text in texts.items()]
-    (folder / f"events/{day}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / f"events/{day}.jsonl").write_bytes(jsonl(rows))
 
 
 def texts_of(day: str) -> dict[str, str]:

@@ -8,25 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.stack.client import Stack, until
+from tests.support.collection_file import write_collection
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1800)]
 
-COLLECTION = """
-[collection]
-name = "{name}"
-owner = "data-team"
-description = "Long texts, a few seconds a shard."
-[source]
-kind = "jsonl"
-uri = "{name}.jsonl"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[run]
-shard_rows = 512
-"""
 WHAT_DIES = {"worker": "worker-default", "scheduler": "scheduler", "database": "postgres"}
 """A collection for each part, so that no run finds what another has done."""
 ROWS, WORDS = 3_000, 2_500
@@ -34,7 +19,8 @@ ROWS, WORDS = 3_000, 2_500
 
 def write_collections(folder: Path) -> None:
     for name in WHAT_DIES:
-        (folder / f"{name}.toml").write_text(COLLECTION.format(name=name))
+        about = {"description": "Long texts, a few seconds a shard."}
+        write_collection(folder, name=name, collection=about, run={"shard_rows": 512})
         with (folder / f"{name}.jsonl").open("w") as file:
             for number in range(ROWS):
                 text = f"{name} {number} " * WORDS

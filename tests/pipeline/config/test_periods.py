@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,26 +14,11 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.config.periods import CADENCES
 from commonspace.pipeline.errors import UserMistake
-
-FILE = """
-[collection]
-name = "events"
-owner = "tests"
-{keys}
-[source]
-kind = "jsonl"
-uri = "{uri}"
-id = "id"
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-"""
+from tests.support.collection_file import write_collection
 
 
-def load(folder: Path, keys: str, uri: str = "events/{partition}.jsonl") -> Collection:
-    path = folder / "events.toml"
-    path.write_text(FILE.format(keys=keys, uri=uri))
+def load(folder: Path, uri: str = "events/{partition}.jsonl", **keys: Any) -> Collection:
+    path = write_collection(folder, name="events", source={"uri": uri}, collection=keys)
     return load_collection(path)
 
 
@@ -81,7 +67,7 @@ def test_other_keys_name_nothing(key: str) -> None:
 def test_a_schedule_that_ticks_when_partitions_end(
     tmp_path: Path, period: str, schedule: str
 ) -> None:
-    found = load(tmp_path, f'partitions = "{period}"\nschedule = "{schedule}"\nlate_by = "90m"')
+    found = load(tmp_path, partitions=period, schedule=schedule, late_by="90m")
     assert found.collection.partitions == period
     assert found.collection.late_by == timedelta(minutes=90)
 
@@ -89,22 +75,28 @@ def test_a_schedule_that_ticks_when_partitions_end(
 @pytest.mark.parametrize(
     ("keys", "uri", "said"),
     [
-        ('partitions = "day"', "events/{partition}.jsonl", 'needs `schedule = "@daily"`'),
+        ({"partitions": "day"}, "events/{partition}.jsonl", 'needs `schedule = "@daily"`'),
         # Backfills of such a one drop the last day and repeat one that was run by hand.
-        ('partitions = "day"\nschedule = "0 2 * * *"', "events/{partition}.jsonl", "late_by"),
-        ('partitions = "day"\nschedule = "@hourly"', "events/{partition}.jsonl", "@daily"),
-        ('partitions = "week"\nschedule = "@weekly"', "events/{partition}.jsonl", "'day'"),
-        ('partitions = "day"\nschedule = "@daily"', "events.jsonl", "`{partition}` in the source"),
-        ('late_by = "2h"', "events/{partition}.jsonl", "needs `partitions`"),
-        ('schedule = "@daily"\nschedule_on = ["x"]', "a/{partition}.jsonl", "cannot both be set"),
-        ('late_by = "soon"', "events/{partition}.jsonl", 'such as "90m"'),
-        ("late_by = 2", "events/{partition}.jsonl", "late_by"),
-        ('approve_within = "2d"', "events.jsonl", 'needs `promote = "manual"`'),
-        ('promote = "manual"\napprove_within = "7d"', "events.jsonl", "is at most 6d"),
-        ('promote = "manual"\napprove_within = "0m"', "events.jsonl", "greater than"),
+        ({"partitions": "day", "schedule": "0 2 * * *"}, "events/{partition}.jsonl", "late_by"),
+        ({"partitions": "day", "schedule": "@hourly"}, "events/{partition}.jsonl", "@daily"),
+        ({"partitions": "week", "schedule": "@weekly"}, "events/{partition}.jsonl", "'day'"),
+        (
+            {"partitions": "day", "schedule": "@daily"},
+            "events.jsonl",
+            "`{partition}` in the source",
+        ),
+        ({"late_by": "2h"}, "events/{partition}.jsonl", "needs `partitions`"),
+        ({"schedule": "@daily", "schedule_on": ["x"]}, "a/{partition}.jsonl", "cannot both be set"),
+        ({"late_by": "soon"}, "events/{partition}.jsonl", 'such as "90m"'),
+        ({"late_by": 2}, "events/{partition}.jsonl", "late_by"),
+        ({"approve_within": "2d"}, "events.jsonl", 'needs `promote = "manual"`'),
+        ({"promote": "manual", "approve_within": "7d"}, "events.jsonl", "is at most 6d"),
+        ({"promote": "manual", "approve_within": "0m"}, "events.jsonl", "greater than"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tmp_path: Path, keys: str, uri: str, said: str) -> None:
+def test_what_cannot_be_meant_is_refused(
+    tmp_path: Path, keys: dict[str, Any], uri: str, said: str
+) -> None:
     with pytest.raises(UserMistake) as refused:
-        load(tmp_path, keys, uri)
+        load(tmp_path, uri, **keys)
     assert said in str(refused.value)

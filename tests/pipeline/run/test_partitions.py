@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import subprocess
@@ -21,33 +20,13 @@ from commonspace.pipeline.errors import GateRefused, SourceNotFound
 from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.storage.store import Store, open_store
+from tests.support.collection_file import TEXT_SPACE, jsonl, write_collection
 
 DAYS = [f"2026-11-{day:02}" for day in range(10, 14)]
-FILE = """
-[collection]
-name = "events"
-owner = "tests"
-schedule = "@daily"
-partitions = "day"
-[source]
-kind = "jsonl"
-uri = "events/{partition}.jsonl"
-id = "id"
-metadata = ["title"]
-[[space]]
-name = "text"
-encoder = "hashed/64"
-fields = ["text"]
-[[space]]
-name = "title"
-encoder = "hashed/64"
-fields = ["title"]
-[gates]
-max_duplicate_vectors = 1.0
-max_drift = 1.0
-[run]
-shard_rows = 4
-"""
+SPACES = [
+    TEXT_SPACE,
+    {"name": "title", "encoder": "hashed/64", "fields": ["title"]},
+]
 
 
 def rows_of(day: str, word: str = "text") -> list[dict[str, str]]:
@@ -59,16 +38,22 @@ def rows_of(day: str, word: str = "text") -> list[dict[str, str]]:
 
 
 def write(folder: Path, day: str, rows: list[dict[str, str]]) -> None:
-    (folder / "events").mkdir(exist_ok=True)
-    (folder / f"events/{day}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / f"events/{day}.jsonl").write_bytes(jsonl(rows))
 
 
 @pytest.fixture
 def collection(tmp_path: Path) -> Collection:
-    (tmp_path / "events.toml").write_text(FILE)
-    for day in DAYS:
-        write(tmp_path, day, rows_of(day))
-    return load_collection(tmp_path / "events.toml")
+    path = write_collection(
+        tmp_path,
+        name="events",
+        collection={"schedule": "@daily", "partitions": "day"},
+        source={"uri": "events/{partition}.jsonl", "metadata": ["title"]},
+        spaces=SPACES,
+        files={f"events/{day}.jsonl": jsonl(rows_of(day)) for day in DAYS},
+        gates={"max_duplicate_vectors": 1.0, "max_drift": 1.0},
+        run={"shard_rows": 4},
+    )
+    return load_collection(path)
 
 
 @pytest.fixture
