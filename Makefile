@@ -8,7 +8,8 @@ READY := $(VENV)/.ready
 # Container images often set it; then each start compiles Airflow and LanceDB again, seconds each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-models test-quality test-airflow test-demo test-gpu crash soak stack stack-test check format lock clean
+.PHONY: help setup demo test test-models test-quality test-quality-encoders test-quality-pipeline \
+  test-airflow test-demo test-gpu crash mutation soak stack stack-test check ci-all format lock clean
 
 help:
 	@echo "make demo          real texts and photos through Airflow into searchable tables"
@@ -23,6 +24,7 @@ help:
 	@echo "make stack         Airflow with PostgreSQL, Redis and Celery, here, without Docker"
 	@echo "make stack-test    schedule, backfills and kills in such a stack"
 	@echo "make soak          2,000 runs in one process"
+	@echo "make ci-all        all of them but the GPU's, in two lanes"
 	@echo "make setup         the environment only"
 
 setup: $(READY)
@@ -49,6 +51,10 @@ test-models: $(READY)
 
 test-quality: $(READY)
 	@$(BIN)/python -m pytest -m quality $(ARGS)
+
+# As two suites for CI: what covers a folder of one need not wait for the other.
+test-quality-encoders test-quality-pipeline: $(READY)
+	@$(BIN)/python -m pytest -m quality tests/$(@:test-quality-%=%) $(ARGS)
 
 test-airflow: $(READY)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m airflow $(ARGS)
@@ -78,6 +84,9 @@ check: $(READY)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@echo "check: lint, format, types and import directions are clean"
+
+ci-all:
+	@.ci/run --all
 
 format: $(READY)
 	@$(BIN)/ruff check --fix .
