@@ -1,31 +1,29 @@
-"""A flight of the canary: does an encoder still make the vectors it made in the beginning?"""
+"""The canary check: does an encoder still make the vectors that it made for the reference?"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from commonspace.encoders.protocol import Content, Encoder, Failure, Reason
+from commonspace.encoders.protocol import Content, Encoder
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.vectors import angles
+from commonspace.pipeline.canary.probes import encode_probes
 from commonspace.pipeline.canary.reference import Canary
 from commonspace.pipeline.canary.versions import installed_versions
-from commonspace.pipeline.contract.contract import bad_vectors
-from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.gates.gate import Gate
 
 
 @dataclass(frozen=True)
 class CanaryCheck:
-    """How far an encoder's vectors of the probes stand from the reference ones.
+    """How far an encoder's vectors of the probes are from the reference vectors.
 
-    angle: the largest, in radians, of probe `probe` (its row in canary.parquet).
+    angle: the largest one, in radians, that of the probe `probe` (its row in canary.parquet).
     fault: how that probe has a vector on one side only; empty where all have both or neither.
-    first: it made the reference; there was nothing to compare with.
+    first: whether this check made the reference, and there was nothing to compare with.
     """
 
     angle: float
@@ -43,22 +41,22 @@ class CanaryCheck:
 
     @property
     def what(self) -> str:
-        """The breach in a sentence."""
-        moved = self.fault or f"lies {self.angle:.3g} rad from its reference vector"
+        """What differs, in a sentence."""
+        difference = self.fault or f"is {self.angle:.3g} rad from its reference vector"
         return (
             f"the encoder makes other vectors than run {self.canary.origin['run']} did: probe "
-            f"{self.probe} ({_excerpt(self.canary.probes[self.probe])}) {moved}; its spec allows "
-            f"{self.limit:g} rad"
+            f"{self.probe} ({_excerpt(self.canary.probes[self.probe])}) {difference}; its spec "
+            f"allows {self.limit:g} rad"
         )
 
     @property
     def gate(self) -> Gate:
-        """The gate over this flight alone; no value where there is no angle to measure."""
+        """The gate over this check alone; no value where there is no angle to measure."""
         return Gate("canary", self.ok, None if self.fault else self.angle, self.limit, self.what)
 
     @property
     def do(self) -> str:
-        """What may have changed, and the ways out."""
+        """What may have changed since the reference was made, and what to do."""
         then, now = self.canary.origin["versions"], installed_versions()
         changed = [
             f"{name} {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
@@ -67,81 +65,83 @@ class CanaryCheck:
         ]
         if (device := self.canary.origin["device"]) != self.device:
             changed.insert(0, f"device {device} -> {self.device}")
-        found = "; ".join(changed) or "nothing by name: look at processor, drivers and threads"
-        said = f"The model's files are the same. Changed since then: {found}."
-        return f"{said}\n  {self.canary.remedy}"
+        changes = "; ".join(changed) or "no version: look at processor, drivers and threads"
+        return (
+            f"The model's files are the same. Changed since then: {changes}.\n"
+            f"  {self.canary.remedy}"
+        )
+
+    @property
+    def note(self) -> CanaryNote:
+        """What a run leaves of it for `validate`."""
+        return CanaryNote(
+            ok=self.ok,
+            largest_angle=self.angle,
+            limit=self.limit,
+            probe=self.probe,
+            fault=self.fault,
+            device=self.device,
+            first=self.first,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CanaryNote:
+    """The result of one process's canary check, without the probes; fields as in `CanaryCheck`."""
+
+    FILE: ClassVar[str] = "canary-*.json"
+
+    ok: bool
+    largest_angle: float
+    limit: float
+    probe: int
+    fault: str
+    device: str
+    first: bool
 
     def to_json(self) -> dict[str, Any]:
-        """What a run notes of it."""
-        return {
-            "ok": self.ok,
-            "largest_angle": self.angle,
-            "limit": self.limit,
-            "probe": self.probe,
-            "fault": self.fault,
-            "device": self.device,
-            "first": self.first,
-        }
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        return cls(**{field.name: document[field.name] for field in fields(cls)})
 
 
 def check_canary(canary: Canary, encoder: Encoder) -> CanaryCheck:
-    """Encode the probes and compare. Raises ContractBroken where the encoder breaks its protocol.
+    """Encode the probes and compare their vectors with the reference.
 
-    A probe that fails where the reference has a vector is a breach, and the other way round.
+    The check also fails where a probe has a vector on one side only.
+
+    Raises:
+        ContractBroken: the encoder breaks its protocol.
     """
     spec = encoder.spec
-    vectors, failures = _encode(canary.probes, encoder)
-    had = np.array([reason is None for reason in canary.reasons])
-    has = np.array([probe not in failures for probe in range(len(had))])
-    apart = np.where(had & has, angles(vectors, canary.vectors), 0.0)
-    angle, probe, fault, retry = float(apart.max()), int(apart.argmax()), "", False
-    if (had != has).any():
-        probe = int((had != has).argmax())
+    vectors, failures = encode_probes(canary.probes, encoder)
+    expected = np.array([reason is None for reason in canary.reasons])
+    encoded = np.array([probe not in failures for probe in range(len(expected))])
+    by_probe = np.where(expected & encoded, angles(vectors, canary.vectors), 0.0)
+    angle, probe, fault, retry = float(by_probe.max()), int(by_probe.argmax()), "", False
+    if (expected != encoded).any():
+        probe = int((expected != encoded).argmax())
         failure = failures.get(probe)
         fault = f"gets no vector ({failure.message})" if failure else "has a vector and had none"
         retry = failure is not None and failure.retryable
     return CanaryCheck(angle, spec.tolerance, probe, encoder.device, canary, fault, retry)
 
 
-def canary_gate(flights: Sequence[Mapping[str, Any]], encoded: int, spec: EncoderSpec) -> Gate:
-    """The gate over a run's flights, as they were noted; `encoded`: shards it made itself."""
-    passed = [flight for flight in flights if flight["ok"]]
+def canary_gate(notes: Sequence[CanaryNote], encoded_shards: int, spec: EncoderSpec) -> Gate:
+    """The gate over all canary checks of a run; `encoded_shards`: how many it encoded itself."""
+    passed = [note for note in notes if note.ok]
     if not passed:
-        said = f"{encoded} shards were encoded and no canary was flown"
-        if not encoded:
-            said = "this run made no vectors, so no canary was flown"
-        return Gate("canary", not encoded, None, spec.tolerance, said)
-    worst = max(passed, key=lambda flight: flight["largest_angle"])
-    angle = float(worst["largest_angle"])
-    said = f"the probes' largest angle is {angle:.3g} rad (tolerance {spec.tolerance:g})"
-    if all(flight["first"] for flight in passed):
-        said = "the reference vectors were made: there was nothing to compare with yet"
-    return Gate("canary", angle <= spec.tolerance, angle, spec.tolerance, said)
-
-
-def _encode(
-    probes: Sequence[Content], encoder: Encoder
-) -> tuple[NDArray[np.float32], dict[int, Failure]]:
-    """(n, dim) float32, zeros for the failures, which unusable vectors are among."""
-    spec, encoded = encoder.spec, encoder.encode(probes)
-    at = encoded.positions.tolist()
-    outcomes = sorted([*at, *encoded.failures])
-    if encoded.vectors.shape != (len(at), spec.dim) or outcomes != list(range(len(probes))):
-        raise ContractBroken(
-            f"the encoder gave vectors of shape {encoded.vectors.shape} and "
-            f"{len(encoded.failures)} failures for {len(probes)} probes of {spec.dim} dimensions",
-            item=spec.label,
-        )
-    failures = dict(encoded.failures)
-    vectors = np.zeros((len(probes), spec.dim), np.float32)
-    for probe, vector, bad in zip(
-        at, encoded.vectors, bad_vectors(encoded.vectors, spec), strict=True
-    ):
-        if bad:
-            failures[probe] = Failure(Reason.BAD_VECTOR, "a vector not finite or not of unit norm")
-        else:
-            vectors[probe] = vector
-    return vectors, failures
+        message = f"{encoded_shards} shards were encoded and no canary was checked"
+        if not encoded_shards:
+            message = "this run made no vectors, so no canary was checked"
+        return Gate("canary", not encoded_shards, None, spec.tolerance, message)
+    angle = float(max(note.largest_angle for note in passed))
+    message = f"the probes' largest angle is {angle:.3g} rad (tolerance {spec.tolerance:g})"
+    if all(note.first for note in passed):
+        message = "the reference vectors were made: there was nothing to compare with yet"
+    return Gate("canary", angle <= spec.tolerance, angle, spec.tolerance, message)
 
 
 def _excerpt(probe: Content) -> str:

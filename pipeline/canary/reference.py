@@ -1,10 +1,10 @@
-"""The canary: fixed probes, and the vectors that they had when a space was first published.
+"""The canary: fixed probes, and the reference vectors that they had when a space was new.
 
-A library, a kernel, a decoder or a precision may change vectors while no label changes; then
-the probes' vectors change too. `flight.py` encodes them again and compares.
+A library, a kernel, a decoder or a precision may change vectors while no version or file of the
+model changes; then the probes' vectors change too. `check.py` encodes them again and compares.
 
 <collection>/<space>/vN/canary.parquet                  from the first release on
-.runs/<collection>/shards/<space>-vN-…/canary.parquet   before it, beside what was encoded under it
+.runs/<collection>/shards/<space>-vN-…/canary.parquet   before that, beside the finished shards
 """
 
 from __future__ import annotations
@@ -31,15 +31,18 @@ from commonspace.pipeline.storage.store import Store
 
 PROBES = 32
 _METADATA = b"commonspace canary"
+"""Where the file's schema keeps `origin`, as JSON."""
 
 
 @dataclass(frozen=True)
 class Canary:
-    """What is encoded, and what came of it in the beginning.
+    """The probes, and the reference vectors that they had.
 
-    vectors: (n, dim) float32, unit; zeros for a probe that has a reason to have none.
-    origin: `run`, `device` and `versions` of that beginning, and its `fingerprint`.
-    remedy: what can be done where an encoder no longer agrees.
+    probes: n texts, or n image files.
+    vectors: (n, dim) float32, of norm 1; zeros for a probe that has none.
+    reasons: for each probe why it has no vector, or None where it has one.
+    origin: the `run`, `device`, `versions` and `fingerprint` that the vectors were made with.
+    remedy: what to do where an encoder no longer agrees.
     """
 
     probes: Sequence[Content]
@@ -49,9 +52,9 @@ class Canary:
     remedy: str = ""
 
     def to_bytes(self, spec: EncoderSpec) -> pa.Buffer:
-        """As `canary.parquet`: `probe` (UTF-8, or the image file), `vector`, `reason`."""
+        """The bytes of `canary.parquet`: `probe` (UTF-8, or an image file), `vector`, `reason`."""
         schema = _schema(spec)
-        probes = [p.encode() if isinstance(p, str) else p for p in self.probes]
+        probes = [probe.encode() if isinstance(probe, str) else probe for probe in self.probes]
         flat = pa.array(self.vectors.reshape(-1), pa.float32())
         vectors = pa.FixedSizeListArray.from_arrays(flat, type=vector_type(spec))
         columns = {"probe": probes, "vector": vectors, "reason": list(self.reasons)}
@@ -59,50 +62,59 @@ class Canary:
         return parquet_bytes(pa.table(columns, schema=schema.with_metadata(metadata)))
 
 
-def published_canary(
+def read_published_canary(
     store: Store, name: SpaceName, contract: Contract, pinned: str | None
 ) -> Canary | None:
-    """The canary of a space; None where it was published before there were canaries.
+    """The canary of a published space; None where no release has made one yet.
 
-    pinned: the file's sha256 as the release names it. Raises ContractBroken for a file that is
-    missing, another than the release's, or damaged.
+    Args:
+        pinned: the file's sha256 as the release names it, if it names one.
+
+    Raises:
+        ContractBroken: the file is missing, another than the release's, or damaged.
     """
     key = canary_key(name)
     data = store.read(key)
-    lost = (
-        "Restore the file from a copy. Without it nothing proves that the encoder still makes "
-        f"the vectors of the space: set version = {name.version + 1} to fill a new one beside it."
+    restore_hint = (
+        "Restore the file from a copy. Without it nothing shows whether the encoder still makes "
+        f"the vectors of the space; set version = {name.version + 1} to fill a new space beside it."
     )
     if pinned is not None and data is None:
-        raise ContractBroken("is missing", item=key, do=lost)
+        raise ContractBroken("is missing", item=key, do=restore_hint)
     if data is None:
         return None
     if pinned is not None and hashlib.sha256(data).hexdigest() != pinned:
-        raise ContractBroken("is not the file that was published", item=key, do=lost)
+        raise ContractBroken("is not the file that was published", item=key, do=restore_hint)
     remedy = (
-        f"Restore what computed them, or set version = {name.version + 1} for this space to fill "
-        "a new one beside it."
+        "Go back to the versions and the device that made them, or set "
+        f"version = {name.version + 1} for this space to fill a new one beside it."
     )
-    return _read(data, key, contract.spec, remedy, lost)
+    return _parse(data, key, contract.spec, remedy=remedy, restore_hint=restore_hint)
 
 
-def candidate_canary(store: Store, name: SpaceName, contract: Contract) -> Canary | None:
-    """What the space's finished shards, of no release yet, were encoded under."""
+def read_candidate_canary(store: Store, name: SpaceName, contract: Contract) -> Canary | None:
+    """The canary of the finished shards that no release of the space holds yet, if any.
+
+    Raises:
+        ContractBroken: the file is damaged.
+    """
     key = candidate_canary_key(name, contract.fingerprint)
     data = store.read(key)
     if data is None:
         return None
     remedy = (
-        "No release rests on them yet. Run where that run did; or, to begin anew, remove "
-        f"{key.rpartition('/')[0]} with its finished shards from the warehouse."
+        "No release holds them yet. Run again with the versions and on the device of that run; or, "
+        f"to start over, remove {key.rpartition('/')[0]} with its finished shards from the "
+        "warehouse."
     )
-    return _read(data, key, contract.spec, remedy, remedy)
+    return _parse(data, key, contract.spec, remedy=remedy, restore_hint=remedy)
 
 
 def publish_canary(store: Store, name: SpaceName, contract: Contract) -> str | None:
-    """Put the space's canary beside its contract where there is none yet; its sha256.
+    """Publish the candidate canary of a space that has none published yet.
 
-    None where nothing was ever encoded under one.
+    Returns:
+        sha256 in hex digits of the published canary; None where there is none.
     """
     key = canary_key(name)
     candidate = store.read(candidate_canary_key(name, contract.fingerprint))
@@ -122,20 +134,26 @@ def _schema(spec: EncoderSpec) -> pa.Schema:
     )
 
 
-def _read(data: pa.Buffer, key: str, spec: EncoderSpec, remedy: str, lost: str) -> Canary:
+def _parse(
+    data: pa.Buffer, key: str, spec: EncoderSpec, *, remedy: str, restore_hint: str
+) -> Canary:
+    """The canary in the bytes of its file. Raises ContractBroken."""
     try:
         table = read_table(data, key)
         origin = json.loads((table.schema.metadata or {})[_METADATA])
         if origin["fingerprint"] != spec.fingerprint:
-            raise ContractBroken("was made by another encoder", item=key, do=lost)
+            raise ContractBroken("was made by another encoder", item=key)
         columns = table.cast(_schema(spec)).to_pydict()
         probes = [p.decode() if spec.modality == "text" else p for p in columns["probe"]]
         vectors = np.array(columns["vector"], np.float32).reshape(-1, spec.dim)
-        there = [reason is None for reason in columns["reason"]]
-        if len(probes) != PROBES or not any(there) or bad_vectors(vectors[there], spec).any():
-            raise ContractBroken(f"does not hold {PROBES} probes with vectors", item=key, do=lost)
+        has_vector = [reason is None for reason in columns["reason"]]
+        is_bad = bad_vectors(vectors[has_vector], spec)
+        if len(probes) != PROBES or not any(has_vector) or is_bad.any():
+            raise ContractBroken(f"does not hold {PROBES} probes with vectors", item=key)
     except ContractBroken as error:
-        raise ContractBroken(error.what, item=key, do=lost) from error
+        raise ContractBroken(error.what, item=key, do=restore_hint) from error
     except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
-        raise ContractBroken(f"is no canary of this space: {error}", item=key, do=lost) from error
+        raise ContractBroken(
+            f"is not a canary of this space: {error}", item=key, do=restore_hint
+        ) from error
     return Canary(probes, vectors, columns["reason"], origin, remedy)

@@ -1,4 +1,4 @@
-"""What is installed that a vector may depend on."""
+"""The versions of the installed packages that a vector may depend on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKAGES = (
 
 
 def installed_versions() -> dict[str, str]:
-    """Package by version, the machine's architecture and Python's version among them.
+    """Version by package; `machine` (the architecture) and `python` are among them.
 
     Read once: a process computes with what it has imported, whatever is installed later.
     """
@@ -23,10 +23,10 @@ def installed_versions() -> dict[str, str]:
 
 @cache
 def _installed() -> Mapping[str, str]:
-    found = {"machine": platform.machine(), "python": platform.python_version()}
+    versions = {"machine": platform.machine(), "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions

@@ -12,14 +12,15 @@ import pyarrow as pa
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.canary.check import check_canary
-from commonspace.pipeline.canary.reference import published_canary
+from commonspace.pipeline.canary.reference import read_published_canary
+from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.contract import (
     Contract,
     bad_vectors,
     check_schema,
     load_contract,
 )
-from commonspace.pipeline.contract.layout import current_key, promotion_lock_key
+from commonspace.pipeline.contract.layout import current_key, promotion_lock_key, table_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, NotPublished
 from commonspace.pipeline.index import vector_index
@@ -71,7 +72,7 @@ def verify_space(
     if pointer.release != space.release.number:
         raise _promoted_meanwhile(full)
     # First, while LanceDB has no threads yet: a model may be converted in a child process.
-    told, canary_problems = _check_canary(store, full, contract, space.release, flown=canary)
+    told, canary_problems = _check_canary(store, full, contract, space.release, check_encoder=canary)
     problems = _check_files(store, space.release, contract)
     restored: list[str] = []
     if repair and problems:
@@ -115,8 +116,8 @@ def _check_parts(store: Store, release: Release, contract: Contract) -> list[str
             problems.append(f"{part.key}: {error.what}")
             continue
         ids.update(table["id"].to_pylist())
-        flat = np.asarray(table["vector"].combine_chunks().flatten())
-        bad = int(bad_vectors(flat.reshape(-1, contract.spec.dim), contract.spec).sum())
+        vectors = vectors_of(table, contract.spec.dim)
+        bad = int(bad_vectors(vectors, contract.spec).sum())
         if bad:
             problems.append(f"{part.key}: {bad} vectors are not finite unit ones")
     doubled = [item for item, count in ids.items() if count > 1]
@@ -137,11 +138,11 @@ def _check_rejects(store: Store, release: Release) -> list[str]:
 
 
 def _check_canary(
-    store: Store, name: SpaceName, contract: Contract, release: Release, *, flown: bool
+    store: Store, name: SpaceName, contract: Contract, release: Release, *, check_encoder: bool
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """What there is of the canary, and what is wrong with it or with the encoder."""
     try:
-        canary = published_canary(store, name, contract, release.canary)
+        canary = read_published_canary(store, name, contract, release.canary)
     except CommonspaceError as error:
         return None, [f"{error.item}: {error.what}. {error.do} --repair makes no new one."]
     if canary is None:
@@ -154,14 +155,14 @@ def _check_canary(
         "largest_angle": None,
         "device": None,
     }
-    if not flown:
+    if not check_encoder:
         return told, []
     try:
-        flight = check_canary(canary, unchecked_encoder(release, contract))
+        check = check_canary(canary, unchecked_encoder(release, contract))
     except CommonspaceError as error:
-        return told, [f"the canary cannot be flown: {error}"]
-    told |= {"largest_angle": flight.angle, "device": flight.device}
-    return told, [] if flight.ok else [f"{flight.what}. {flight.do}"]
+        return told, [f"the canary cannot be checked: {error}"]
+    told |= {"largest_angle": check.angle, "device": check.device}
+    return told, [] if check.ok else [f"{check.what}. {check.do}"]
 
 
 def _check_table(
@@ -211,7 +212,7 @@ def _rebuild_held(store: Store, name: SpaceName, contract: Contract, release: Re
         raise _promoted_meanwhile(name)
     done = rewrite_table(store.address, store, name, contract, release, served.table_version)
     indices = measure_indexes(store, name, contract, release, done)
-    store.flush(f"lancedb/{name.table}.lance")
+    store.flush(table_folder(name))
     pointer = replace(served, table_version=done.version, indexes=indices)
     if not store.compare_and_swap(key, before.to_pybytes(), pointer.to_bytes()):
         raise _promoted_meanwhile(name)

@@ -12,7 +12,7 @@ from commonspace.encoders.protocol import Encoder
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import differences
 from commonspace.pipeline.canary.check import check_canary
-from commonspace.pipeline.canary.reference import published_canary
+from commonspace.pipeline.canary.reference import read_published_canary
 from commonspace.pipeline.contract.contract import Contract, bad_vectors
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, UserMistake
@@ -79,7 +79,7 @@ def load_encoder(store: Store, name: SpaceName, release: Release, contract: Cont
     Raises:
         ContractBroken: it is another encoder, or makes other vectors than it did.
     """
-    canary = published_canary(store, name, contract, release.canary)
+    canary = read_published_canary(store, name, contract, release.canary)
     encoder = unchecked_encoder(release, contract)
     if canary is not None and not (check := check_canary(canary, encoder)).ok:
         raise ContractBroken(

@@ -20,8 +20,8 @@ from commonspace.encoders.hashed import HashedEncoder
 from commonspace.pipeline.canary.check import check_canary
 from commonspace.pipeline.canary.reference import (
     Canary,
-    candidate_canary,
-    published_canary,
+    read_candidate_canary,
+    read_published_canary,
 )
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import canary_key, candidate_canary_key, release_key
@@ -75,7 +75,7 @@ def test_the_first_run_makes_it_and_the_next_one_compares(warehouse: Warehouse) 
     first = warehouse.run(numbered_items(20))
     assert canary_gate(first)["message"].startswith("the reference vectors were made")
     data = (warehouse.root / FILE).read_bytes()
-    canary = published_canary(
+    canary = read_published_canary(
         warehouse.store, NAME, CONTRACT, load_release(warehouse.store, NAME, 1).canary
     )
     assert canary is not None
@@ -100,7 +100,7 @@ def test_drift_is_refused_before_anything_is_encoded(
     drift()
     collection = warehouse.collection(numbered_items(30), run={"shard_rows": 5})
     work, shards = warehouse.planned(collection, "drifted")
-    with pytest.raises(GateRefused, match=r"probe \d+ .* lies .* rad .* allows 0 rad") as refused:
+    with pytest.raises(GateRefused, match=r"probe \d+ .* is .* rad .* allows 0 rad") as refused:
         encode_stage(work, shards)
     assert "version = 2" in refused.value.do
     assert not refused.value.retry
@@ -115,7 +115,7 @@ def test_drift_is_refused_before_anything_is_encoded(
     assert warehouse.open().to_arrow().equals(before)
 
 
-def test_a_run_that_encodes_nothing_flies_no_canary(
+def test_a_run_that_encodes_nothing_checks_no_canary(
     warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
     options = {"source": {"metadata": ["tag"]}}
@@ -166,7 +166,7 @@ def test_a_killed_first_run_is_followed_by_a_clean_one(warehouse: Warehouse) -> 
     report = warehouse.run(collection)
     assert report["shards"]["encoded"] == len(shards) - 2
     assert canary_gate(report)["value"] == 0.0
-    canary = published_canary(
+    canary = read_published_canary(
         warehouse.store, NAME, CONTRACT, load_release(warehouse.store, NAME, 1).canary
     )
     assert canary is not None
@@ -252,7 +252,7 @@ def test_a_damaged_candidate_says_what_to_remove(warehouse: Warehouse, damage: s
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda c: rotated(c, 11, 0.25), r"probe 11 .* lies 0\.25 rad"),
+        (lambda c: rotated(c, 11, 0.25), r"probe 11 .* is 0\.25 rad"),
         (lambda c: replace(c, probes=[*c.probes[:5], " ", *c.probes[6:]]),
          r"probe 5 .* gets no vector \(nothing but blank"),
         (lambda c: replace(c, vectors=c.vectors * (np.arange(32) != 7)[:, None],
@@ -294,10 +294,10 @@ def test_a_tolerance_of_zero_means_every_bit() -> None:
     vectors = canary.vectors.copy()
     component = int(np.abs(vectors[9]).argmax())
     vectors[9, component] = np.nextafter(vectors[9, component], np.float32(2))
-    flight = check_canary(replace(canary, vectors=vectors), ENCODER)
-    assert not flight.ok
-    assert flight.probe == 9
-    assert 0 < flight.angle < 1e-6
+    check = check_canary(replace(canary, vectors=vectors), ENCODER)
+    assert not check.ok
+    assert check.probe == 9
+    assert 0 < check.angle < 1e-6
 
 
 def test_what_changed_since_is_listed() -> None:
@@ -323,7 +323,7 @@ def test_a_query_by_another_encoder_is_not_answered(
     assert space.search(vector=np.ones(64), k=3).num_rows == 3
 
 
-def test_verify_flies_the_canary_when_asked(
+def test_verify_checks_the_canary_when_asked(
     warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
     report = warehouse.run(numbered_items(20))
@@ -356,7 +356,7 @@ def test_a_space_from_before_canaries_gets_one_with_the_next_vectors(warehouse: 
     assert warehouse.verify(canary=True)["canary"]["largest_angle"] == 0.0
 
 
-def test_vectors_without_a_flight_are_refused(warehouse: Warehouse) -> None:
+def test_vectors_without_a_canary_check_are_refused(warehouse: Warehouse) -> None:
     work, shards = warehouse.planned(warehouse.collection(numbered_items(20)), "first")
     encode_stage(work, shards)
     for note in warehouse.root.glob(".runs/things/first/text-v1/canary-*.json"):
@@ -398,11 +398,11 @@ def test_a_canary_outlives_its_shards_but_not_by_much(warehouse: Warehouse) -> N
     age(candidate_canary_key(NAME, CONTRACT.fingerprint), 8)
     later = warehouse.work(collection).run
     remove_old_runs(later)
-    assert candidate_canary(warehouse.store, NAME, CONTRACT) is not None
+    assert read_candidate_canary(warehouse.store, NAME, CONTRACT) is not None
     for key in shards[:2]:
         age(work.shard(key), 8)
     remove_old_runs(later)
-    assert candidate_canary(warehouse.store, NAME, CONTRACT) is None
+    assert read_candidate_canary(warehouse.store, NAME, CONTRACT) is None
 
 
 def test_equal_canaries_are_equal_bytes() -> None:
