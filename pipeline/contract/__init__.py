@@ -1,4 +1,4 @@
-"""What a space promises: its name, its columns, its Parquet files, its keys in a warehouse.
+"""The contract of a space: its name, its columns, its Parquet files, its keys in a warehouse.
 
 Imports storage.
 """

@@ -1,10 +1,12 @@
-"""The Arrow schemas of what stages write, and the columns that a spec decides."""
+"""The columns of a space that its spec decides, and the vectors out of a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from commonspace.encoders.protocol import FACTS
 from commonspace.encoders.spec import EncoderSpec
@@ -16,14 +18,7 @@ COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "bool": pa.bool_(),
     "timestamp": pa.timestamp("us", tz="UTC"),
 }
-_PROVENANCE_TYPES = {int: pa.int64(), bool: pa.bool_(), str: pa.string()}
-
-
-def provenance_fields(spec: EncoderSpec) -> list[pa.Field]:
-    """The truth columns of a space, by its modality."""
-    return [pa.field(name, _PROVENANCE_TYPES[kind]) for name, kind in FACTS[spec.modality].items()]
-
-
+"""The types that a metadata column may be declared with."""
 PASSAGE_FIELDS = [
     pa.field("item", pa.string(), nullable=False),
     pa.field("passage", pa.int32(), nullable=False),
@@ -35,6 +30,12 @@ PASSAGE_FIELDS = [
 The text is what `read_content` gives: the space's fields joined by line breaks, in NFC. The
 passage is `text[passage_start:passage_end]` in Python: characters are Unicode code points.
 """
+_PROVENANCE_TYPES = {int: pa.int64(), bool: pa.bool_(), str: pa.string()}
+
+
+def provenance_fields(spec: EncoderSpec) -> list[pa.Field]:
+    """The columns that say what of the content each vector rests on, by the spec's modality."""
+    return [pa.field(name, _PROVENANCE_TYPES[kind]) for name, kind in FACTS[spec.modality].items()]
 
 
 def passage_fields(spec: EncoderSpec) -> list[pa.Field]:
@@ -43,5 +44,15 @@ def passage_fields(spec: EncoderSpec) -> list[pa.Field]:
 
 
 def vector_type(spec: EncoderSpec) -> pa.DataType:
-    """The Arrow type of a vector column: float32, of the spec's width."""
+    """The Arrow type of a vector column: a list of `spec.dim` float32 numbers."""
     return pa.list_(pa.field("element", pa.float32()), spec.dim)
+
+
+def vectors_of(table: pa.Table, dim: int) -> NDArray[np.float32]:
+    """The column `vector` of a table, as (n, dim) float32, a row for each row.
+
+    It is a read-only view of the column where that is one chunk, else a copy.
+    """
+    column = table["vector"]
+    chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return np.asarray(chunk.flatten(), np.float32).reshape(-1, dim)

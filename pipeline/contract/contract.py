@@ -1,4 +1,4 @@
-"""What a space promises: its name, its spec, its columns; checked on every write and read."""
+"""The contract of a space: its name, its spec, its columns; checked on every write and read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from commonspace.encoders.spec import EncoderSpec, differences
-from commonspace.encoders.vectors import norms
+from commonspace.encoders.vectors import NORM_TOLERANCE, norms
 from commonspace.pipeline.contract.columns import (
     COLUMN_TYPES,
     passage_fields,
@@ -26,12 +26,9 @@ from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
 
 METADATA_KEY = b"commonspace"
-NORM_TOLERANCE = 1e-3
-"""How far a unit vector's Euclidean norm may stand from 1; float32 sums of 2048 squares
-stay below 1e-5, so this only catches vectors that were never normalised."""
-
-
-_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
+"""The key of the contract in the metadata of a file's or a table's schema."""
+_DAMAGE = (ValueError, TypeError, KeyError, AttributeError)
+"""What `Contract.from_json` raises."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,15 @@ class Contract:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
-        """Raises ValueError, TypeError, KeyError or AttributeError for what `of` has not made."""
-        written = json.dumps(
+        """The contract that `to_bytes` or a schema's metadata holds.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: it is damaged.
+        """
+        canonical = json.dumps(
             value["spec"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
         )
-        if hashlib.sha256(written.encode()).hexdigest() != value["fingerprint"]:
+        if hashlib.sha256(canonical.encode()).hexdigest() != value["fingerprint"]:
             raise ValueError("its fingerprint is not that of its spec")
         if not set(value["metadata"].values()) <= COLUMN_TYPES.keys():
             raise ValueError("a metadata column has no known type")
@@ -63,6 +64,7 @@ class Contract:
         return cls(value["space"], value["fingerprint"], spec, value["metadata"])
 
     def to_bytes(self) -> bytes:
+        """The contract as it is stored with the space."""
         return (json.dumps(asdict(self), sort_keys=True, indent=1) + "\n").encode()
 
     @property
@@ -72,9 +74,9 @@ class Contract:
 
     @property
     def item_columns(self) -> list[str]:
-        """The columns a row has from its item and its place there, not from its content."""
-        places = [field.name for field in passage_fields(self.spec)]
-        return ["id", "partition", "source_uri", "row_digest", *places, *self.metadata]
+        """The columns that come from the item and a passage's place in it, not from the content."""
+        passage = [field.name for field in passage_fields(self.spec)]
+        return ["id", "partition", "source_uri", "row_digest", *passage, *self.metadata]
 
     @property
     def schema(self) -> pa.Schema:
@@ -98,15 +100,19 @@ class Contract:
 
 
 def load_contract(store: Store, name: SpaceName) -> Contract | None:
-    """The contract a space was first published under, or None where it never was."""
+    """The contract that a space was first published under, or None where it never was.
+
+    Raises:
+        ContractBroken: the stored contract is damaged.
+    """
     data = store.read(spec_key(name))
     if data is None:
         return None
     try:
         contract = Contract.from_json(json.loads(data.to_pybytes()))
         if contract.space != str(name):
-            raise ValueError(f"it is that of {contract.space}")
-    except _UNREADABLE as error:
+            raise ValueError(f"it is the contract of {contract.space}")
+    except _DAMAGE as error:
         raise ContractBroken(
             f"is damaged: {error}",
             item=spec_key(name),
@@ -116,70 +122,81 @@ def load_contract(store: Store, name: SpaceName) -> Contract | None:
 
 
 def require_same_contract(store: Store, name: SpaceName, contract: Contract) -> None:
-    """Refuse a contract that differs from the stored one; the first one is yet to be stored.
+    """Refuse a contract that differs from the stored one; where none is stored, any will do.
 
-    Raises ContractBroken, naming every difference.
+    Raises:
+        ContractBroken: it differs; the message names every difference.
     """
     stored = load_contract(store, name)
     if stored is None or stored == contract:
         return
-    found = [str(difference) for difference in differences(stored.spec, contract.spec)]
+    changes = [str(difference) for difference in differences(stored.spec, contract.spec)]
     for column in sorted(stored.metadata.keys() | contract.metadata.keys()):
         old, new = stored.metadata.get(column), contract.metadata.get(column)
         if old != new:
-            found.append(f"metadata column {column}: {old or 'nothing'} -> {new or 'nothing'}")
+            changes.append(f"metadata column {column}: {old or 'nothing'} -> {new or 'nothing'}")
     raise ContractBroken(
-        "the space was published under another contract:\n  " + "\n  ".join(found),
+        "the space was published under another contract:\n  " + "\n  ".join(changes),
         item=str(name),
-        do=f"Its vectors or columns would be mixed. Set version = {name.version + 1} for this "
-        f"space to fill a new one beside it, or restore what changed.",
+        do="Vectors or columns of both would be mixed. Undo the change, or set version = "
+        f"{name.version + 1} for this space to fill a new version beside this one.",
     )
 
 
-def check_schema(found: pa.Schema, contract: Contract, where: str) -> None:
-    """Refuse a file or table whose columns or stored contract differ. Raises ContractBroken."""
+def check_schema(schema: pa.Schema, contract: Contract, where: str) -> None:
+    """Refuse a file or table whose columns or contract differ from the space's.
+
+    Args:
+        schema: the schema of the file or table, the contract in its metadata.
+        contract: the contract of the space.
+        where: the file or table, for the message.
+
+    Raises:
+        ContractBroken: they differ; the message names every difference.
+    """
     expected = contract.schema
     faults = [
-        f"column {name}: {_type(expected, name)} agreed, {_type(found, name)} found"
-        for name in dict.fromkeys([*expected.names, *found.names])
-        if _type(expected, name) != _type(found, name)
+        f"column {name}: expected {_type(expected, name)}, found {_type(schema, name)}"
+        for name in dict.fromkeys([*expected.names, *schema.names])
+        if _type(expected, name) != _type(schema, name)
     ]
-    written = (found.metadata or {}).get(METADATA_KEY)
-    if written is None:
+    document = (schema.metadata or {}).get(METADATA_KEY)
+    if document is None:
         faults.append("it carries no contract")
     else:
-        faults += _contract_differences(written, contract)
+        faults += _contract_differences(document, contract)
     if faults:
         raise ContractBroken(
-            "does not keep the contract:\n  " + "\n  ".join(faults),
+            "differs from the contract:\n  " + "\n  ".join(faults),
             item=where,
             do=f"Something other than commonspace wrote to {contract.space}. "
-            "`commonspace verify` says what is whole.",
+            "`commonspace verify` lists what is damaged.",
         )
 
 
-def _contract_differences(written: bytes, contract: Contract) -> list[str]:
-    """How the contract that a file carries differs from the agreed one."""
-    try:
-        stored = Contract.from_json(json.loads(written))
-    except _UNREADABLE as error:
-        return [f"the contract it carries is damaged: {error}"]
-    belongs = [] if stored.space == contract.space else [f"it belongs to {stored.space}"]
-    return belongs + [str(difference) for difference in differences(contract.spec, stored.spec)]
-
-
 def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.bool_]:
-    """(n,) True for each of the (n, dim) vectors that must not be published.
+    """Which of the (n, dim) vectors must not be published, as an (n,) mask.
 
-    NaN, infinite, zero, or of a norm other than 1 where the spec says unit.
+    Those that are NaN, infinite or zero; where the spec says normalised, those whose norm is not 1.
     """
-    found = norms(vectors)
-    bad: NDArray[np.bool_] = ~np.isfinite(found) | (found == 0)
+    lengths = norms(vectors)
+    bad: NDArray[np.bool_] = ~np.isfinite(lengths) | (lengths == 0)
     if spec.normalised:
-        bad |= np.abs(found - 1) > NORM_TOLERANCE
+        bad |= np.abs(lengths - 1) > NORM_TOLERANCE
     return bad
 
 
+def _contract_differences(document: bytes, contract: Contract) -> list[str]:
+    """How the contract that a file or table carries differs from that of the space."""
+    try:
+        carried = Contract.from_json(json.loads(document))
+    except _DAMAGE as error:
+        return [f"the contract it carries is damaged: {error}"]
+    space = [] if carried.space == contract.space else [f"it belongs to {carried.space}"]
+    return space + [str(difference) for difference in differences(contract.spec, carried.spec)]
+
+
 def _type(schema: pa.Schema, name: str) -> str:
+    """The type of a column; Arrow and LanceDB call the numbers of a vector by different names."""
     index = schema.get_field_index(name)
     return "nothing" if index < 0 else str(schema.field(index).type).replace("element", "item")

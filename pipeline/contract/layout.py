@@ -1,4 +1,4 @@
-"""Every key of a warehouse, and its databases: what the picture in ARCHITECTURE.md shows.
+"""Every key of a warehouse, and the address of its LanceDB database.
 
 A key is a path relative to the warehouse, with `/`.
 """
@@ -12,7 +12,7 @@ LANCEDB = "lancedb"
 
 
 def space_folder(name: SpaceName) -> str:
-    """All that is kept of a space, apart from its LanceDB table."""
+    """Everything of a space but its LanceDB table."""
     return str(name)
 
 
@@ -27,37 +27,37 @@ def canary_key(name: SpaceName) -> str:
 
 
 def current_key(name: SpaceName) -> str:
-    """The pointer that readers follow."""
+    """The pointer to the release that readers see."""
     return f"{name}/CURRENT"
 
 
 def promotion_lock_key(name: SpaceName) -> str:
-    """What lets one promotion of a space wait for another; never listed."""
+    """The lock by which one promotion of a space waits for another; never listed."""
     return f"{name}/.promotion"
 
 
 def retention_lock_key(name: SpaceName) -> str:
-    """What lets one `retain` of a space wait for another; never listed."""
+    """The lock by which one `retain` of a space waits for another; never listed."""
     return f"{name}/.retention"
 
 
 def promotion_key(name: SpaceName) -> str:
-    """The promotion that is under way, or was interrupted."""
+    """The announcement of a promotion that is under way, or was interrupted."""
     return f"{name}/PROMOTING"
 
 
 def removal_key(name: SpaceName) -> str:
-    """What `retain` is about to remove."""
+    """The announcement of what `retain` is about to remove."""
     return f"{name}/CONDEMNED"
 
 
 def retirement_key(name: SpaceName) -> str:
-    """The version is not filled again, and why."""
+    """The marker of a version that is not filled again, and why."""
     return f"{name}/RETIRED"
 
 
 def releases_folder(name: SpaceName) -> str:
-    """The manifests."""
+    """The manifests of all releases."""
     return f"{name}/releases"
 
 
@@ -67,12 +67,12 @@ def release_key(name: SpaceName, number: int) -> str:
 
 
 def pins_folder(name: SpaceName) -> str:
-    """The pins."""
+    """The pins of all releases."""
     return f"{name}/pins"
 
 
 def pin_key(name: SpaceName, number: int) -> str:
-    """Why a release is kept."""
+    """The pin of a release, and why it is kept."""
     return f"{pins_folder(name)}/{number:06}.json"
 
 
@@ -96,28 +96,33 @@ def rejects_key(name: SpaceName, sha256: str) -> str:
     return f"{rejects_folder(name)}/{sha256[:32]}.parquet"
 
 
+def table_folder(name: SpaceName) -> str:
+    """The LanceDB table of a space."""
+    return f"{LANCEDB}/{name.table}.lance"
+
+
 def lancedb_address(warehouse: str) -> str:
-    """The LanceDB database of the warehouse at that address."""
+    """The address of the LanceDB database in the warehouse at that address."""
     return f"{warehouse}/{LANCEDB}"
 
 
 def table_address(warehouse: str, name: SpaceName) -> str:
-    """The LanceDB table of a space."""
-    return f"{lancedb_address(warehouse)}/{name.table}.lance"
+    """The address of the LanceDB table of a space."""
+    return f"{warehouse}/{table_folder(name)}"
 
 
 def runs_folder(collection: str) -> str:
-    """The runs of a collection, and its shards that no release holds yet."""
+    """The runs of a collection, and the shards that no release holds yet."""
     return f"{RUNS}/{collection}"
 
 
 def run_folder(collection: str, run: str) -> str:
-    """What the stages of one run leave for each other."""
+    """The files that the stages of one run leave for each other."""
     return f"{runs_folder(collection)}/{run}"
 
 
 def run_file_key(collection: str, run: str, name: SpaceName, file: str) -> str:
-    """What the stages of one run leave for each other about one space."""
+    """A file that a stage of a run leaves for the others about one space."""
     return f"{run_folder(collection, run)}/{name.folder}/{file}"
 
 
@@ -137,34 +142,34 @@ def pull_rejects_key(run_folder: str) -> str:
 
 
 def report_suffix(name: SpaceName) -> str:
-    """How the key of each run's report of a space ends."""
+    """How the key of a report on a space ends, whatever the run."""
     return f"/{name.folder}/report.json"
 
 
 def shards_folder(collection: str) -> str:
-    """Finished shards of a collection that no release holds yet."""
+    """The finished shards of a collection that no release holds yet."""
     return f"{runs_folder(collection)}/shards"
 
 
 def encoder_shards_folder(name: SpaceName, fingerprint: str) -> str:
-    """Those of one space, made by one encoder; a canary lies beside them until a release does."""
+    """The finished shards of one space by one encoder, and a canary until a release holds one."""
     return f"{shards_folder(name.collection)}/{name.folder}-{fingerprint[:16]}"
 
 
 def shard_key(name: SpaceName, fingerprint: str, shard: str) -> str:
-    """A shard of a space; every run of the same fingerprint looks there.
+    """A finished shard, shared by every run of the same fingerprint.
 
-    Only what would come out the same again lies there. A shard with failures that may pass
-    lies in the folder of the run that met them, and the next run tries them again.
+    Only what would come out the same again lies here. A shard with retryable failures lies in the
+    folder of its own run, and the next run tries those again.
     """
     return f"{encoder_shards_folder(name, fingerprint)}/{shard}.parquet"
 
 
 def crash_log_folder(name: SpaceName, fingerprint: str) -> str:
-    """What tells of processes that died while they encoded a shard of the space."""
+    """The log of attempts at shards of the space, by which crashes are counted."""
     return f"{encoder_shards_folder(name, fingerprint)}/traces"
 
 
 def candidate_canary_key(name: SpaceName, fingerprint: str) -> str:
-    """The canary, until a release holds what was encoded under it."""
+    """The canary of a first run, until a release holds it."""
     return f"{encoder_shards_folder(name, fingerprint)}/canary.parquet"

@@ -1,4 +1,4 @@
-"""The names of spaces: parsed here and nowhere else."""
+"""The names of spaces, parsed here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from commonspace.pipeline.errors import NotPublished, UserMistake
 
-_NAMES = re.compile(r"([a-z0-9_-]+)/([a-z0-9_-]+)(?:/v([0-9]+))?")
-_WITHIN_A_COLLECTION = re.compile(r"([a-z0-9_-]+)(?:/v([0-9]+))?")
+_REFERENCE = re.compile(r"([a-z0-9_-]+)/([a-z0-9_-]+)(?:/v([0-9]+))?")
+_REFERENCE_WITHIN = re.compile(r"([a-z0-9_-]+)(?:/v([0-9]+))?")
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,18 @@ class SpaceName:
 
     @classmethod
     def parse(cls, text: str) -> SpaceName:
-        """The name that `str` gives.
+        """The name out of `collection/space/vN`.
 
         Raises:
-            NotPublished: it is no name of a space, or lacks the version.
+            NotPublished: the text is not the name of a space, or lacks the version.
         """
-        named = SpaceReference.parse(text)
-        if named.version is None:
+        reference = SpaceReference.parse(text)
+        if reference.version is None:
             raise NotPublished(
-                f"{text!r} names no version of a space: write {text}/v1",
+                f"{text!r} lacks the version of the space: write {text}/v1",
                 do="`commonspace show` lists what there is.",
             )
-        return cls(named.collection, named.space, named.version)
+        return cls(reference.collection, reference.space, reference.version)
 
     @property
     def table(self) -> str:
@@ -50,7 +50,7 @@ class SpaceName:
 
 @dataclass(frozen=True)
 class SpaceReference:
-    """A space as a person names it; without a version, the newest one is meant."""
+    """A space as a person refers to it; without a version, the newest one is meant."""
 
     collection: str
     space: str
@@ -61,12 +61,13 @@ class SpaceReference:
         """`collection/space` or `collection/space/vN`.
 
         Raises:
-            NotPublished: it is neither.
+            NotPublished: the text is neither.
         """
-        match = _NAMES.fullmatch(text)
+        match = _REFERENCE.fullmatch(text)
         if not match:
             raise NotPublished(
-                f"{text!r} names no space: write collection/space or collection/space/v1",
+                f"{text!r} is not the name of a space: write collection/space or "
+                "collection/space/v1",
                 do="`commonspace show` lists what there is.",
             )
         return cls(match[1], match[2], int(match[3]) if match[3] else None)
@@ -76,12 +77,12 @@ class SpaceReference:
         """`space` or `space/vN` of a collection that is known.
 
         Raises:
-            UserMistake: it is neither.
+            UserMistake: the text is neither.
         """
-        match = _WITHIN_A_COLLECTION.fullmatch(text)
+        match = _REFERENCE_WITHIN.fullmatch(text)
         if not match:
             raise UserMistake(
-                f"{text!r} names no space of {collection}: write space or space/v1",
+                f"{text!r} is not the name of a space of {collection}: write space or space/v1",
                 do=f"`commonspace show {collection}` lists its spaces.",
             )
         return cls(collection, match[1], int(match[2]) if match[2] else None)

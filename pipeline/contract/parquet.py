@@ -1,4 +1,4 @@
-"""Parquet bytes as the warehouse keeps them: deterministic, checksummed, read in any engine."""
+"""The Parquet files of a warehouse: deterministic bytes with checksums, read by any engine."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ import pyarrow.parquet as pq
 from commonspace.pipeline.errors import ContractBroken
 
 SEAL = b"commonspace seal"
-"""Stands with the footer's sha256 between the pages and the footer, where no reader of
-Parquet looks: pages have checksums of their own, the footer that explains them has none."""
+"""Written with the footer's sha256 between the pages and the footer, where no reader of Parquet
+looks: pages have checksums of their own, the footer that describes them has none."""
 ROW_GROUP_ROWS = 4096
 """Small enough that a look-up by id reads little, large enough to compress
 (measured: 4 to 8 thousand is the middle)."""
 
 
 def parquet_bytes(table: pa.Table) -> pa.Buffer:
-    """One table as one Parquet file; equal tables give equal bytes.
+    """A table as a Parquet file; equal tables give equal bytes.
 
-    Vectors are byte-stream-split (dense floats compress 17 % better so), pages carry
-    checksums and the footer a seal, dictionaries are kept off the vectors.
+    Vectors are byte-stream-split (dense floats compress 17 % better so) and have no dictionaries;
+    pages carry checksums, the footer a seal.
     """
     starts = range(0, max(table.num_rows, 1), ROW_GROUP_ROWS)
-    return parquet_bytes_of_groups(table.schema, (table.slice(at, ROW_GROUP_ROWS) for at in starts))
+    return parquet_bytes_of_groups(
+        table.schema, (table.slice(row, ROW_GROUP_ROWS) for row in starts)
+    )
 
 
 def parquet_bytes_of_groups(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa.Buffer:
-    """As `table_bytes`, of a table that comes in pieces; each becomes a row group."""
+    """As `parquet_bytes`, of a table that comes in groups of rows; each becomes a row group."""
     vectors = [f.name for f in schema if pa.types.is_fixed_size_list(f.type)]
     others = [f.name for f in schema if f.name not in vectors]
     sink = io.BytesIO()
@@ -52,7 +54,16 @@ def parquet_bytes_of_groups(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa
 
 
 def read_table(data: pa.Buffer, key: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table back, checksums verified. Raises ContractBroken for damaged bytes."""
+    """The table of a Parquet file, checksums verified.
+
+    Args:
+        data: the bytes of the file.
+        key: its key, for the message.
+        columns: only these, in this order; None for all.
+
+    Raises:
+        ContractBroken: the bytes are damaged, or a column is missing.
+    """
     with _translating_damage(key):
         # `pq.read_table` plans a dataset first, which takes twice as long as a small file.
         table = _open(data).read(None if columns is None else list(columns))
@@ -65,10 +76,18 @@ def read_row_groups(
     columns: Sequence[str] | None = None,
     ids: pa.Array | None = None,
 ) -> Iterator[pa.Table]:
-    """As `read_table`, but a row group at a time, on one thread; no empty one.
+    """As `read_table`, but a row group at a time, on one thread, leaving out empty ones.
 
-    ids: only these rows; of a row group that has none of them only the ids are read.
-    Measured: threads that read along keep 35 MB among them.
+    Measured: threads that read along would hold 35 MB among them.
+
+    Args:
+        data: the bytes of the file.
+        key: its key, for the message.
+        columns: only these, in this order; None for all.
+        ids: only rows with these ids; of a row group without any, only the ids are read.
+
+    Raises:
+        ContractBroken: the bytes are damaged, or a column is missing.
     """
     with _translating_damage(key):
         file = _open(data)
@@ -81,7 +100,11 @@ def read_row_groups(
 
 
 def count_rows(data: pa.Buffer, key: str) -> int:
-    """How many rows the file says it holds. Raises ContractBroken for a damaged footer."""
+    """How many rows the file holds by its footer.
+
+    Raises:
+        ContractBroken: the footer is damaged.
+    """
     with _translating_damage(key):
         return int(_open(data).metadata.num_rows)
 
@@ -97,15 +120,15 @@ def _group(file: pq.ParquetFile, number: int, names: list[str], ids: pa.Array | 
 
     if ids is None:
         return read(names)
-    wanted = pc.is_in(read(["id"])["id"], value_set=ids)
-    if not pc.any(wanted).as_py():
+    has_id = pc.is_in(read(["id"])["id"], value_set=ids)
+    if not pc.any(has_id).as_py():
         return file.schema_arrow.empty_table()
-    return read(names).filter(wanted)
+    return read(names).filter(has_id)
 
 
 @contextmanager
 def _translating_damage(key: str) -> Iterator[None]:
-    """Turns what Arrow says of damaged bytes into ContractBroken."""
+    """Turns Arrow's errors about damaged bytes into ContractBroken."""
     try:
         yield
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -132,4 +155,4 @@ def _check_seal(data: pa.Buffer) -> None:
     start = _footer_start(data)
     seal = data[max(start - len(SEAL) - 32, 0) : max(start, 0)].to_pybytes()
     if start < 0 or seal != SEAL + hashlib.sha256(data[start:]).digest():
-        raise ValueError("its footer does not bear its seal")
+        raise ValueError("the checksum of its footer does not match")

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Reason
 from commonspace.encoders.vectors import angles
+from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.gates.gate import Gate
@@ -161,12 +162,7 @@ def _compare(pieces: ShardMaker, rows: pa.Table, stored: pa.Table) -> SpotCheckR
     if not again.num_rows:
         return SpotCheckResult(limit, skipped=skipped, killed=killed)
     at = pc.index_in(again["id"], value_set=stored["id"].combine_chunks())
-    apart = angles(
-        *(
-            np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, spec.dim)
-            for table in (again, stored.take(at))
-        )
-    )
+    apart = angles(vectors_of(again, spec.dim), vectors_of(stored.take(at), spec.dim))
     worst = int(apart.argmax())
     item = again["id"][worst].as_py()
     return SpotCheckResult(limit, float(apart[worst]), item, len(again), skipped, killed)

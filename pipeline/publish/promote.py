@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.contract.layout import LANCEDB, current_key, promotion_lock_key
+from commonspace.pipeline.contract.layout import current_key, promotion_lock_key, table_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, GateRefused
 from commonspace.pipeline.index.compaction import compact_when_due
@@ -202,7 +202,7 @@ def _sync_table(
         if pointer is None:  # nobody relies on the table, and there is nothing to go back to
             withdraw(store, name)
         raise
-    store.flush(f"{LANCEDB}/{name.table}.lance")  # LanceDB itself calls no fsync
+    store.flush(table_folder(name))  # LanceDB itself calls no fsync
     return version, indexes
 
 

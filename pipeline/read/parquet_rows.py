@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.read.filters import Where
@@ -73,8 +74,7 @@ class ParquetRows:
             for name, value in where.items():
                 is_equal = pc.equal(rows[name], pa.scalar(value).cast(schema.field(name).type))
                 rows = rows.filter(pc.fill_null(is_equal, False))
-            flat = np.asarray(rows["vector"].combine_chunks().flatten(), np.float32)
-            near = flat.reshape(-1, self._contract.spec.dim) @ vector
+            near = vectors_of(rows, self._contract.spec.dim) @ vector
             yield rows.select(columns).append_column("similarity", pa.array(near, pa.float32()))
 
     def _no_rows(self, columns: Sequence[str]) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.gates.contents import Contents
 from commonspace.pipeline.plan.plan import Plan
@@ -19,55 +20,65 @@ from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.shards import shard_groups
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class NextRelease:
-    """The rows of the release to come, as `id` and `digest`, and where their vectors lie.
+    """The rows of the release to come, and how many of them have each stored vector.
 
-    of_published: for each published row, in the order of the parts, how many rows to come have
-        its vector: itself if it stays, and the planned rows of its content. of_fresh: the same
-        for fresh contents, where it is not 1.
+    Attributes:
+        rows: `id` and `digest` of each row.
+        rows_by_published: (n,) int64: for each published row, in the order of the parts, how
+            many rows to come have its vector: itself if it stays, and the planned rows of its
+            content.
+        rows_by_new_content: The same for newly encoded contents, by digest, where it is not 1.
+        has_changes: Whether a row comes or goes.
     """
 
     rows: pa.Table
-    of_published: NDArray[np.int64]
-    of_fresh: Mapping[str, int]
-    changes: bool
-    """Whether a row comes or goes."""
+    rows_by_published: NDArray[np.int64]
+    rows_by_new_content: Mapping[str, int]
+    has_changes: bool
 
 
 def next_release_rows(
-    plan: Plan, published: pa.Table, failed: pa.Array, gone: pa.Array
+    plan: Plan, published: pa.Table, failed: pa.Array, removed_ids: pa.Array
 ) -> NextRelease:
-    """What the plan makes of the published rows (`id`, `content_digest`, part by part).
+    """What the plan makes of the published rows.
 
-    failed: digests without a vector; gone: ids that leave without a successor.
+    Args:
+        plan: What is to be done with each item.
+        published: `id`, `content_digest` of the release before, part by part.
+        failed: Content digests without a vector.
+        removed_ids: Ids that leave without a successor.
     """
-    planned = plan.of("encode", "reuse").select(["id", "digest"])
+    planned = plan.rows("encode", "reuse").select(["id", "digest"])
     planned = planned.filter(pc.invert(pc.is_in(planned["digest"], value_set=failed)))
-    leaves = pa.concat_arrays([gone, planned["id"].combine_chunks()])
-    stays = pc.invert(pc.is_in(published["id"], value_set=leaves))
-    held = published["content_digest"].combine_chunks()
-    made = plan.of("encode")["digest"].combine_chunks()
+    leaving = pa.concat_arrays([removed_ids, planned["id"].combine_chunks()])
+    stays = pc.invert(pc.is_in(published["id"], value_set=leaving))
+    published_digests = published["content_digest"].combine_chunks()
+    encoded_digests = plan.rows("encode")["digest"].combine_chunks()
     counts = pc.value_counts(planned["digest"].combine_chunks())
-    contents, each = counts.field("values"), counts.field("counts").to_numpy()
-    first = pc.index_in(contents, value_set=held)
+    contents, rows_each = counts.field("values"), counts.field("counts").to_numpy()
+    position = pc.index_in(contents, value_set=published_digests)
     # What is encoded again gets its new vector, although a published row holds one.
-    first = pc.if_else(pc.is_in(contents, value_set=made), None, first)
-    known = first.is_valid().to_numpy(zero_copy_only=False)
-    of_published = np.array(stays.to_numpy(), np.int64)
-    of_published[first.drop_null().to_numpy()] += each[known]
-    many = contents.filter(pa.array(~known & (each > 1))).to_pylist()
+    position = pc.if_else(pc.is_in(contents, value_set=encoded_digests), None, position)
+    is_published = position.is_valid().to_numpy(zero_copy_only=False)
+    rows_by_published = np.array(stays.to_numpy(), np.int64)
+    rows_by_published[position.drop_null().to_numpy()] += rows_each[is_published]
+    repeated = ~is_published & (rows_each > 1)
     staying = published.filter(stays)
     rows = {
         "id": [*staying["id"].chunks, *planned["id"].chunks],
         "digest": [*staying["content_digest"].chunks, *planned["digest"].chunks],
     }
     return NextRelease(
-        pa.table({name: pa.chunked_array(found, pa.string()) for name, found in rows.items()}),
-        of_published,
-        dict(zip(many, each[~known & (each > 1)].tolist(), strict=True)),
-        changes=bool(planned.num_rows or len(gone)),
-    )
+        rows=pa.table({name: pa.chunked_array(c, pa.string()) for name, c in rows.items()}),
+        rows_by_published=rows_by_published,
+        rows_by_new_content=dict(
+            zip(contents.filter(pa.array(repeated)).to_pylist(), rows_each[repeated].tolist(),
+                strict=True)
+        ),
+        has_changes=bool(planned.num_rows or len(removed_ids)),
+    )  # fmt: skip
 
 
 def next_release_contents(
@@ -75,26 +86,29 @@ def next_release_contents(
     contract: Contract,
     base: Release | None,
     shards: Sequence[str],
-    coming: NextRelease,
+    next_release: NextRelease,
 ) -> Iterator[Contents]:
     """Every stored vector of the release before and of the shards, some thousand at a time.
 
-    Raises ContractBroken for a damaged part, Conflict where a shard is gone.
+    Raises:
+        ContractBroken: a part is damaged.
+        Conflict: a shard is gone.
     """
-    first = 0
     columns = ["content_digest", "vector"]
-    parts = base.parts if base else ()
-    for table in (some for part in parts for some in read_part_groups(store, part, contract, columns)):
-        rows = coming.of_published[first : first + table.num_rows]
-        first += table.num_rows
-        yield _contents(table, contract.spec.dim, rows, fresh=False)
-    for shard in (some for key in shards for some in shard_groups(store, key, contract.spec)):
-        shard = shard.filter(pc.is_null(shard["reason"]))
-        digests = shard["content_digest"].to_pylist()
-        rows = np.array([coming.of_fresh.get(digest, 1) for digest in digests], np.int64)
-        yield _contents(shard, contract.spec.dim, rows, fresh=True)
+    first = 0
+    for part in base.parts if base else ():
+        for table in read_part_groups(store, part, contract, columns):
+            rows = next_release.rows_by_published[first : first + table.num_rows]
+            first += table.num_rows
+            yield _contents(table, contract.spec.dim, rows, is_new=False)
+    for shard in shards:
+        for table in shard_groups(store, shard, contract.spec):
+            encoded = table.filter(pc.is_null(table["reason"]))
+            digests = encoded["content_digest"].to_pylist()
+            counts = [next_release.rows_by_new_content.get(digest, 1) for digest in digests]
+            yield _contents(encoded, contract.spec.dim, np.array(counts, np.int64), is_new=True)
 
 
-def _contents(table: pa.Table, dim: int, rows: NDArray[np.int64], *, fresh: bool) -> Contents:
-    vectors = np.asarray(table["vector"].combine_chunks().flatten()).reshape(-1, dim)
-    return Contents(table["content_digest"].combine_chunks(), vectors, rows, fresh)
+def _contents(table: pa.Table, dim: int, rows: NDArray[np.int64], *, is_new: bool) -> Contents:
+    digests = table["content_digest"].combine_chunks()
+    return Contents(digests=digests, vectors=vectors_of(table, dim), rows=rows, is_new=is_new)
