@@ -114,7 +114,7 @@ def main() -> None:
     import commonspace.encoders.hashed  # noqa: F401
     from commonspace.pipeline.canary.versions import installed_versions
 
-    for module in ("cases", "damage", "crowd", "kills"):
+    for module in ("cases", "damage", "concurrent_runs", "kills"):
         importlib.import_module(f"tests.crash.{module}")
     installed_versions()  # kept, so that no child reads them again
     gc.freeze()  # a child that collects garbage would copy the pages of all that was imported
