@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.command_line import CommandLine
 from tests.support.warehouse import Warehouse
 
 # Our fixtures are folders and functions that every example may share; machines are shared too.
@@ -25,12 +25,12 @@ def warehouse(tmp_path: Path) -> Warehouse:
     return Warehouse.within(tmp_path)
 
 
-MakeCollection = Any
-
-
 @pytest.fixture
-def make_collection(warehouse: Warehouse) -> Any:
-    return warehouse.collection
+def command(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    """Runs the command's entry point in the test's folder and on its warehouse."""
+    return CommandLine(warehouse, monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ class Warehouse:
         """The work of a collection's first space, pulled and planned, and its shards."""
         work = self.work(collection, run, **options)
         pull_stage(work.run)
-        return work, plan_stage(work)["shards"]
+        return work, list(plan_stage(work).shards)
 
     def work(self, collection: Collection, run: str = "", **options: Any) -> Work:
         """The work of a collection's first space, before any stage."""

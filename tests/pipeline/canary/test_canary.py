@@ -145,8 +145,8 @@ def test_two_unlike_workers_of_one_first_run_are_noticed(
 
 
 def test_a_worker_mended_and_tried_again_passes(
-    warehouse: Warehouse, drift: Callable[[], None],
-    monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    warehouse: Warehouse, drift: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     warehouse.run(numbered_items(20))
     work, shards = warehouse.planned(warehouse.collection(numbered_items(30)), "second")
     drift()
@@ -400,7 +400,7 @@ def test_a_canary_outlives_its_shards_but_not_by_much(warehouse: Warehouse) -> N
     remove_old_runs(later)
     assert read_candidate_canary(warehouse.store, NAME, CONTRACT) is not None
     for key in shards[:2]:
-        age(work.shard(key), 8)
+        age(work.shared_shard(key), 8)
     remove_old_runs(later)
     assert read_candidate_canary(warehouse.store, NAME, CONTRACT) is None
 

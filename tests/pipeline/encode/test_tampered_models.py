@@ -688,9 +688,11 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "only a pickle with code": (_only_pickle, "only pickled weights (pytorch_model.bin)"),
     "code of the model's own": (_own_code, "cannot be loaded"),
-    "a class of another package": (_module(1, type="evil.Pooling"), "code of the model's own"),
+    "a class of another package": (
+        _module(1, type="evil.Pooling"), "not part of sentence-transformers",
+    ),
     "a class of the model's folder": (
-        _module(0, type="modeling_own.Transformer"), "code of the model's own",
+        _module(0, type="modeling_own.Transformer"), "not part of sentence-transformers",
     ),
     "a module that is not supported": (
         _module(1, type="sentence_transformers.models.WeightedLayerPooling"), "not supported",

@@ -23,7 +23,7 @@ from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.encode.spot_check import sample
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import GateRefused, UserMistake
-from commonspace.pipeline.publish.draft import state_of
+from commonspace.pipeline.publish.draft import state_digest
 from commonspace.pipeline.release.manifest import (
     Part,
     Release,
@@ -205,7 +205,7 @@ def rewritten(warehouse: Warehouse, swap: tuple[str, str]) -> None:
 
 def _recommit(warehouse: Warehouse, release: Release, parts: tuple[Part, ...]) -> None:
     about = {"encoder": release.encoder, "owner": release.owner, "description": ""}
-    state = state_of(parts, None, about)
+    state = state_digest(parts, None, about)
     warehouse.store.delete(release_key(NAME, release.number))
     assert create_release(warehouse.store, NAME, replace(release, parts=parts, state=state))
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
 
-from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.read.space import Space
+from tests.support.command_line import CommandLine
 from tests.support.warehouse import Warehouse
 
 NAME = SpaceName("things", "text", 1)
@@ -129,26 +128,16 @@ def test_an_empty_release_has_no_words(warehouse: Warehouse) -> None:
     assert len(ids(warehouse.open(), "whale")) == 2
 
 
-def test_the_command_line(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def told(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["commonspace", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as end:
-            main()
-        return int(end.value.code or 0), *capsys.readouterr()
-
-    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", str(warehouse.root))
+def test_the_command_line(warehouse: Warehouse, command: CommandLine) -> None:
     warehouse.run(declared(warehouse, ROWS, ["title"]))
-    code, out, _ = told("search", "things/text", "--words", "whale hunt", "--json")
+    code, out, _ = command("search", "things/text", "--words", "whale hunt", "--json")
     assert code == 0
     assert json.loads(out)["hits"][0]["id"] == "a"
-    code, out, _ = told("search", "things/text", "--words", "whale hunt")
+    code, out, _ = command("search", "things/text", "--words", "whale hunt")
     assert (code, "bm25" in out, "A whale hunt" in out) == (0, True, True)
-    code, _, said = told("search", "things/text", "a text", "--words", "whale")
+    code, _, said = command("search", "things/text", "a text", "--words", "whale")
     assert (code, "alone" in said) == (2, True)
-    code, out, _ = told("verify", "things/text")
+    code, out, _ = command("verify", "things/text")
     assert (code, "full-text index: title" in out) == (0, True)
 
 

@@ -25,7 +25,7 @@ from commonspace.pipeline.index import vector_index
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.publish.promote import Promotion, serve
 from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.read.space import Space
@@ -243,7 +243,9 @@ def test_an_index_that_finds_too_little_is_not_served(warehouse: Warehouse) -> N
     assert "min_index_recall is 100.0%" in report["what"]
     assert "min_index_recall" in report["do"]
     assert pointer(warehouse).release == 1
-    assert pending_promotion(warehouse.store, NAME) is None  # LanceDB is back at what is served
+    assert (
+        load_pending_promotion(warehouse.store, NAME) is None
+    )  # LanceDB is back at what is served
     assert connect(warehouse.address).open_table(NAME.table).count_rows() == 300
     assert served.search(id="i00003").num_rows == 10
     assert warehouse.verify()["ok"]
@@ -314,7 +316,7 @@ def test_a_first_release_that_is_refused_leaves_no_announcement(warehouse: Wareh
     warehouse.run(declared(warehouse, alike(400), min_index_recall=1.0), promote=False)
     with pytest.raises(GateRefused):
         promote_by_hand(warehouse.store, NAME)
-    assert pending_promotion(warehouse.store, NAME) is None
+    assert load_pending_promotion(warehouse.store, NAME) is None
     warehouse.run(declared(warehouse, alike(400), vector_index="none"), promote=False)
     assert promote_by_hand(warehouse.store, NAME).release == 2
 

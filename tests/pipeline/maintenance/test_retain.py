@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.contract.layout import (
     parts_folder,
     pin_key,
@@ -40,7 +39,7 @@ from commonspace.pipeline.maintenance.retain import (
 from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release import commit
 from commonspace.pipeline.release.history import list_releases, load_manifests
@@ -59,6 +58,7 @@ from commonspace.pipeline.storage.store import open_store
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.work import Work
 from tests.support.checkout import REPOSITORY
+from tests.support.command_line import CommandLine
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
@@ -69,17 +69,6 @@ def grown(warehouse: Warehouse, releases: int) -> None:
     """As many releases, each with one item more than the one before."""
     for number in range(1, releases + 1):
         warehouse.run(numbered_items(number))
-
-
-def told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str, str]:
-    """What the command line answers: exit code, output, messages."""
-    monkeypatch.setattr(sys, "argv", ["commonspace", *arguments])
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as end:
-        main()
-    return int(end.value.code or 0), *capsys.readouterr()
 
 
 def damage(warehouse: Warehouse, name: SpaceName, number: int) -> None:
@@ -250,7 +239,7 @@ def published_as_before(warehouse: Warehouse) -> Work:
     """A run that is about to write a part again that only release 1 names."""
     work = warehouse.work(warehouse.collection(numbered_items(1), **GATES), "back")
     pull_stage(work.run)
-    encode_stage(work, plan_stage(work)["shards"])
+    encode_stage(work, list(plan_stage(work).shards))
     validate_stage(work)
     return work
 
@@ -273,10 +262,8 @@ def test_a_part_that_comes_back_is_not_lost(
     told = run_stage("publish", collection, warehouse.store, "back", space="text/v1")
     released = load_manifests(warehouse.store, NAME)[told["release"]]
     assert set(removed) & {part.key for part in released.parts}, "the part was not the old one"
-    run_stage("promote",
-        warehouse.collection(numbered_items(1), **GATES),
-        warehouse.store,
-        "back", space="text/v1")
+    collection = warehouse.collection(numbered_items(1), **GATES)
+    run_stage("promote", collection, warehouse.store, "back", space="text/v1")
     assert len(warehouse.open()) == 1
     assert warehouse.verify()["ok"]
 
@@ -293,7 +280,7 @@ def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
         pin_release(warehouse.store, NAME, 1)
     with pytest.raises(Conflict, match="is being removed"):
         roll_back(warehouse.store, NAME)
-    assert pending_promotion(warehouse.store, NAME) is None
+    assert load_pending_promotion(warehouse.store, NAME) is None
     report = warehouse.run(numbered_items(1), **GATES)
     assert report["state"] == "promoted"
     (again,) = warehouse.open().release.parts
@@ -364,32 +351,30 @@ def test_every_space_as_its_file_says(warehouse: Warehouse) -> None:
 
 
 def test_a_space_whose_owner_is_not_heard_is_left_out(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    warehouse: Warehouse, command: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     grown(warehouse, 2)
     warehouse.run(numbered_items(1), name="others")
     folder = warehouse.root.parent
     (folder / "things.toml").write_text("[collection]\nkeep_releases = 500\noops")
-    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(folder))
-    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", warehouse.address)
-    code, out, err = told(monkeypatch, capsys, "retain", "--json")
+    code, out, err = command("retain", "--json")
     assert code == 0
     assert [(one["space"], one["removed"], bool(one["left_out"])) for one in json.loads(out)] == [
         ("others/text/v1", [], False), ("things/text/v1", [], True),
     ]  # fmt: skip
     assert "things/text/v1 is left out: no collection file" in err
-    assert "left out" in told(monkeypatch, capsys, "retain")[1]
-    code, _, err = told(monkeypatch, capsys, "retain", "things/text")
+    assert "left out" in command("retain")[1]
+    code, _, err = command("retain", "things/text")
     assert (code, "--keep" in err) == (2, True)
     monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(folder / "nowhere"))
-    assert told(monkeypatch, capsys, "retain")[0] == 0
+    assert command("retain")[0] == 0
     assert release_numbers(warehouse.store, NAME) == [1, 2]
     assert retain_all(warehouse.store, [], keep=1)[1]["removed"] == [1]
 
 
 def test_a_space_that_fails_does_not_stop_the_others(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    warehouse: Warehouse, command: CommandLine
+) -> None:
     for count in (1, 2):
         for name in ("others", "quiet", "things"):
             warehouse.run(numbered_items(count), name=name)
@@ -397,9 +382,7 @@ def test_a_space_that_fails_does_not_stop_the_others(
     damage(warehouse, others, 1)
     retire_space(warehouse.store, quiet)
     warehouse.store.put(retirement_key(quiet), b"[]")
-    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", warehouse.address)
-    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(warehouse.root.parent))
-    code, out, err = told(monkeypatch, capsys, "retain", "--keep", "1", "--retired", "--json")
+    code, out, err = command("retain", "--keep", "1", "--retired", "--json")
     assert code == 1
     first, second, last = json.loads(out)
     assert (first["error"], first["item"]) == ("ContractBroken", release_key(others, 1))
@@ -407,7 +390,7 @@ def test_a_space_that_fails_does_not_stop_the_others(
     assert (second["error"], second["removed"]) == ("ContractBroken", [])
     assert last["removed"] == [1]
     assert "others/text/v1 failed: others/text/v1/releases/000001.json: is damaged" in err
-    assert "failed" in told(monkeypatch, capsys, "retain", "--keep", "1")[1]
+    assert "failed" in command("retain", "--keep", "1")[1]
     assert release_numbers(warehouse.store, others) == [1, 2]
     warehouse.store.delete(release_key(others, 1))  # as advised
     assert "error" not in retain_all(warehouse.store, [], "others", keep=1)[0]

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commonspace.pipeline.plan.plan import PLAN_SCHEMA, Plan, make_plan
+from commonspace.pipeline.plan.plan import PLAN_SCHEMA, Plan, PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 
 Row = tuple[str, str, str | None]
@@ -81,9 +81,10 @@ def planned(
         {"id": strings(i for i, _ in failed), "content_digest": strings(d for _, d in failed)}
     )
     none = pa.array([], pa.string())
-    return make_plan(
-        offered, current, rejects, spared=none, lost=none, scope=scope, shard_rows=shard_rows
+    inputs = PlanInputs(
+        items=offered, published=current, known_rejects=rejects, unavailable=none, unreadable=none
     )
+    return make_plan(inputs, PlanOptions(scope=scope, shard_rows=shard_rows))
 
 
 def actions(plan: Plan) -> dict[str, str]:
@@ -186,7 +187,7 @@ def test_nothing_outside_the_scope_is_deleted(world: World) -> None:
 @given(world=worlds)
 def test_each_new_content_is_encoded_once(world: World) -> None:
     plan = world.plan()
-    encoded = Counter(plan.of("encode")["digest"].to_pylist())
+    encoded = Counter(plan.rows("encode")["digest"].to_pylist())
     published = {row[0] for row in world.published.values()}
     assert not set(encoded) & published
     assert set(encoded.values()) <= {1}
@@ -199,7 +200,7 @@ def test_each_new_content_is_encoded_once(world: World) -> None:
 @laws
 @given(world=worlds)
 def test_known_failures_are_not_tried_again(world: World) -> None:
-    tried = world.plan().of("encode", "reuse").select(["id", "digest"]).to_pylist()
+    tried = world.plan().rows("encode", "reuse").select(["id", "digest"]).to_pylist()
     assert not {(row["id"], row["digest"]) for row in tried} & world.failed
 
 
@@ -207,12 +208,12 @@ def test_known_failures_are_not_tried_again(world: World) -> None:
 @given(world=worlds, size=st.integers(1, 6))
 def test_shards_hold_what_is_encoded_in_order(world: World, size: int) -> None:
     plan = world.plan(size)
-    encoded = plan.of("encode")
+    encoded = plan.rows("encode")
     assert None not in encoded["shard"].to_pylist()
-    assert plan.of("keep", "reuse", "reject", "delete")["shard"].null_count == (
+    assert plan.rows("keep", "reuse", "reject", "delete")["shard"].null_count == (
         plan.table.num_rows - encoded.num_rows
     )
-    pieces = [item for key in plan.shards for item in plan.shard(key)["id"].to_pylist()]
+    pieces = [item for key in plan.shards for item in plan.shard_rows(key)["id"].to_pylist()]
     assert pieces == encoded["id"].to_pylist()
     assert len(set(plan.shards)) == len(plan.shards)
 
@@ -235,7 +236,7 @@ def shards(items: dict[str, Row], rows: int, published: dict[str, Row] | None = 
 @pytest.mark.parametrize("count", [0, 1, 2, 999, 1000])
 def test_shards_have_about_the_size_asked(rows: int, count: int) -> None:
     plan = planned(fresh(range(count)), {}, set(), shard_rows=rows)
-    sizes = [plan.shard(key).num_rows for key in plan.shards]
+    sizes = [plan.shard_rows(key).num_rows for key in plan.shards]
     assert sum(sizes) == count
     assert all(rows / 2 <= size <= rows * 2 for size in sizes[:-1])
     assert all(0 < size <= rows * 2 for size in sizes[-1:])

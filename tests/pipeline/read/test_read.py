@@ -12,6 +12,7 @@ import pytest
 
 import commonspace
 from commonspace.pipeline.errors import NotPublished, UserMistake
+from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.read.space import Space
 from tests.support.warehouse import Warehouse
 
@@ -167,10 +168,11 @@ def test_reading_imports_neither_torch_nor_airflow(warehouse: Warehouse) -> None
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_contract_travels_in_every_file(space: Space) -> None:
+def test_the_contract_travels_in_every_file(space: Space, warehouse: Warehouse) -> None:
     for table in space.batches():
         contract = json.loads(table.schema.metadata[b"commonspace"])
         assert contract["space"] == "books/text/v1"
         assert contract["fingerprint"] == space.spec.fingerprint == space.release.fingerprint
-    lance = json.loads(space._reader.rows.table.schema.metadata[b"commonspace"])
+    table = connect(warehouse.address).open_table("books__text__v1")
+    lance = json.loads(table.schema.metadata[b"commonspace"])
     assert lance["fingerprint"] == space.spec.fingerprint

@@ -5,12 +5,8 @@ Were our tokenisation, preprocessing, pooling or projection not theirs, no text 
 
 from __future__ import annotations
 
-import contextlib
 import io
 import itertools
-import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +15,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 import commonspace
-from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.errors import UserMistake
+from tests.support.command_line import CommandLine
 from tests.support.warehouse import Warehouse
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220),
@@ -100,25 +96,9 @@ def drawings() -> dict[str, bytes]:
     return files
 
 
-@pytest.fixture
-def command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Any]:
-    """Runs the command line in this process; what it answers with `--json`."""
-    monkeypatch.setenv("COMMONSPACE_WAREHOUSE", str(tmp_path / "warehouse"))
-    monkeypatch.setenv("COMMONSPACE_COLLECTIONS", str(tmp_path))
+@pytest.fixture(autouse=True)
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COMMONSPACE_DEVICE", "cpu")
-
-    def run(*arguments: str) -> Any:
-        monkeypatch.setattr(sys, "argv", ["commonspace", *arguments, "--json"])
-        capsys.readouterr()
-        with contextlib.suppress(SystemExit):
-            main()
-        answer = capsys.readouterr()
-        assert answer.out, answer.err
-        return json.loads(answer.out)
-
-    return run
 
 
 @pytest.mark.quality
@@ -127,7 +107,7 @@ def test_a_text_finds_its_photos(
     drawings: dict[str, bytes],
     warehouse: Warehouse,
     tmp_path: Path,
-    command: Callable[..., Any],
+    command: CommandLine,
 ) -> None:
     (tmp_path / "models").mkdir()
     trained.rename(tmp_path / "models/clip")
@@ -137,7 +117,7 @@ def test_a_text_finds_its_photos(
         files=drawings,
         name="drawings",
     )
-    (report,) = command("run", "drawings")
+    (report,) = command("run", "drawings", "--json").json
     assert report["ledger"]["encoded"] == len(drawings)
 
     space = commonspace.open("drawings/photo")
@@ -152,12 +132,12 @@ def test_a_text_finds_its_photos(
 
     red = drawings["photos/red-circle-0.png"]
     assert space.search(image=red, k=1)["id"].to_pylist() == ["red-circle-0"]
-    answer = command("search", "drawings/photo", "a blue square", "-k", "1")
+    answer = command("search", "drawings/photo", "a blue square", "-k", "1", "--json").json
     assert answer["hits"][0]["id"].startswith("blue-square-")
 
 
 def test_a_space_whose_encoder_reads_no_texts_says_so(
-    warehouse: Warehouse, drawings: dict[str, bytes], command: Callable[..., Any]
+    warehouse: Warehouse, drawings: dict[str, bytes], command: CommandLine
 ) -> None:
     warehouse.collection(
         source={"kind": "folder", "uri": "photos", "id": "stem"},

@@ -12,7 +12,7 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
 from commonspace.pipeline.maintenance.retain import retain
 from commonspace.pipeline.publish.manual import overwrite_pointer, promote_by_hand, roll_back
-from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.pointer import load_current
@@ -77,7 +77,11 @@ def test_its_owner_says_what_is_served(warehouse: Warehouse, how: str) -> None:
     with pytest.raises(NotPublished, match="kept: 1 to 3"):
         roll_back(warehouse.store, NAME, 9)
     done = roll_back(warehouse.store, NAME, 2, "CURRENT was lost")
-    assert (done.release, done.before, pending_promotion(warehouse.store, NAME)) == (2, 0, None)
+    assert (done.release, done.before, load_pending_promotion(warehouse.store, NAME)) == (
+        2,
+        0,
+        None,
+    )
     assert len(warehouse.open()) == 2
     assert warehouse.verify()["ok"]
     report = warehouse.run(numbered_items(4))

@@ -15,7 +15,7 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.release.history import classify_releases, list_releases
 from commonspace.pipeline.release.manifest import number_ranges, release_numbers
 from commonspace.pipeline.release.pins import load_pins, pin_release, unpin_release
@@ -343,14 +343,14 @@ def test_a_killed_promotion_is_finished_or_undone(warehouse: Warehouse, point: i
     assert served == (20 if point == 3 else 10)
     assert warehouse.open().get(["i0000"])["found"].to_pylist() == [True]
     assert len(warehouse.open().search("text", k=100)) == served
-    interrupted = pending_promotion(warehouse.store, NAME) is not None
+    interrupted = load_pending_promotion(warehouse.store, NAME) is not None
     assert interrupted == (point > 1)
     checked = warehouse.verify()
     assert checked["ok"] is not interrupted
     # Undone: LanceDB is what CURRENT says.
     repaired = warehouse.verify(repair=True)
     assert repaired["ok"]
-    assert pending_promotion(warehouse.store, NAME) is None
+    assert load_pending_promotion(warehouse.store, NAME) is None
     assert len(in_lance(warehouse)) == served
     # Finished.
     if point < 3:
@@ -365,7 +365,7 @@ def test_a_killed_rollback_does_not_go_back_twice(warehouse: Warehouse) -> None:
     assert pointer is not None
     assert pointer.release == 2
     assert roll_back(warehouse.store, NAME).moved is False
-    assert pending_promotion(warehouse.store, NAME) is None
+    assert load_pending_promotion(warehouse.store, NAME) is None
     assert len(warehouse.open()) == len(in_lance(warehouse)) == 20
 
 
@@ -375,7 +375,7 @@ def test_a_run_that_promotes_nothing_undoes_a_killed_promotion(warehouse: Wareho
     assert killed(warehouse, 2, "promote", "things/text")
     assert len(in_lance(warehouse)) == 20
     warehouse.run(numbered_items(10), promote=False)
-    assert pending_promotion(warehouse.store, NAME) is None
+    assert load_pending_promotion(warehouse.store, NAME) is None
     assert len(in_lance(warehouse)) == 10
     assert warehouse.verify()["ok"]
 

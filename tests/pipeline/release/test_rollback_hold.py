@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import current_key, promotion_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, UserMistake
 from commonspace.pipeline.maintenance.retain import retain
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.pending import pending_promotion
+from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.publish.promote import Promotion, recover_promotion, serve
 from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.release.history import list_releases
@@ -110,13 +111,14 @@ def test_a_rollback_is_not_lost_to_a_run_that_was_about_to_promote(warehouse: Wa
     for number in (1, 2):
         run_and_log(warehouse, numbered_items(number))
     candidate, _ = run_and_log(warehouse, numbered_items(3), promote=False)
-    contract = warehouse.open()._reader.contract
+    contract = load_contract(warehouse.store, NAME)
+    assert contract is not None
     release = load_release(warehouse.store, NAME, candidate["release"])
     roll_back(warehouse.store, NAME, 2)
     with pytest.raises(Conflict, match="is held since"):
         serve(warehouse.store, NAME, contract, Promotion(release=release, by="a-run", after=2))
     assert len(warehouse.open()) == 2
-    assert pending_promotion(warehouse.store, NAME) is None
+    assert load_pending_promotion(warehouse.store, NAME) is None
 
 
 def test_a_task_that_meets_a_hold_plans_again_and_waits(warehouse: Warehouse) -> None:
@@ -145,7 +147,9 @@ def test_nobody_else_touches_the_hold(warehouse: Warehouse) -> None:
     assert warehouse.verify(repair=True)["ok"]
     retain(warehouse.store, NAME, 1)
     warehouse.store.put(promotion_key(NAME), b'{"release": 3, "by": "a-run"}')
-    assert recover_promotion(warehouse.store, NAME, warehouse.open()._reader.contract)
+    contract = load_contract(warehouse.store, NAME)
+    assert contract is not None
+    assert recover_promotion(warehouse.store, NAME, contract)
     assert hold(warehouse) == made
 
 
@@ -203,7 +207,7 @@ def test_a_killed_rollback_has_its_hold_or_did_not_happen(warehouse: Warehouse, 
     assert (hold(warehouse) is not None) == happened
     report, _ = run_and_log(warehouse, numbered_items(4))
     assert report["state"] == ("candidate" if happened else "promoted")
-    assert pending_promotion(warehouse.store, NAME) is None
+    assert load_pending_promotion(warehouse.store, NAME) is None
 
 
 def test_a_killed_rollback_is_called_again(warehouse: Warehouse) -> None:

@@ -17,11 +17,8 @@ from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.run.process import run_stage
-from commonspace.pipeline.run.run import (
-    encode_and_validate,
-    rejected_ids,
-    replanning_on_conflict,
-)
+from commonspace.pipeline.run.run import rejected_ids
+from commonspace.pipeline.run.steps import encode_and_validate, replanning_on_conflict
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
@@ -85,7 +82,7 @@ def test_a_damaged_shard_is_made_again(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(30))
     work, shards = warehouse.planned(collection, "first")
     encode_stage(work, shards)
-    path = warehouse.root / work.shard(shards[0])
+    path = warehouse.root / work.shared_shard(shards[0])
     data = bytearray(path.read_bytes())
     data[len(data) // 3] ^= 1
     path.write_bytes(data)

@@ -43,7 +43,8 @@ def test_a_refused_task_leaves_its_report(warehouse: Warehouse) -> None:
     assert report["gates"] == refusal.value.to_json()["gates"]
     assert {g["name"]: g["value"] for g in report["gates"]}["reject_share"] == 0.5
     assert report["ledger"]["rejected"] == 1
-    run_stage("plan", warehouse.collection(numbered_items(1)), warehouse.store, "a", space="text/v1")
+    single = warehouse.collection(numbered_items(1))
+    run_stage("plan", single, warehouse.store, "a", space="text/v1")
     assert warehouse.store.read(".runs/things/a/text-v1/refusal.json") is None  # of an earlier try
 
 

@@ -254,7 +254,7 @@ def test_the_loser_of_a_race_conflicts_and_then_plans_again(warehouse: Warehouse
     )
     for work in (first, second):
         pull_stage(work.run)
-        encode_stage(work, plan_stage(work)["shards"])
+        encode_stage(work, list(plan_stage(work).shards))
         validate_stage(work)
     promote_stage(first, publish_stage(first).number)
     late = publish_stage(second).number
@@ -385,7 +385,7 @@ def test_a_table_of_another_contract_is_refused(warehouse: Warehouse) -> None:
 
 def stages_until_validate(work: Work, meddle: Any = lambda: None) -> None:
     pull_stage(work.run)
-    shards = plan_stage(work)["shards"]
+    shards = list(plan_stage(work).shards)
     meddle()
     encode_stage(work, shards)
     validate_stage(work)

@@ -442,7 +442,7 @@ def test_a_bad_line_says_where_and_why(scan: Scan) -> None:
     bad = scan("jsonl", b'{"id": "1"}\n[1]\n')[1]
     assert isinstance(bad, UnreadableRecord)
     assert bad.origin == "raw.jsonl"
-    assert bad.failure.message == "is not a JSON object but of type list"
+    assert bad.failure.message == "is no JSON object but list"
 
 
 def parquet(table: pa.Table, **options: Any) -> bytes:

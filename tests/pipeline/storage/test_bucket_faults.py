@@ -16,6 +16,7 @@ from commonspace.pipeline.errors import StoreFailed, UserMistake
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.read.space import open_space
 from commonspace.pipeline.storage.s3 import S3Store
+from commonspace.pipeline.storage.s3_client import S3Client
 from commonspace.pipeline.storage.store import open_store
 from tests.crash.share import EVERY
 from tests.support.faulty_proxy import Proxy, proxy
@@ -47,7 +48,7 @@ def plain(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> S3Sto
 
 def every_key(store: S3Store) -> list[str]:
     """Those that `list` hides included."""
-    return sorted(store._bucket.list(""))
+    return sorted(S3Client(store.address).list(""))
 
 
 # --- the preflight -----------------------------------------------------------------------
