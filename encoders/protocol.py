@@ -17,6 +17,7 @@ Content = str | bytes
 
 Purpose = Literal["document", "query"]
 Fact = int | bool | str
+"""One value of a row's provenance columns."""
 
 FACTS: Mapping[Modality, Mapping[str, type]] = {
     "text": {"tokens_used": int, "tokens_total": int, "truncated": bool, "text_rules": str},
@@ -30,11 +31,12 @@ FACTS: Mapping[Modality, Mapping[str, type]] = {
         "image_rules": str,
     },
 }
-"""The truth columns each row of a modality carries beside its vector."""
+"""The provenance columns that each row of a modality carries beside its vector: what of the content
+was encoded, and how it was prepared."""
 
 
 class Reason(StrEnum):
-    """Why an item became a reject: a closed list, stable for consumers."""
+    """Why an item became a reject: a closed list; consumers may rely on the codes."""
 
     EMPTY_TEXT = "empty_text"
     INVALID_UNICODE = "invalid_unicode"
@@ -62,7 +64,11 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Failure:
-    """One content that got no vector, and whether trying again can help."""
+    """Why one content got no vector, and whether trying again can help.
+
+    A release stores the message, and rejects are compared by it: another wording makes a new
+    release of an unchanged source.
+    """
 
     reason: Reason
     message: str
@@ -73,10 +79,11 @@ class Failure:
 class Encoded:
     """The outcome for n contents: m vectors and n - m failures, each content in exactly one.
 
-    vectors: (m, dim) float32, unit norm where the spec says so.
-    positions: (m,) intp, ascending; `vectors[j]` belongs to `contents[positions[j]]`.
-    facts: m mappings with the keys of `FACTS[modality]`, in the same order.
-    failures: by position in the contents.
+    Attributes:
+        vectors: (m, dim) float32, unit norm where the spec says so.
+        positions: (m,) intp, ascending; `vectors[j]` belongs to `contents[positions[j]]`.
+        facts: m mappings with the keys of `FACTS[modality]`, in the same order.
+        failures: by position in the contents.
     """
 
     vectors: NDArray[np.float32]
@@ -89,18 +96,31 @@ class Encoder(Protocol):
     """A loaded model. `vectors[j]` depends on its own content alone, never on its neighbours."""
 
     @property
-    def spec(self) -> EncoderSpec: ...
+    def spec(self) -> EncoderSpec:
+        """What decides the meaning of its vectors."""
+        ...
 
     @property
     def device(self) -> str:
-        """Where it computes: `cpu`, `cuda` or `cuda:<number>`; no part of what a vector means."""
+        """Where it computes: `cpu`, `cuda` or `cuda:<number>`; not part of the spec."""
         ...
 
     @property
     def engine(self) -> str:
-        """What computes there, with its version: `openvino 2026.4.1`; it may change bits."""
+        """The library that computes, with its version: `openvino 2026.4.1`; not part of the spec.
+
+        Two engines agree within `spec.tolerance`, not bit for bit.
+        """
         ...
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
-        """Encode `contents`; a bad content is a failure, never an exception for the others."""
+        """Encode `contents`; a bad content becomes a failure and never an exception.
+
+        Args:
+            contents: texts, or bytes of image files.
+            purpose: whether they are documents or queries, where the model treats them differently.
+
+        Raises:
+            EncoderError: the device has failed, or has no memory for a single content.
+        """
         ...

@@ -128,7 +128,7 @@ class SourceSection(_Section):
     @classmethod
     def _check_local(cls, value: str | None) -> str | None:
         if value and "://" in value:
-            raise ValueError("URLs are not supported yet: give a path")
+            raise ValueError("must be a path: URLs are not supported yet")
         return value
 
     @field_validator("delimiter")

@@ -95,7 +95,7 @@ class ItemBuilder:
             return Failure(Reason.BAD_ID, "the file's name is not valid Unicode")
         short = hashlib.blake2b(item_id.encode(), digest_size=16).digest()
         if short in self._seen_ids:
-            return Failure(Reason.DUPLICATE_ID, "an earlier record has this id and is used")
+            return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
         metadata = convert_metadata(record, self._collection.source.metadata)
         if isinstance(metadata, Failure):
             return metadata

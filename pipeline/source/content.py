@@ -90,7 +90,7 @@ def _read_text(value: Any, field: str) -> str | Failure | None:
             return "\n".join(parts) if parts else None
     if value is None or isinstance(value, str):
         return value
-    return Failure(Reason.WRONG_TYPE, f"field {field!r} is {_type_of(value)}, not text")
+    return Failure(Reason.WRONG_TYPE, f"field {field!r} holds {_type_of(value)}, not text")
 
 
 def _read_image(record: Record, value: Any, image_root: str | None) -> bytes | Failure | None:
@@ -103,7 +103,7 @@ def _read_image(record: Record, value: Any, image_root: str | None) -> bytes | F
         root = Path(image_root or record.folder).resolve()
         path = _resolve_below(root, value)
         if path is None:
-            return Failure(Reason.MISSING_CONTENT, f"{value!r} is outside the folder {root}")
+            return Failure(Reason.MISSING_CONTENT, f"{value!r} lies outside the folder {root}")
         value = path
     if not isinstance(value, Path):
         return Failure(Reason.WRONG_TYPE, f"the image is {_type_of(value)}, not bytes or a path")

@@ -90,7 +90,7 @@ def require_readable(file: SourceFile) -> Path:
         raise SourceNotFound(
             f"cannot be opened: {error.strerror}",
             item=str(file.path),
-            do="The user that runs commonspace must be able to read every file of the source.",
+            do="A source's file must be readable by the user that runs commonspace.",
         ) from error
 
 

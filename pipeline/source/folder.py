@@ -59,7 +59,7 @@ class FolderSource:
             item_id = _stem(name) if self._pair else name
             if kind in items.setdefault(item_id, {}):
                 other = items[item_id][kind]
-                message = f'{name} and {other} have the same stem; `id = "path"` keeps both'
+                message = f'{name} and {other} share a stem; `id = "path"` keeps both'
                 failure = Failure(Reason.DUPLICATE_ID, message)
                 yield UnreadableRecord(name, name, failure, folder.partition, item_id)
             else:

@@ -47,7 +47,7 @@ class JsonlSource:
         if undecodable:
             problem = f"is not valid {self._files.encoding}"
         elif not problem and not isinstance(value, dict):
-            problem = f"is not a JSON object but of type {type(value).__name__}"
+            problem = f"is no JSON object but {type(value).__name__}"
         if problem or value is None:
             failure = Failure(Reason.BAD_RECORD, problem)
             return UnreadableRecord(locator, file.name, failure, file.partition)

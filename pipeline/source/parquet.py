@@ -98,7 +98,7 @@ class _RowReader:
             SourceNotFound: the file has fewer rows than that.
         """
         if row >= self._row_bounds[-1]:
-            raise SourceNotFound("has fewer rows than when the run scanned it", item=str(self.path))
+            raise SourceNotFound("has fewer rows than before", item=str(self.path))
         group = bisect_right(self._row_bounds, row) - 1
         start, next_row = self._row_bounds[group], self._first + len(self._rows)
         if row < self._first or start > next_row or not self._rows:

@@ -194,6 +194,23 @@ def test_a_file_that_is_gone_may_come_back(space: SpaceSection, tmp_path: Path) 
     assert found.retryable
 
 
+def test_stored_messages_keep_their_wording(pictures: Path) -> None:
+    """Rejects are compared by their message: another wording publishes an unchanged source."""
+    failures = [
+        parse_id(None), parse_id(""), text(title=7), text(title="\ud800"), image(pictures, 7),
+        image(pictures, ".."), image(pictures, "no.png"),
+    ]  # fmt: skip
+    assert [failure.message for failure in failures if isinstance(failure, Failure)] == [
+        "the id is missing, not a string",
+        "the id is empty",
+        "field 'title' holds of type int, not text",
+        "the text has a lone surrogate",
+        "the image is of type int, not bytes or a path",
+        f"'..' lies outside the folder {pictures.resolve()}",
+        "there is no file 'no.png'",
+    ]
+
+
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
 
