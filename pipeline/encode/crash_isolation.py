@@ -1,9 +1,9 @@
-"""Pieces: a shard that killed the process that encoded it is encoded in smaller ones.
+"""Crash isolation: a shard whose encoding crashed the process is encoded in smaller shards.
 
-First 64 rows at once, then single ones. A single item that kills its process again becomes a
-reject, and the rest of its shard is encoded. A piece is a shard of its own, named by what it
-holds, so a finished one is not made again either. Rows that are encoded once more for a check
-are cut alike.
+First 64 rows at a time, then single ones. A single item whose encoding crashes again becomes a
+reject, and the rest of its shard is encoded. A smaller shard is named by what it holds, as any
+shard is, so a finished one is not made again either. Rows that are encoded again for a check
+are split alike.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from commonspace.encoders.protocol import Encoder, Failure, Reason
 from commonspace.pipeline.contract.parquet import parquet_bytes_of_groups
 from commonspace.pipeline.encode.crash_log import CrashLog
 from commonspace.pipeline.encode.shard import encode_shard, failed_rows
-from commonspace.pipeline.plan.plan import shard_key
+from commonspace.pipeline.plan.plan import shard_name
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import has_retryable_failures, read_shard, shard_schema
 from commonspace.pipeline.workspace.work import Work
 
-PIECE_ROWS = 64
+SMALL_SHARD_ROWS = 64
 """Few steps: each costs a process that loads the model and, where the whole task dies, one of its
 six tries. A shard, 64 rows of it, one row, that row again, and once more where each try has a
 machine of its own; the sixth ends."""
@@ -33,7 +33,7 @@ machine of its own; the sixth ends."""
 
 @dataclass(frozen=True)
 class ShardMaker:
-    """Makes the shards of a work, in pieces where they have killed before."""
+    """Makes the shards of a run's work, as smaller ones where a process has crashed before."""
 
     work: Work
     source: Source
@@ -41,107 +41,127 @@ class ShardMaker:
     progress: Progress
 
     @cached_property
-    def traces(self) -> CrashLog:
-        """What earlier processes have died of."""
+    def crash_log(self) -> CrashLog:
+        """The crashes of earlier processes."""
         return CrashLog(self.work)
 
-    def make(self, key: str, rows: pa.Table) -> str:
-        """Encode planned rows, unless that is done; returns where their outcome lies.
+    def make(self, shard: str, rows: pa.Table) -> str:
+        """Encode planned rows, unless that is done.
 
-        rows: what `encode_shard` takes. Raises what that raises.
+        Args:
+            shard: Its name.
+            rows: What `encode_shard` takes.
+
+        Returns:
+            The file of the finished shard.
+
+        Raises:
+            ContractBroken: the encoder breaks its protocol.
         """
-        if (place := self.work.finished_shard(key)) is not None:
-            return place
-        trace = _trace(rows)
-        if rows.num_rows == 1 and self.traces.has_exceeded(trace):
-            return self._keep(key, [self._killed(rows, "rejected")])
-        pieces = self._cut(rows, trace)
-        if len(pieces) == 1:
-            with self.traces.record_attempt(trace):
-                return self._keep(key, self._encode(rows, self.progress))
-        return self._join(key, trace, pieces)
+        if (file := self.work.finished_shard(shard)) is not None:
+            return file
+        if self._must_skip(rows):
+            return self._store(shard, [self._crashed(rows, "is rejected")])
+        smaller = self._split(rows)
+        if len(smaller) > 1:
+            return self._make_from(shard, rows, smaller)
+        with self.crash_log.record_attempt(_log_name(rows)):
+            return self._store(shard, self._encode(rows, self.progress))
 
-    def again(self, rows: pa.Table) -> pa.Table:
-        """The outcome of encoding rows once more, kept nowhere.
+    def encode_again(self, rows: pa.Table) -> pa.Table:
+        """The rows of a shard, encoded once more and not stored; arguments and errors as `make`.
 
-        rows, raises: as `make`. An item that kills is a failure (`killed_encoder`).
+        An item whose encoding crashes the process is a failure (`killed_encoder`).
         """
-        trace = _trace(rows)
-        if rows.num_rows == 1 and self.traces.has_exceeded(trace):
-            return self._killed(rows, "not compared")
-        pieces = self._cut(rows, trace)
-        if len(pieces) == 1:
-            with self.traces.record_attempt(trace):
-                return pa.concat_tables(self._encode(rows, Progress("encode again", quiet=True)))
-        made = pa.concat_tables([self.again(piece) for piece in pieces])
-        self.traces.clear(trace)
-        return made
+        if self._must_skip(rows):
+            return self._crashed(rows, "is not compared")
+        smaller = self._split(rows)
+        if len(smaller) > 1:
+            encoded = pa.concat_tables([self.encode_again(part) for part in smaller])
+            self.crash_log.clear(_log_name(rows))
+            return encoded
+        with self.crash_log.record_attempt(_log_name(rows)):
+            return pa.concat_tables(self._encode(rows, Progress("encode again", quiet=True)))
 
-    def _cut(self, rows: pa.Table, trace: str) -> list[pa.Table]:
-        """The rows in pieces if they have killed, else as they are, but for those known to kill."""
-        every = range(rows.num_rows)
-        if self.traces.deaths(trace) and len(every) > 1:
-            size = PIECE_ROWS if rows.num_rows > PIECE_ROWS else 1
-            self._log(f"{rows.num_rows:,} items have killed their process; now {size} at once")
-            return [rows.slice(at, size) for at in every[::size]]
-        alone = (_trace(rows.slice(at, 1)) for at in every) if self.traces.any_exceeded else ()
-        exceeded = [at for at, one in enumerate(alone) if self.traces.has_exceeded(one)]
-        if not exceeded:
+    def _must_skip(self, rows: pa.Table) -> bool:
+        """Whether this is a single item, and more than one process crashed on it."""
+        return rows.num_rows == 1 and self.crash_log.has_exceeded(_log_name(rows))
+
+    def _split(self, rows: pa.Table) -> list[pa.Table]:
+        """The rows in smaller parts if a process crashed on them, else whole.
+
+        Items that are known to crash the process stand alone in any case.
+        """
+        positions = range(rows.num_rows)
+        if self.crash_log.crashes(_log_name(rows)) and len(positions) > 1:
+            size = SMALL_SHARD_ROWS if rows.num_rows > SMALL_SHARD_ROWS else 1
+            self._log(
+                f"a process crashed while it encoded {rows.num_rows:,} items; trying {size} at a "
+                "time"
+            )
+            return [rows.slice(position, size) for position in positions[::size]]
+        if not self.crash_log.any_exceeded:
             return [rows]
-        others = rows.take(pa.array(sorted({*every} - {*exceeded}), pa.int64()))
-        apart = [rows.slice(at, 1) for at in exceeded]
-        return [others, *apart] if others.num_rows else apart
+        singles = [rows.slice(position, 1) for position in positions]
+        crashing = [n for n in positions if self.crash_log.has_exceeded(_log_name(singles[n]))]
+        if not crashing:
+            return [rows]
+        others = rows.take(pa.array(sorted({*positions} - {*crashing}), pa.int64()))
+        alone = [singles[n] for n in crashing]
+        return [others, *alone] if others.num_rows else alone
 
-    def _join(self, key: str, trace: str, pieces: list[pa.Table]) -> str:
-        """Make each piece, then one shard of them all."""
+    def _make_from(self, shard: str, rows: pa.Table, smaller: list[pa.Table]) -> str:
+        """Make the smaller shards, then one of them all."""
         store, spec = self.work.run.store, self.work.spec
-        places = [self.make(self._key(rows), rows) for rows in pieces]
-        whole = self._keep(key, [pa.concat_tables(read_shard(store, at, spec) for at in places)])
-        for rows, place in zip(pieces, places, strict=True):
-            store.delete(place)
-            if not self.traces.has_exceeded(piece := _trace(rows)):
-                self.traces.clear(piece)
-        self.traces.clear(trace)
+        files = [self.make(self._shard_name(part), part) for part in smaller]
+        tables = (read_shard(store, file, spec) for file in files)
+        whole = self._store(shard, [pa.concat_tables(tables)])
+        for part, file in zip(smaller, files, strict=True):
+            store.delete(file)
+            if not self.crash_log.has_exceeded(_log_name(part)):
+                self.crash_log.clear(_log_name(part))
+        self.crash_log.clear(_log_name(rows))
         return whole
 
     def _encode(self, rows: pa.Table, progress: Progress) -> Iterator[pa.Table]:
-        run, space = self.work.run, self.work.space
-        return encode_shard(
-            rows, run.collection, space, self.source, self.encoder, run.id, progress
-        )
+        return encode_shard(rows, self.work, self.source, self.encoder, progress)
 
-    def _keep(self, key: str, made: Iterable[pa.Table]) -> str:
-        """What would come out the same again is kept for every run, the rest for this one."""
-        work, store, passing = self.work, self.work.run.store, False
+    def _store(self, shard: str, tables: Iterable[pa.Table]) -> str:
+        """What would come out the same again is stored for every run, the rest for this one."""
+        work, store, is_temporary = self.work, self.work.run.store, False
 
-        def seen() -> Iterator[pa.Table]:
-            nonlocal passing
-            for rows in made:
-                passing = passing or has_retryable_failures(rows)
-                yield rows
+        def watched() -> Iterator[pa.Table]:
+            nonlocal is_temporary
+            for table in tables:
+                is_temporary = is_temporary or has_retryable_failures(table)
+                yield table
 
-        data = parquet_bytes_of_groups(shard_schema(work.spec), seen())
-        if passing:
-            store.put(work.own_shard(key), data)
-            return work.own_shard(key)
-        if not store.put_if_absent(work.shard(key), data) and work.finished_shard(key) is None:
-            store.put(work.shard(key), data)  # what stands there is damaged
-        return work.shard(key)
+        data = parquet_bytes_of_groups(shard_schema(work.spec), watched())
+        if is_temporary:
+            store.put(work.own_shard(shard), data)
+            return work.own_shard(shard)
+        file = work.shared_shard(shard)
+        if not store.put_if_absent(file, data) and work.finished_shard(shard) is None:
+            store.put(file, data)  # the file that exists is damaged
+        return file
 
-    def _killed(self, rows: pa.Table, fate: str) -> pa.Table:
-        item, deaths = rows["id"][0].as_py(), self.traces.deaths(_trace(rows))
-        said = f"{deaths} processes have died while they encoded it alone"
-        self._log(f"{item!r} is {fate}: {said}")
-        failure = Failure(Reason.KILLED_ENCODER, said, retryable=True)
+    def _crashed(self, rows: pa.Table, consequence: str) -> pa.Table:
+        """The failure of a single item whose encoding crashes the process."""
+        item, crashes = rows["id"][0].as_py(), self.crash_log.crashes(_log_name(rows))
+        # Releases store and compare the messages of rejects: the wording stays as it is.
+        message = f"{crashes} processes have died while they encoded it alone"
+        self._log(f"{item!r} {consequence}: {message}")
+        failure = Failure(Reason.KILLED_ENCODER, message, retryable=True)
         return failed_rows(rows, failure, self.work.spec, self.work.run.id)
 
-    def _key(self, rows: pa.Table) -> str:
-        return shard_key(rows["id"].to_pylist(), rows["digest"].to_pylist(), self.work.run.apart)
+    def _shard_name(self, rows: pa.Table) -> str:
+        ids, digests = rows["id"].to_pylist(), rows["digest"].to_pylist()
+        return shard_name(ids, digests, self.work.run.shard_salt)
 
     def _log(self, message: str) -> None:
         sys.stderr.write(f"commonspace | {self.work.name}: {message}\n")
 
 
-def _trace(rows: pa.Table) -> str:
-    """What names the trace of rows: a forced run's shards stand apart, what kills does not."""
-    return shard_key(rows["id"].to_pylist(), rows["digest"].to_pylist())
+def _log_name(rows: pa.Table) -> str:
+    """The name of rows in the crash log: unsalted, for a forced run crashes on the same items."""
+    return shard_name(rows["id"].to_pylist(), rows["digest"].to_pylist())

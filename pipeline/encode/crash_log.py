@@ -1,8 +1,8 @@
-"""Traces: what tells the next process that the last one died while it encoded something.
+"""The crash log: what tells a process that earlier ones crashed while they encoded something.
 
-A trace is written before some rows are encoded and taken away after them. One that still lies
-there, of a process that is no more, is a death. It lies beside the finished shards, named as
-they are, so every run of the same space finds it, and goes as they do when nobody touches it.
+An attempt is recorded before some rows are encoded, and cleared after them. A record of a
+process that is gone is a crash. Records lie beside the finished shards and are named as they
+are, so every run of the same space finds them, and they expire as shards do.
 """
 
 from __future__ import annotations
@@ -22,100 +22,108 @@ from commonspace.pipeline.errors import StoreFailed
 from commonspace.pipeline.workspace.work import Work
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CrashCount:
-    """Processes that have died of some rows, so far as they have left traces."""
+    """Processes that crashed while they encoded some rows, as far as attempts were recorded.
+
+    certain: Those of `all` that are known to be gone. The others ran on another machine, where
+        nobody can tell from here.
+    """
 
     all: int = 0
-    known: int = 0
-    """Those of them that are certain; the others ran where nobody can tell from here."""
+    certain: int = 0
 
     @property
     def exceeded(self) -> bool:
-        """Whether more than one has died, even if one of the uncertain is a twin that lives."""
-        return self.known > 1 or self.all > 2
+        """Whether more than one crashed, even if one of the uncertain is a twin that lives."""
+        return self.certain > 1 or self.all > 2
 
 
 class CrashLog:
-    """How many processes have died while they encoded the rows of a key."""
+    """How many processes crashed while they encoded a shard, by the shard's name."""
 
     def __init__(self, work: Work) -> None:
         self._store, self._run = work.run.store, work.run
         self._folder = crash_log_folder(work.name, work.spec.fingerprint)
-        self._deaths = {
-            path.rpartition("/")[2]: deaths
-            for path in self._store.list(self._folder)
-            if (deaths := self._read(path)).all
+        self._counts = {
+            key.rpartition("/")[2]: count
+            for key in self._store.list(self._folder)
+            if (count := self._read(key)).all
         }
 
-    def deaths(self, key: str) -> int:
-        """Processes that died of it, or may have."""
-        return self._of(key).all
+    def crashes(self, shard: str) -> int:
+        """Processes that crashed on it, or may have."""
+        return self._count(shard).all
 
     @property
     def any_exceeded(self) -> bool:
-        """Whether `has_exceeded` is true of any key."""
-        return any(map(self.has_exceeded, self._deaths))
+        """Whether `has_exceeded` is true of any shard."""
+        return any(map(self.has_exceeded, self._counts))
 
-    def has_exceeded(self, key: str) -> bool:
-        """Whether more than one process has died of it."""
-        return self._of(key).exceeded
+    def has_exceeded(self, shard: str) -> bool:
+        """Whether more than one process crashed on it."""
+        return self._count(shard).exceeded
 
     @contextmanager
-    def record_attempt(self, key: str) -> Iterator[None]:
-        """A trace while the block runs, that stays if the process dies or lacks memory."""
-        deaths, process = self._of(key), _process(os.getpid())
-        trace = {"all": deaths.all, "known": deaths.known, "run": self._run.id, "process": process}
-        self._store.put(self._path(key), json.dumps(trace).encode())
+    def record_attempt(self, shard: str) -> Iterator[None]:
+        """A record while the block runs, that stays if the process crashes or lacks memory."""
+        before = self._count(shard)
+        self._write(shard, before, _process(os.getpid()))
         try:
             yield
         except MemoryError:  # the next process does less, as if this one had been killed
             raise
-        except BaseException:  # it did not die: what was known before is known still
-            with suppress(StoreFailed):  # then this counts as a death, and the cause is told
-                self._restore(key, deaths)
+        except BaseException:  # it did not crash: only the earlier crashes count
+            with suppress(StoreFailed):  # the first error is reported; this counts as a crash then
+                self._restore(shard, before)
             raise
-        self.clear(key)
+        self.clear(shard)
 
-    def clear(self, key: str) -> None:
-        """The rows of the key are through."""
-        self._deaths.pop(key, None)
-        self._store.delete(self._path(key))
+    def clear(self, shard: str) -> None:
+        """Forget the crashes: its rows are encoded."""
+        self._counts.pop(shard, None)
+        self._store.delete(self._key(shard))
 
-    def _restore(self, key: str, deaths: CrashCount) -> None:
-        if not deaths.all:
-            self.clear(key)
-            return
-        trace = {"all": deaths.all, "known": deaths.known, "run": self._run.id, "process": None}
-        self._store.put(self._path(key), json.dumps(trace).encode())
+    def _restore(self, shard: str, count: CrashCount) -> None:
+        if count.all:
+            self._write(shard, count, None)
+        else:
+            self.clear(shard)
 
-    def _of(self, key: str) -> CrashCount:
-        return self._deaths.get(key, CrashCount())
+    def _write(self, shard: str, count: CrashCount, process: Mapping[str, Any] | None) -> None:
+        """`process`: of the attempt that begins, if one does."""
+        record = {"all": count.all, "known": count.certain, "run": self._run.id, "process": process}
+        self._store.put(self._key(shard), json.dumps(record).encode())
 
-    def _path(self, key: str) -> str:
-        return f"{self._folder}/{key}"
+    def _count(self, shard: str) -> CrashCount:
+        return self._counts.get(shard, CrashCount())
 
-    def _read(self, path: str) -> CrashCount:
-        """The deaths that a trace tells of. Whoever asks for rejects again starts from none."""
-        data = self._store.read(path)
+    def _key(self, shard: str) -> str:
+        return f"{self._folder}/{shard}"
+
+    def _read(self, key: str) -> CrashCount:
+        """The crashes that a record tells of; none where another run is to retry rejects."""
+        data = self._store.read(key)
         if data is None:
             return CrashCount()
         try:
-            trace = json.loads(data.to_pybytes())
-            before, process = CrashCount(int(trace["all"]), int(trace["known"])), trace["process"]
-            if self._run.retry_rejects and trace["run"] != self._run.id:
+            record = json.loads(data.to_pybytes())
+            before = CrashCount(all=int(record["all"]), certain=int(record["known"]))
+            process = record["process"]
+            if self._run.retry_rejects and record["run"] != self._run.id:
                 return CrashCount()
             if process is None or _is_alive(process):
                 return before
-            return CrashCount(before.all + 1, before.known + _is_from_here(process))
-        except (ValueError, KeyError, TypeError):  # damaged: that some process began, it tells
-            return CrashCount(1)
+            is_certain = _is_from_here(process)
+            return CrashCount(all=before.all + 1, certain=before.certain + is_certain)
+        except (ValueError, KeyError, TypeError):  # damaged: only that some attempt began is known
+            return CrashCount(all=1)
 
 
 def _process(number: int) -> dict[str, Any]:
-    """What no other process has: machine, number and moment of birth (proc_pid_stat(5), field 22).
+    """What no other process has: machine, number and start time (proc_pid_stat(5), field 22).
 
-    Where there is no /proc, the moment is None.
+    Where there is no /proc, the time is None.
     """
     try:
         state, *fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
@@ -139,7 +147,7 @@ def _machine() -> str:
 
 
 def _is_alive(process: Mapping[str, Any]) -> bool:
-    """Whether it runs here; of one that ran elsewhere nobody can tell, so it does not."""
+    """Whether it runs here; of one elsewhere nobody can tell, so it counts as gone."""
     return _is_from_here(process) and process == _process(process["number"])
 
 

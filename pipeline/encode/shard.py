@@ -1,4 +1,4 @@
-"""Encode: one shard of the plan into one file of vectors and failures.
+"""One shard of the plan becomes rows of vectors and failures.
 
 A shard's name is the digest of what it holds, so a finished one is never made twice,
 whichever run, retry or twin of a task asks for it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 from operator import itemgetter
@@ -18,8 +19,6 @@ import pyarrow as pa
 
 from commonspace.encoders.protocol import FACTS, Content, Encoder, Failure, Reason
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.contract import bad_vectors
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.source.content import read_content
@@ -27,91 +26,106 @@ from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import shard_schema
+from commonspace.pipeline.workspace.work import Work
 
 WINDOW_ITEMS = 2048
 WINDOW_BYTES = 64 * 2**20
+"""A window ends at either: the contents that are loaded and encoded together."""
 
-Loaded = tuple[str, str, Content | Failure]
-"""id, planned digest, content."""
+
+@dataclass(frozen=True, slots=True)
+class LoadedItem:
+    """A planned item with its content, or with why that could not be loaded."""
+
+    id: str
+    digest: str
+    content: Content | Failure
 
 
 def encode_shard(
-    work: pa.Table,
-    collection: Collection,
-    space: SpaceSection,
-    source: Source,
-    encoder: Encoder,
-    run: str,
-    progress: Progress,
+    rows: pa.Table, work: Work, source: Source, encoder: Encoder, progress: Progress
 ) -> Iterator[pa.Table]:
-    """Encode `work` (`id`, `digest`, `locator`) into the rows of one shard, window by window.
+    """Encode planned rows into those of one shard, window by window.
 
-    Where rows are passages, `passage_start` and `passage_end` say what to encode of a text.
     The next window is loaded while this one is encoded; memory holds these two.
-    Raises ContractBroken where the encoder breaks its protocol.
+
+    Args:
+        rows: `id`, `digest`, `locator`. Where rows are passages, `passage_start` and
+            `passage_end` say what to encode of a text.
+        work: The run's work on the space.
+        source: Where the contents are loaded from.
+        encoder: Makes the vectors.
+        progress: Advanced by each window's items.
+
+    Yields:
+        Rows of `shard_schema`, in the order of `rows`.
+
+    Raises:
+        ContractBroken: the encoder breaks its protocol.
     """
-    windows = _windows(_load(work, collection, space, source))
-    with ThreadPoolExecutor(1, "load") as ahead:
-        waiting = ahead.submit(next, windows, None)
-        while (window := waiting.result()) is not None:
-            waiting = ahead.submit(next, windows, None)
-            made = _encode_window(window, encoder, run)
+    windows = _windows(_load_items(rows, work, source))
+    with ThreadPoolExecutor(1, "load") as loader:
+        next_window = loader.submit(next, windows, None)
+        while (window := next_window.result()) is not None:
+            next_window = loader.submit(next, windows, None)
+            encoded = _encode_window(window, encoder, work.run.id)
             progress.advance(len(window))
-            yield made
+            yield encoded
 
 
-def failed_rows(work: pa.Table, failure: Failure, spec: EncoderSpec, run: str) -> pa.Table:
+def failed_rows(rows: pa.Table, failure: Failure, spec: EncoderSpec, run: str) -> pa.Table:
     """The rows of a shard for planned ones (`id`, `digest`) that all fail alike."""
-    window = [(row["id"], row["digest"], failure) for row in work.to_pylist()]
+    window = [LoadedItem(row["id"], row["digest"], failure) for row in rows.to_pylist()]
     facts: list[dict[str, Any]] = [dict.fromkeys(FACTS[spec.modality]) for _ in window]
     vectors = np.zeros((len(window), spec.dim), np.float32)
-    return _table(window, vectors, facts, dict.fromkeys(range(len(window)), failure), spec, run)
+    failures = dict.fromkeys(range(len(window)), failure)
+    return _shard_rows(window, vectors, facts, failures, spec, run)
 
 
-def _load(
-    work: pa.Table, collection: Collection, space: SpaceSection, source: Source
-) -> Iterator[Loaded]:
+def _load_items(rows: pa.Table, work: Work, source: Source) -> Iterator[LoadedItem]:
     """Each planned item's content; one that is no longer what was planned is a failure."""
     # The passages of an item follow each other: its record is loaded once for all of them.
-    locators = [locator for locator, _ in groupby(work["locator"].to_pylist())]
-    rows_of = groupby(_rows(work), itemgetter("locator"))
-    for (_, rows), record in zip(rows_of, source.load(locators), strict=True):
-        whole = (
+    locators = [locator for locator, _ in groupby(rows["locator"].to_pylist())]
+    rows_by_locator = groupby(_as_dicts(rows), itemgetter("locator"))
+    for (_, group), record in zip(rows_by_locator, source.load(locators), strict=True):
+        content = (
             record.failure
             if isinstance(record, UnreadableRecord)
-            else read_content(record, space, collection.source.image_root)
+            else read_content(record, work.space, work.run.collection.source.image_root)
         )
-        for row in rows:
-            yield row["id"], row["digest"], _planned(whole, row)
+        for row in group:
+            yield LoadedItem(row["id"], row["digest"], _planned_content(content, row))
 
 
-def _rows(work: pa.Table) -> Iterator[dict[str, Any]]:
-    for batch in work.to_batches(WINDOW_ITEMS):
+def _as_dicts(rows: pa.Table) -> Iterator[dict[str, Any]]:
+    for batch in rows.to_batches(WINDOW_ITEMS):
         yield from batch.to_pylist()
 
 
-def _planned(whole: Content | Failure | None, row: Mapping[str, Any]) -> Content | Failure:
-    """What the plan wants of a content, or why it is not what was planned any more."""
-    content = whole
-    if "passage_start" in row and not isinstance(whole, Failure | None):
-        content = whole[row["passage_start"] : row["passage_end"]]
-    if content is None or not _as_planned(content, row["digest"]):
+def _planned_content(
+    record_content: Content | Failure | None, row: Mapping[str, Any]
+) -> Content | Failure:
+    """The part of a record's content that the plan wants, or why it is not that any more."""
+    content = record_content
+    if "passage_start" in row and not isinstance(record_content, Failure | None):
+        content = record_content[row["passage_start"] : row["passage_end"]]
+    if content is None or not _is_as_planned(content, row["digest"]):
         message = "the source changed after it was pulled"
         return Failure(Reason.CHANGED_DURING_RUN, message, retryable=True)
     return content
 
 
-def _as_planned(content: Content | Failure, digest: str) -> bool:
+def _is_as_planned(content: Content | Failure, digest: str) -> bool:
     """False for other content, and for a lasting failure where `pull` read a content."""
     return content.retryable if isinstance(content, Failure) else sha256_hex(content) == digest
 
 
-def _windows(items: Iterator[Loaded]) -> Iterator[list[Loaded]]:
-    window: list[Loaded] = []
+def _windows(items: Iterator[LoadedItem]) -> Iterator[list[LoadedItem]]:
+    window: list[LoadedItem] = []
     size = 0
     for item in items:
         window.append(item)
-        size += 0 if isinstance(item[2], Failure) else len(item[2])
+        size += 0 if isinstance(item.content, Failure) else len(item.content)
         if len(window) == WINDOW_ITEMS or size > WINDOW_BYTES:
             yield window
             window, size = [], 0
@@ -119,29 +133,37 @@ def _windows(items: Iterator[Loaded]) -> Iterator[list[Loaded]]:
         yield window
 
 
-def _encode_window(window: Sequence[Loaded], encoder: Encoder, run: str) -> pa.Table:
+def _encode_window(window: Sequence[LoadedItem], encoder: Encoder, run: str) -> pa.Table:
     spec = encoder.spec
-    loaded = [n for n, (_, _, content) in enumerate(window) if not isinstance(content, Failure)]
-    contents = [content for _, _, content in window if not isinstance(content, Failure)]
-    failures = {n: c for n, (_, _, c) in enumerate(window) if isinstance(c, Failure)}
+    loaded, contents = [], []
+    failures: dict[int, Failure] = {}
+    for position, item in enumerate(window):
+        if isinstance(item.content, Failure):
+            failures[position] = item.content
+        else:
+            loaded.append(position)
+            contents.append(item.content)
     encoded = encoder.encode(contents)
     failures |= {loaded[n]: failure for n, failure in encoded.failures.items()}
-    at = [loaded[n] for n in encoded.positions.tolist()]
-    _check(encoded.vectors, [*at, *failures], len(window), spec)
+    positions = [loaded[n] for n in encoded.positions.tolist()]
+    _check(encoded.vectors, [*positions, *failures], len(window), spec)
     vectors = np.zeros((len(window), spec.dim), np.float32)
     facts: list[dict[str, Any]] = [dict.fromkeys(FACTS[spec.modality]) for _ in window]
-    for row, vector, truth in zip(at, encoded.vectors, encoded.facts, strict=True):
-        vectors[row] = vector
-        facts[row] = dict(truth)
-    for row in (
-        row for row, bad in zip(at, bad_vectors(encoded.vectors, spec), strict=True) if bad
+    are_bad = bad_vectors(encoded.vectors, spec)
+    for position, vector, vector_facts, is_bad in zip(
+        positions, encoded.vectors, encoded.facts, are_bad, strict=True
     ):
-        failures[row] = Failure(Reason.BAD_VECTOR, "the vector is not finite or not of unit norm")
-        vectors[row] = 0
-    return _table(window, vectors, facts, failures, spec, run)
+        facts[position] = dict(vector_facts)
+        if is_bad:
+            message = "the vector is not finite or not of unit norm"
+            failures[position] = Failure(Reason.BAD_VECTOR, message)
+        else:
+            vectors[position] = vector
+    return _shard_rows(window, vectors, facts, failures, spec, run)
 
 
 def _check(vectors: np.ndarray, outcomes: list[int], count: int, spec: EncoderSpec) -> None:
+    """Raises ContractBroken where the encoder breaks its protocol; `outcomes`: positions."""
     shape, dtype = vectors.shape, vectors.dtype
     if len(shape) != 2 or shape[1] != spec.dim or dtype != np.float32:
         raise ContractBroken(
@@ -151,12 +173,13 @@ def _check(vectors: np.ndarray, outcomes: list[int], count: int, spec: EncoderSp
         )
     if sorted(outcomes) != list(range(count)):
         raise ContractBroken(
-            f"the encoder answered for {len(set(outcomes))} of {count} contents", item=spec.label
+            f"the encoder gave outcomes for {len(set(outcomes))} of {count} contents",
+            item=spec.label,
         )
 
 
-def _table(
-    window: Sequence[Loaded],
+def _shard_rows(
+    window: Sequence[LoadedItem],
     vectors: np.ndarray,
     facts: list[dict[str, Any]],
     failures: dict[int, Failure],
@@ -164,17 +187,17 @@ def _table(
     run: str,
 ) -> pa.Table:
     schema = shard_schema(spec)
-    faults = [failures.get(n) for n in range(len(window))]
+    row_failures = [failures.get(position) for position in range(len(window))]
     flat = pa.array(vectors.reshape(-1), pa.float32())
     columns: dict[str, Any] = {
-        "id": [item for item, _, _ in window],
-        "content_digest": [digest for _, digest, _ in window],
+        "id": [item.id for item in window],
+        "content_digest": [item.digest for item in window],
         "vector": pa.FixedSizeListArray.from_arrays(flat, type=schema.field("vector").type),
-        **{name: [truth[name] for truth in facts] for name in FACTS[spec.modality]},
+        **{name: [row[name] for row in facts] for name in FACTS[spec.modality]},
         "encoded_at": [datetime.now(UTC)] * len(window),
         "run": [run] * len(window),
-        "reason": [fault and str(fault.reason) for fault in faults],
-        "message": [fault and fault.message for fault in faults],
-        "retryable": [fault and fault.retryable for fault in faults],
+        "reason": [failure and str(failure.reason) for failure in row_failures],
+        "message": [failure and failure.message for failure in row_failures],
+        "retryable": [failure and failure.retryable for failure in row_failures],
     }
     return pa.table(columns, schema=schema)

@@ -12,21 +12,22 @@ from numpy.typing import NDArray
 from commonspace.pipeline.gates.gate import Gate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Contents:
     """Some contents with their vectors, from one file.
 
-    digests: (n,) string, the content digests; a content may come again in another file.
-    vectors: (n, dim) float32.
-    rows: (n,) int64, how many rows of the release to come have their vector from here; 0 where
-        the row leaves. Over all files each row of the release is counted once.
-    fresh: newly encoded; else of the release before.
+    Attributes:
+        digests: (n,) string, the content digests; a content may come again in another file.
+        vectors: (n, dim) float32.
+        rows: (n,) int64, how many rows of the release to come have their vector from here; 0
+            where the row leaves. Over all files each row of the release is counted once.
+        is_new: Whether they were encoded in this run; else they are of the release before.
     """
 
     digests: pa.Array
     vectors: NDArray[np.float32]
     rows: NDArray[np.int64]
-    fresh: bool
+    is_new: bool
 
 
 class VectorGate(Protocol):

@@ -1,4 +1,4 @@
-"""Unlike contents with the same vector: an encoder that tells them apart no more.
+"""Different contents with the same vector: the encoder does not tell them apart.
 
 Texts that all become unknown tokens and photos that all decode to grey have one vector each,
 finite and of norm 1. Equal contents share a vector rightly and do not count.
@@ -20,47 +20,49 @@ _DIGEST_BYTES = 16
 
 
 class DuplicateVectors:
-    """The share of rows whose vector another content has too, bit for bit.
+    """The gate over the share of rows whose vector another content has too, bit for bit.
 
     Keeps 16 bytes a vector and 32 a content, whatever the width of the vectors.
     """
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
-        self._seen: list[pa.Table] = []
+        self._tables: list[pa.Table] = []
 
     def update(self, contents: Contents) -> None:
-        there = np.flatnonzero(contents.rows)
+        used = np.flatnonzero(contents.rows)
         vectors = np.ascontiguousarray(contents.vectors)
-        hashes = [blake2b(vectors[n], digest_size=_DIGEST_BYTES).digest() for n in there]
-        named = contents.digests.take(pa.array(there))
+        hashes = [blake2b(vectors[n], digest_size=_DIGEST_BYTES).digest() for n in used]
+        digests = contents.digests.take(pa.array(used))
         columns = {
             "vector": pa.array(hashes, pa.binary(_DIGEST_BYTES)),
-            "content": pc.utf8_slice_codeunits(named, 0, 2 * _DIGEST_BYTES),
-            "rows": contents.rows[there],
+            "content": pc.utf8_slice_codeunits(digests, 0, 2 * _DIGEST_BYTES),
+            "rows": contents.rows[used],
         }
-        self._seen.append(pa.table(columns))
+        self._tables.append(pa.table(columns))
 
     def result(self) -> Gate:
-        if not self._seen:
+        if not self._tables:
             return Gate("duplicate_vectors", True, None, self._limit, "no vector is new")
         groups = (
-            pa.concat_tables(self._seen)
+            pa.concat_tables(self._tables)
             .group_by("vector")
             .aggregate([("content", "count_distinct"), ("rows", "sum")])
         )
         shared = groups.filter(pc.greater(groups["content_count_distinct"], 1))
-        rows, alike = (int(pc.sum(t["rows_sum"]).as_py() or 0) for t in (groups, shared))
-        most = int(pc.max(shared["content_count_distinct"]).as_py() or 0)
-        share = alike / rows if rows else 0.0
-        said = (
-            f"{alike} of {rows} rows have a vector that other content has too "
+        rows, duplicates = (
+            int(pc.sum(table["rows_sum"]).as_py() or 0) for table in (groups, shared)
+        )
+        most_contents = int(pc.max(shared["content_count_distinct"]).as_py() or 0)
+        share = duplicates / rows if rows else 0.0
+        message = (
+            f"{duplicates} of {rows} rows have a vector that other content has too "
             f"({share:.1%}, max_duplicate_vectors is {self._limit:.1%}"
         )
-        said += f"; one vector stands for {most} contents)" if most else ")"
+        message += f"; one vector stands for {most_contents} contents)" if most_contents else ")"
         if share > self._limit:
-            said += (
+            message += (
                 ": look whether the encoder can tell these contents apart (another script or "
                 "language, blank or cut texts, images that decode to one colour)"
             )
-        return Gate("duplicate_vectors", share <= self._limit, share, self._limit, said)
+        return Gate("duplicate_vectors", share <= self._limit, share, self._limit, message)

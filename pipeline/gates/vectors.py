@@ -12,13 +12,13 @@ class UnusableVectors:
     """Counts the newly encoded vectors that break the spec; none may."""
 
     def __init__(self, spec: EncoderSpec) -> None:
-        self._spec, self._seen, self._bad = spec, 0, 0
+        self._spec, self._checked, self._bad = spec, 0, 0
 
     def update(self, contents: Contents) -> None:
-        if contents.fresh:
-            self._seen += len(contents.vectors)
+        if contents.is_new:
+            self._checked += len(contents.vectors)
             self._bad += int(bad_vectors(contents.vectors, self._spec).sum())
 
     def result(self) -> Gate:
-        said = f"{self._bad} of {self._seen} vectors are not finite unit ones"
-        return Gate("vectors", self._bad == 0, self._bad, 0, said)
+        message = f"{self._bad} of {self._checked} vectors are not finite unit ones"
+        return Gate("vectors", self._bad == 0, self._bad, 0, message)

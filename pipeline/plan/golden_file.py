@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set as AbstractSet
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -20,133 +20,15 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.source.records import Scope
 
-
-def make_plan(
-    items: pa.Table,
-    published: pa.Table,
-    known_rejects: pa.Table,
-    *,
-    spared: pa.Array,
-    lost: pa.Array,
-    scope: Scope,
-    shard_rows: int,
-    force: bool = False,
-    apart: str = "",
-) -> Plan:
-    """Sort every item of the scope into exactly one action.
-
-    items: `id`, `digest`, `row_digest`, ids unique: what the source offers this space.
-    published: `id`, `content_digest`, `row_digest`, `partition`: the current release.
-        Both have `item` too where rows are passages, which come and go with their item.
-    known_rejects: `id`, `content_digest` of failures that retrying cannot help.
-    spared: items that are not offered only because something passing went wrong.
-    lost: items that are offered, but as records nobody can read.
-    force: what is published is encoded again, so nothing is kept.
-    apart: goes into the shards' names; empty where runs share them.
-    """
-    there = pc.index_in(items["id"], value_set=_one(published["id"]))
-    same_content = _filled(pc.equal(items["digest"], _take(published["content_digest"], there)))
-    same_row = _filled(pc.equal(items["row_digest"], _take(published["row_digest"], there)))
-    keep = pc.and_(pc.and_(same_content, same_row), not force)
-    failed = _pairs(known_rejects["id"], known_rejects["content_digest"])
-    reject = pc.and_not(pc.is_in(_pairs(items["id"], items["digest"]), value_set=failed), keep)
-    known = pc.is_in(items["digest"], value_set=_one(published["content_digest"]))
-    known = pc.and_(known, not force)
-    fresh = pc.invert(pc.or_(pc.or_(keep, reject), known))
-    encode = pc.and_(fresh, _first_of_each(items["digest"], fresh))
-    action = pc.case_when(pc.make_struct(keep, reject, encode), "keep", "reject", "encode", "reuse")
-    chosen = pa.table({"id": items["id"], "action": action, "digest": items["digest"]})
-    shards = pa.nulls(chosen.num_rows, pa.string()).to_pylist()
-    todo = np.flatnonzero(np.asarray(encode.to_numpy(zero_copy_only=False)))
-    work = chosen.take(pa.array(todo))
-    ids, digests = work["id"].to_pylist(), work["digest"].to_pylist()
-    for first, last in _cut(digests, shard_rows):
-        key = shard_key(ids[first:last], digests[first:last], apart)
-        for position in todo[first:last]:
-            shards[position] = key
-    chosen = chosen.append_column("shard", pa.array(shards, pa.string()))
-    return Plan(pa.concat_tables([_cast(chosen), _deletes(items, published, spared, lost, scope)]))
-
-
-def _deletes(
-    items: pa.Table, published: pa.Table, spared: pa.Array, lost: pa.Array, scope: Scope
-) -> pa.Table:
-    """Published rows of the scope that are not offered; of a list of ids, only the lost ones.
-
-    A passage whose item is offered in other passages goes in any scope: the item is in it.
-    """
-    item = _items(published)
-    absent = pc.invert(pc.is_in(published["id"], value_set=_one(items["id"])))
-    gone = pc.invert(pc.is_in(item, value_set=spared))
-    if scope.ids is not None:
-        gone = pc.and_(gone, pc.is_in(item, value_set=lost))
-    elif scope.partition is not None:
-        gone = pc.and_(gone, _filled(pc.equal(published["partition"], scope.partition)))
-    gone = pc.or_(gone, pc.is_in(item, value_set=_items(items)))
-    ids = published.filter(pc.and_(absent, gone))["id"]
-    rows = {"id": ids, "action": pa.repeat("delete", len(ids))}
-    nothing = pa.nulls(len(ids), pa.string())
-    return _cast(pa.table({**rows, "digest": nothing, "shard": nothing}))
-
-
-def _cut(digests: list[str], rows: int) -> Iterator[tuple[int, int]]:
-    """Content-defined shards: (first, end) over items in the source's order.
-
-    A boundary stands after an item whose digest says so, as in LBFS (Muthitacharoen et al.,
-    2001): an inserted or removed item moves the boundaries of its own shard only, so finished
-    shards of an interrupted run are found again. Sizes lie in [rows / 2, rows * 2].
-    """
-    first = 0
-    for position, digest in enumerate(digests):
-        size = position + 1 - first
-        ends = size * 2 >= rows and int(digest[:8], 16) % max(rows // 2, 1) == 0
-        if ends or size >= rows * 2 or position + 1 == len(digests):
-            yield first, position + 1
-            first = position + 1
-
-
-def shard_key(ids: Sequence[str], digests: Sequence[str], apart: str = "") -> str:
-    """The name of a shard of these items: 24 hex digits of a sha256 over ids and digests."""
-    key = hashlib.sha256(apart.encode())
-    for item, digest in zip(ids, digests, strict=True):
-        key.update(f"{len(item)}:{item}{digest}".encode())
-    return key.hexdigest()[:24]
-
-
-def _first_of_each(values: pa.ChunkedArray, among: pa.Array) -> pa.Array:
-    """True at the first occurrence of each value among the positions that `among` marks."""
-    positions = np.flatnonzero(np.asarray(_one(among).to_numpy(zero_copy_only=False)))
-    table = pa.table({"value": _one(values).take(pa.array(positions)), "at": positions})
-    firsts = table.group_by("value", use_threads=False).aggregate([("at", "min")])["at_min"]
-    marks = np.zeros(len(values), bool)
-    marks[firsts.to_numpy()] = True
-    return pa.array(marks)
-
-
-def _items(rows: pa.Table) -> pa.Array:
-    """The item of each row: the row's own id, unless rows are passages."""
-    return _one(rows["item"] if "item" in rows.column_names else rows["id"])
-
-
-def _pairs(ids: pa.ChunkedArray, digests: pa.ChunkedArray) -> pa.Array:
-    """One string for each (id, digest); digests have no colon, so pairs stay distinct."""
-    return _one(pc.binary_join_element_wise(digests, ids, ":"))
-
-
-def _one(values: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-
-
-def _take(values: pa.ChunkedArray, indices: pa.Array) -> pa.Array:
-    return _one(values).take(_one(indices))
-
-
-def _filled(mask: pa.Array) -> pa.Array:
-    return _one(pc.fill_null(mask, False))
-
-
-def _cast(table: pa.Table) -> pa.Table:
-    return table.select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)
+ACTIONS = ("encode", "reuse", "keep", "reject", "delete")
+PLAN_SCHEMA = pa.schema(
+    [
+        pa.field("id", pa.string(), nullable=False),
+        pa.field("action", pa.string(), nullable=False),
+        pa.field("digest", pa.string()),
+        pa.field("shard", pa.string()),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -160,21 +42,174 @@ class Plan:
 
     @property
     def shards(self) -> list[str]:
-        """The keys of the shards to encode, in order."""
-        return list(dict.fromkeys(k for k in self.table["shard"].to_pylist() if k))
+        """The names of the shards to encode, in order."""
+        return list(dict.fromkeys(name for name in self.table["shard"].to_pylist() if name))
 
-    def of(self, *actions: str) -> pa.Table:
+    def rows(self, *actions: str) -> pa.Table:
+        """The rows with one of these actions."""
         return self.table.filter(pc.is_in(self.table["action"], pa.array(actions)))
 
-    def shard(self, key: str) -> pa.Table:
-        return self.table.filter(pc.equal(self.table["shard"], key))
+    def shard_rows(self, shard: str) -> pa.Table:
+        """The rows to encode in a shard."""
+        return self.table.filter(pc.equal(self.table["shard"], shard))
 
 
-PLAN_SCHEMA = pa.schema(
-    [
-        pa.field("id", pa.string(), nullable=False),
-        pa.field("action", pa.string(), nullable=False),
-        pa.field("digest", pa.string()),
-        pa.field("shard", pa.string()),
-    ]
-)
+@dataclass(frozen=True, kw_only=True)
+class PlanInputs:
+    """What the source offers a space, and what the space has already.
+
+    Attributes:
+        items: `id`, `digest`, `row_digest`, ids unique: what the source offers.
+        published: `id`, `content_digest`, `row_digest`, `partition`: the current release.
+            Both tables have `item` too where rows are passages, which come and go with their
+            item.
+        known_rejects: `id`, `content_digest` of failures that retrying cannot help.
+        unavailable: Ids of items that are not offered only because of a passing failure; their
+            published rows stay.
+        unreadable: Ids of items that are offered, but as records nobody can read; their
+            published rows go.
+    """
+
+    items: pa.Table
+    published: pa.Table
+    known_rejects: pa.Table
+    unavailable: pa.Array
+    unreadable: pa.Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """How a run plans.
+
+    Attributes:
+        scope: What the run may touch.
+        shard_rows: Items in a shard, about.
+        force: Whether what is published is encoded again, so that nothing is kept.
+        shard_salt: Goes into the shards' names; empty where runs share finished shards.
+    """
+
+    scope: Scope
+    shard_rows: int
+    force: bool = False
+    shard_salt: str = ""
+
+
+def make_plan(inputs: PlanInputs, options: PlanOptions) -> Plan:
+    """Sort every item of the scope into exactly one action, and what to encode into shards."""
+    items = inputs.items
+    action = _actions(inputs, force=options.force)
+    chosen = pa.table({"id": items["id"], "action": action, "digest": items["digest"]})
+    chosen = chosen.append_column("shard", _shards(chosen, options))
+    return Plan(pa.concat_tables([_as_plan_rows(chosen), _deletes(inputs, options.scope)]))
+
+
+def shard_name(ids: Sequence[str], digests: Sequence[str], salt: str = "") -> str:
+    """The name of a shard of these items: 24 hex digits of a sha256 over ids and digests."""
+    name = hashlib.sha256(salt.encode())
+    for item, digest in zip(ids, digests, strict=True):
+        name.update(f"{len(item)}:{item}{digest}".encode())
+    return name.hexdigest()[:24]
+
+
+def _actions(inputs: PlanInputs, *, force: bool) -> pa.Array:
+    """The action of each item."""
+    items, published = inputs.items, inputs.published
+    row = pc.index_in(items["id"], value_set=_flat(published["id"]))
+    same_content = _no_nulls(pc.equal(items["digest"], _take(published["content_digest"], row)))
+    same_row = _no_nulls(pc.equal(items["row_digest"], _take(published["row_digest"], row)))
+    keep = pc.and_(pc.and_(same_content, same_row), not force)
+    rejects = inputs.known_rejects
+    failed = _pairs(rejects["id"], rejects["content_digest"])
+    reject = pc.and_not(pc.is_in(_pairs(items["id"], items["digest"]), value_set=failed), keep)
+    has_vector = pc.is_in(items["digest"], value_set=_flat(published["content_digest"]))
+    has_vector = pc.and_(has_vector, not force)
+    new = pc.invert(pc.or_(pc.or_(keep, reject), has_vector))
+    encode = pc.and_(new, _first_of_each(items["digest"], new))
+    return pc.case_when(pc.make_struct(keep, reject, encode), "keep", "reject", "encode", "reuse")
+
+
+def _shards(chosen: pa.Table, options: PlanOptions) -> pa.Array:
+    """The shard of each item that is to be encoded, null for the others."""
+    shards = pa.nulls(chosen.num_rows, pa.string()).to_pylist()
+    encode = _flat(pc.equal(chosen["action"], "encode"))
+    positions = np.flatnonzero(np.asarray(encode.to_numpy(zero_copy_only=False)))
+    rows = chosen.take(pa.array(positions))
+    ids, digests = rows["id"].to_pylist(), rows["digest"].to_pylist()
+    for first, end in _shard_bounds(digests, options.shard_rows):
+        name = shard_name(ids[first:end], digests[first:end], options.shard_salt)
+        for position in positions[first:end]:
+            shards[position] = name
+    return pa.array(shards, pa.string())
+
+
+def _deletes(inputs: PlanInputs, scope: Scope) -> pa.Table:
+    """Published rows of the scope that are not offered; of a list of ids, the unreadable ones.
+
+    A passage whose item is offered in other passages goes in any scope: the item is in it.
+    """
+    items, published = inputs.items, inputs.published
+    item = _item_ids(published)
+    absent = pc.invert(pc.is_in(published["id"], value_set=_flat(items["id"])))
+    gone = pc.invert(pc.is_in(item, value_set=inputs.unavailable))
+    if scope.ids is not None:
+        gone = pc.and_(gone, pc.is_in(item, value_set=inputs.unreadable))
+    elif scope.partition is not None:
+        gone = pc.and_(gone, _no_nulls(pc.equal(published["partition"], scope.partition)))
+    gone = pc.or_(gone, pc.is_in(item, value_set=_item_ids(items)))
+    ids = published.filter(pc.and_(absent, gone))["id"]
+    nulls = pa.nulls(len(ids), pa.string())
+    action = pa.repeat("delete", len(ids))
+    return _as_plan_rows(pa.table({"id": ids, "action": action, "digest": nulls, "shard": nulls}))
+
+
+def _shard_bounds(digests: list[str], rows: int) -> Iterator[tuple[int, int]]:
+    """Content-defined shards: (first, end) over items in the source's order.
+
+    A shard ends after an item whose digest says so, as in LBFS (Muthitacharoen et al., 2001): an
+    inserted or removed item moves the boundaries of its own shard only, so finished shards of an
+    interrupted run are found again. Sizes lie in [rows / 2, rows * 2].
+    """
+    first = 0
+    for position, digest in enumerate(digests):
+        size = position + 1 - first
+        ends = size * 2 >= rows and int(digest[:8], 16) % max(rows // 2, 1) == 0
+        if ends or size >= rows * 2 or position + 1 == len(digests):
+            yield first, position + 1
+            first = position + 1
+
+
+def _first_of_each(values: pa.ChunkedArray, among: pa.Array) -> pa.Array:
+    """True at the first occurrence of each value among the positions that `among` marks."""
+    positions = np.flatnonzero(np.asarray(_flat(among).to_numpy(zero_copy_only=False)))
+    marked = pa.table({"value": _take(values, pa.array(positions)), "position": positions})
+    firsts = marked.group_by("value", use_threads=False).aggregate([("position", "min")])
+    is_first = np.zeros(len(values), bool)
+    is_first[firsts["position_min"].to_numpy()] = True
+    return pa.array(is_first)
+
+
+def _item_ids(rows: pa.Table) -> pa.Array:
+    """The item of each row: the row's own id, unless rows are passages."""
+    return _flat(rows["item"] if "item" in rows.column_names else rows["id"])
+
+
+def _pairs(ids: pa.ChunkedArray, digests: pa.ChunkedArray) -> pa.Array:
+    """One string for each (id, digest); digests have no colon, so pairs stay distinct."""
+    return _flat(pc.binary_join_element_wise(digests, ids, ":"))
+
+
+def _flat(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+
+
+def _take(values: pa.ChunkedArray, positions: pa.Array) -> pa.Array:
+    return _flat(values).take(_flat(positions))
+
+
+def _no_nulls(mask: pa.Array) -> pa.Array:
+    """The mask, false where it was null."""
+    return _flat(pc.fill_null(mask, False))
+
+
+def _as_plan_rows(table: pa.Table) -> pa.Table:
+    return table.select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA)

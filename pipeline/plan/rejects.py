@@ -1,4 +1,4 @@
-"""Which items a release could not embed: known ones, carried ones and new ones."""
+"""Rejects, before and after a run: the items that a release could not embed."""
 
 from __future__ import annotations
 
@@ -27,62 +27,88 @@ def known_rejects(store: Store, base: Release | None, *, retry: bool) -> pa.Tabl
     return rejects.filter(known).select(["id", "content_digest"])
 
 
-def spared(pull_rejects: pa.Table) -> pa.Array:
-    """Ids whose content could not be had for a passing reason: their old rows stay."""
+def unavailable_ids(pull_rejects: pa.Table) -> pa.Array:
+    """Ids whose content could not be loaded for a passing reason: their published rows stay."""
     return pull_rejects.filter(pull_rejects["retryable"])["id"].combine_chunks().drop_null()
 
 
-def lost_for_good(pull_rejects: pa.Table) -> pa.Array:
-    """Ids of items that could not be read and will not be: their old rows go.
+def unreadable_ids(pull_rejects: pa.Table) -> pa.Array:
+    """Ids of items that could not be read and will not be: their published rows go.
 
     A later record of an id that is already used says nothing about the first.
     """
-    told_apart = pc.not_equal(pull_rejects["reason"], str(Reason.DUPLICATE_ID))
-    lasting = pc.and_(pc.invert(pull_rejects["retryable"]), told_apart)
+    is_first = pc.not_equal(pull_rejects["reason"], str(Reason.DUPLICATE_ID))
+    lasting = pc.and_(pc.invert(pull_rejects["retryable"]), is_first)
     return pull_rejects.filter(lasting)["id"].combine_chunks().drop_null()
 
 
 def carried_rejects(work: Work) -> int:
-    """How many rejects of the base release the scope does not touch."""
+    """How many rejects of the base release the run's scope does not touch."""
     rows = read_rejects(work.run.store, work.base).to_pylist()
-    return sum(not _inside(row, work) for row in rows)
+    return sum(not _in_scope(row, work) for row in rows)
 
 
 def rejected_item(row: Mapping[str, Any], space: SpaceSection) -> str | None:
     """The item that a reject is or is a passage of: only `encode` knows an item by its passages."""
-    passage = has_passages(space) and row["stage"] == "encode"
-    return item_of_passage(row["id"]) if passage else row["id"]
+    is_passage = has_passages(space) and row["stage"] == "encode"
+    return item_of_passage(row["id"]) if is_passage else row["id"]
 
 
 def release_reject_rows(
-    work: Work, plan: Plan, failures: Mapping[str, Failure], old: pa.Table
+    work: Work, plan: Plan, failures: Mapping[str, Failure], base_rejects: pa.Table
 ) -> list[dict[str, Any]]:
-    """Every reject of the next release: carried, known, pulled and newly failed ones."""
-    before = old.to_pylist()
-    known = {(r["id"], r["digest"]) for r in plan.of("reject").select(["id", "digest"]).to_pylist()}
-    beside = read_offered_items(work, ["partition", "source_uri"])[0]
-    there = set(beside[work.contract.item_column].to_pylist())
-    rows = [
+    """Every reject of the next release: carried, known, pulled and newly failed ones.
+
+    Args:
+        work: The run's work on the space.
+        plan: Its plan.
+        failures: By id, why the encoder gave no vector.
+        base_rejects: REJECTS_SCHEMA rows: the rejects of the release before.
+    """
+    items, _ = read_offered_items(work, ["partition", "source_uri"])
+    return [
+        *_kept_rejects(work, plan, items, base_rejects),
+        *read_pull_rejects(work).to_pylist(),
+        *_new_rejects(work, plan, items, failures),
+    ]
+
+
+def _kept_rejects(
+    work: Work, plan: Plan, items: pa.Table, base_rejects: pa.Table
+) -> list[dict[str, Any]]:
+    """Rejects of the release before that are out of the run's scope, or that would fail again."""
+    rejected = plan.rows("reject").select(["id", "digest"]).to_pylist()
+    known = {(row["id"], row["digest"]) for row in rejected}
+    offered = set(items[work.contract.item_column].to_pylist())
+    return [
         row
-        for row in before
-        if (not _inside(row, work) and rejected_item(row, work.space) not in there)
+        for row in base_rejects.to_pylist()
+        if (not _in_scope(row, work) and rejected_item(row, work.space) not in offered)
         or (row["id"], row["content_digest"]) in known
     ]
-    rows += read_pull_rejects(work).to_pylist()
-    planned = plan.of("encode", "reuse").select(["id", "digest"]).to_pylist()
+
+
+def _new_rejects(
+    work: Work, plan: Plan, items: pa.Table, failures: Mapping[str, Failure]
+) -> list[dict[str, Any]]:
+    """A reject for each item whose encoding failed in this run."""
+    planned = plan.rows("encode", "reuse").select(["id", "digest"]).to_pylist()
     digests = {row["id"]: row["digest"] for row in planned if row["id"] in failures}
-    beside = beside.select(["id", "partition", "source_uri"])
-    for row in beside.filter(pc.is_in(beside["id"], pa.array(digests, pa.string()))).to_pylist():
-        rows.append(
-            reject_row(
-                failures[row["id"]], stage="encode", run=work.run.id,
-                content_digest=digests[row["id"]], space=space_key(work.space), **row,
-            )
-        )  # fmt: skip
-    return rows
+    failed = items.filter(pc.is_in(items["id"], pa.array(digests, pa.string())))
+    return [
+        reject_row(
+            failures[row["id"]],
+            stage="encode",
+            run=work.run.id,
+            content_digest=digests[row["id"]],
+            space=space_key(work.space),
+            **row,
+        )
+        for row in failed.select(["id", "partition", "source_uri"]).to_pylist()
+    ]
 
 
-def _inside(row: Mapping[str, Any], work: Work) -> bool:
+def _in_scope(row: Mapping[str, Any], work: Work) -> bool:
     scope = work.run.scope
     if scope.ids is not None:
         return rejected_item(row, work.space) in scope.ids

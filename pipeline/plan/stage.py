@@ -1,91 +1,148 @@
-"""pipeline/plan/stage.py"""
+"""The plan stage: what the run will do to a space, decided before anything is encoded."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+
+import pyarrow as pa
 
 from commonspace.pipeline.contract.contract import require_same_contract
-from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.errors import NothingOffered
 from commonspace.pipeline.plan.golden import check_golden
-from commonspace.pipeline.plan.plan import make_plan
-from commonspace.pipeline.plan.rejects import known_rejects, lost_for_good, spared
-from commonspace.pipeline.pull.items import read_offered_items, read_pull_rejects
+from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
+from commonspace.pipeline.plan.plan_file import write_plan
+from commonspace.pipeline.plan.rejects import known_rejects, unavailable_ids, unreadable_ids
+from commonspace.pipeline.pull.items import (
+    count_refused_contents,
+    read_offered_items,
+    read_pull_rejects,
+)
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.release.pointer import load_current, require_pointer
 from commonspace.pipeline.release.rejects import describe_rejects
 from commonspace.pipeline.release.retirement import require_not_retired
+from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer
 
-_ENCODED = ("shards/", "unchecked-", "encode-", "canary-", "spot-")
-"""Files of a work: what it has encoded, what of that waits to be compared, what is known of it."""
+_FILES_OF_ENCODE = ("shards/", "unchecked-", "encode-", "canary-", "spot-")
+"""Files of a run's work: what it has encoded, and how the checks of that ended."""
 
 
-def plan_stage(work: Work, *, again: bool = False) -> dict[str, Any]:
-    """Decide what the space is missing. Raises ContractBroken where its spec has changed.
+def plan_stage(work: Work, *, again: bool = False) -> PlanSummary:
+    """Decide what the space is missing.
 
-    again: in the middle of a run, whose finished shards then stay, with what may pass in them.
+    Args:
+        work: Its run has pulled.
+        again: In the middle of a run, whose finished shards and their notes then stay.
+
+    Raises:
+        ContractBroken: the space's spec has changed.
+        NothingOffered: the source offers the space nothing, and nothing is published yet.
+        UserMistake: the space is retired, or a golden query cannot be met.
     """
-    run, store = work.run, work.run.store
-    stays = tuple(map(work.path, _ENCODED)) if again else ()
-    for stale in store.list(work.path("")):  # of an earlier try of the same run
-        if not stale.startswith(stays):
-            store.delete(stale)
-    require_not_retired(store, work.name)
-    require_same_contract(store, work.name, work.contract)
+    _remove_earlier_try(work, keep_encoded=again)
+    require_not_retired(work.run.store, work.name)
+    require_same_contract(work.run.store, work.name, work.contract)
     with timer() as seconds:
-        require_pointer(store, work.name)
-        pointer = load_current(store, work.name)
-        base = load_release(store, work.name, pointer.release) if pointer else None
-        published = published_rows(store, base, work.contract)
-        items, absent = read_offered_items(work, ["row_digest"])
-        plan = make_plan(
-            items,
-            published,
-            known_rejects(store, base, retry=run.retry_rejects or run.force),
-            spared=spared(read_pull_rejects(work)),
-            lost=lost_for_good(read_pull_rejects(work)),
-            scope=run.scope,
-            shard_rows=run.collection.run.shard_rows,
-            force=run.force,
-            apart=run.apart,
-        )
-    rejected = read_pull_rejects(work).num_rows
+        base = _base_release(work)
+        offer = _read_offer(work)
+        published = published_rows(work.run.store, base, work.contract)
+        plan = _plan(work, base, offer, published)
     if base is None and not plan.table.num_rows:
-        said = describe_rejects(read_pull_rejects(work).to_pylist())
-        raise NothingOffered(
-            f"the source offers no items for space {work.space.name!r} "
-            f"({rejected} rejected, {absent} without content)",
-            item=run.collection.source_uri,
-            do="\n  ".join(
-                [*said, "Check the source's `uri` and the space's `fields` or `image`."]
-            ),
-        )
-    check_golden(work, items, published)
-    store.put(work.path("plan.parquet"), parquet_bytes(plan.table))
-    result = {
-        "base": base.number if base else 0,
-        "fingerprint": work.spec.fingerprint,
-        "offered": items.num_rows + rejected,
-        "absent": absent,
-        "shards": plan.shards,
-        "rejected_by_pull": rejected,
-        **{a: plan.count(a) for a in ("encode", "reuse", "keep", "reject", "delete")},
-        "estimated_seconds": _estimate(plan.count("encode"), base),
-        "seconds": seconds(),
-    }
-    work.write_note("plan.json", result)
-    return result
-
-
-def _estimate(items: int, base: Release | None) -> float | None:
-    """Seconds of encoding, by the pace of the release before; None where it is not known."""
-    rate = base.items_per_second if base else None
-    return 0.0 if not items else items / rate if rate else None
+        raise _nothing_offered(work, offer)
+    check_golden(work, offer.items, published)
+    write_plan(work, plan)
+    summary = _summary(work, base, offer, plan, seconds())
+    work.write_note(summary)
+    return summary
 
 
 def is_stale(work: Work) -> bool:
     """Whether another release has been promoted since the plan was made."""
     pointer = load_current(work.run.store, work.name)
-    return bool((pointer.release if pointer else 0) != work.read_note("plan.json")["base"])
+    return (pointer.release if pointer else 0) != work.read_note(PlanSummary).base
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Offer:
+    """What `pull` has found for the space; `absent`: items without content for it."""
+
+    items: pa.Table
+    rejects: pa.Table
+    absent: int
+
+
+def _remove_earlier_try(work: Work, *, keep_encoded: bool) -> None:
+    """Delete what an earlier try of the same run has left."""
+    store = work.run.store
+    stays = tuple(map(work.path, _FILES_OF_ENCODE)) if keep_encoded else ()
+    for key in store.list(work.path("")):
+        if not key.startswith(stays):
+            store.delete(key)
+
+
+def _base_release(work: Work) -> Release | None:
+    """The release that is served now."""
+    store = work.run.store
+    require_pointer(store, work.name)
+    pointer = load_current(store, work.name)
+    return load_release(store, work.name, pointer.release) if pointer else None
+
+
+def _read_offer(work: Work) -> _Offer:
+    items, without_content = read_offered_items(work, ["row_digest"])
+    rejects = read_pull_rejects(work)
+    absent = without_content - count_refused_contents(rejects, work.space)
+    return _Offer(items=items, rejects=rejects, absent=absent)
+
+
+def _plan(work: Work, base: Release | None, offer: _Offer, published: pa.Table) -> Plan:
+    run = work.run
+    inputs = PlanInputs(
+        items=offer.items,
+        published=published,
+        known_rejects=known_rejects(run.store, base, retry=run.retry_rejects or run.force),
+        unavailable=unavailable_ids(offer.rejects),
+        unreadable=unreadable_ids(offer.rejects),
+    )
+    options = PlanOptions(
+        scope=run.scope,
+        shard_rows=run.collection.run.shard_rows,
+        force=run.force,
+        shard_salt=run.shard_salt,
+    )
+    return make_plan(inputs, options)
+
+
+def _nothing_offered(work: Work, offer: _Offer) -> NothingOffered:
+    hint = "Check the source's `uri` and the space's `fields` or `image`."
+    return NothingOffered(
+        f"the source offers no items for space {work.space.name!r} "
+        f"({offer.rejects.num_rows} rejected, {offer.absent} without content)",
+        item=work.run.collection.source_uri,
+        do="\n  ".join([*describe_rejects(offer.rejects.to_pylist()), hint]),
+    )
+
+
+def _summary(
+    work: Work, base: Release | None, offer: _Offer, plan: Plan, seconds: float
+) -> PlanSummary:
+    rejected = offer.rejects.num_rows
+    return PlanSummary(
+        base=base.number if base else 0,
+        fingerprint=work.spec.fingerprint,
+        offered=offer.items.num_rows + rejected,
+        absent=offer.absent,
+        shards=tuple(plan.shards),
+        rejected_by_pull=rejected,
+        **{action: plan.count(action) for action in ACTIONS},
+        estimated_seconds=_estimate(plan.count("encode"), base),
+        seconds=seconds,
+    )
+
+
+def _estimate(items: int, base: Release | None) -> float | None:
+    """Seconds of encoding, by the pace of the release before; None where it is not known."""
+    pace = base.items_per_second if base else None
+    return 0.0 if not items else items / pace if pace else None

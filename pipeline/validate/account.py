@@ -1,4 +1,4 @@
-"""The ledger of a run: every offered item in exactly one state, from the plan and what failed."""
+"""The account of a run: every offered item in exactly one state, from the plan and what failed."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.gates.ledger import Ledger
-from commonspace.pipeline.plan.plan import Plan
+from commonspace.pipeline.plan.plan import ACTIONS, Plan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FailedContents:
-    """Content digests of what the encoder gave no vector; `lasting`: trying again cannot help."""
+    """Content digests without a vector; `permanent`: those that trying again cannot help."""
 
-    every: pa.Array
-    lasting: pa.Array
+    all: pa.Array
+    permanent: pa.Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Accounting:
-    """The ledger, and which published ids have no row any more."""
+    """The ledger, and the published ids that have no row any more."""
 
     ledger: Ledger
-    gone: pa.Array
+    removed_ids: pa.Array
 
 
 def count_outcomes(
@@ -38,27 +38,31 @@ def count_outcomes(
 ) -> Accounting:
     """Count every item's state.
 
-    offered: what the source offered this space, counted by `pull`, `pull_rejects` included.
-    published_ids: those of the release the plan was made from.
+    Args:
+        plan: What was to be done with each item.
+        failed: What the encoder gave no vector.
+        offered: Items that the source offered, counted by `pull`, `pull_rejects` included.
+        absent: Items without content for the space.
+        pull_rejects: Records that `pull` rejected.
+        published_ids: The ids of the release that the plan was made from.
     """
-    wanted = pc.is_in(plan.table["action"], value_set=pa.array(["encode", "reuse"]))
-    digests = plan.table["digest"]
-    lost = pc.and_(wanted, pc.is_in(digests, value_set=failed.every))
-    lost_for_good = pc.and_(wanted, pc.is_in(digests, value_set=failed.lasting))
-    counts = {
-        action: plan.table.filter(pc.and_(pc.equal(plan.table["action"], action), pc.invert(lost)))
-        for action in ("encode", "reuse", "keep", "reject", "delete")
-    }
-    leaving = (plan.table.filter(lost_for_good), counts["reject"], counts["delete"])
-    ids = pc.unique(pa.concat_arrays([table["id"].combine_chunks() for table in leaving]))
-    gone = ids.filter(pc.is_in(ids, value_set=published_ids))
+    table = plan.table
+    needs_vector = pc.is_in(table["action"], value_set=pa.array(["encode", "reuse"]))
+    has_failed = pc.and_(needs_vector, pc.is_in(table["digest"], value_set=failed.all))
+    permanent = pc.and_(needs_vector, pc.is_in(table["digest"], value_set=failed.permanent))
+    done = table.filter(pc.invert(has_failed))
+    rows = {action: done.filter(pc.equal(done["action"], action)) for action in ACTIONS}
+    leaving = (table.filter(permanent), rows["reject"], rows["delete"])
+    ids = pc.unique(pa.concat_arrays([part["id"].combine_chunks() for part in leaving]))
+    removed = ids.filter(pc.is_in(ids, value_set=published_ids))
+    failures = int(pc.sum(has_failed).as_py() or 0)
     ledger = Ledger(
         offered=offered,
-        encoded=counts["encode"].num_rows,
-        reused=counts["reuse"].num_rows,
-        kept=counts["keep"].num_rows,
-        rejected=int(pc.sum(lost).as_py() or 0) + counts["reject"].num_rows + pull_rejects,
-        deleted=len(gone),
+        encoded=rows["encode"].num_rows,
+        reused=rows["reuse"].num_rows,
+        kept=rows["keep"].num_rows,
+        rejected=failures + rows["reject"].num_rows + pull_rejects,
+        deleted=len(removed),
         absent=absent,
     )
-    return Accounting(ledger, gone)
+    return Accounting(ledger=ledger, removed_ids=removed)

@@ -1,4 +1,4 @@
-"""Validate: the ledger of a run and its gates, before anything is visible to a reader."""
+"""Validate: a run's items are counted, and its gates judge the release to come."""
 
 from __future__ import annotations
 
@@ -8,19 +8,16 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from commonspace.pipeline.config.sections import GatesSection
-from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.gates.contents import VectorGate
 from commonspace.pipeline.gates.drift import Drift
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.golden import GoldenRecall
-from commonspace.pipeline.gates.ledger import account_gates
+from commonspace.pipeline.gates.ledger import ScopeCounts, account_gates
 from commonspace.pipeline.gates.vectors import UnusableVectors
-from commonspace.pipeline.plan.plan import Plan
-from commonspace.pipeline.release.manifest import Release
+from commonspace.pipeline.plan.plan_file import read_plan
+from commonspace.pipeline.pull.items import read_pull_rejects
 from commonspace.pipeline.release.rejects import describe_rejects
-from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.validate.account import Accounting, FailedContents, count_outcomes
 from commonspace.pipeline.validate.next_release import (
     NextRelease,
@@ -28,97 +25,125 @@ from commonspace.pipeline.validate.next_release import (
     next_release_rows,
 )
 from commonspace.pipeline.validate.verdict import Verdict
-from commonspace.pipeline.workspace.shards import read_shard
+from commonspace.pipeline.workspace.notes import PlanSummary
+from commonspace.pipeline.workspace.shards import read_shard, shard_schema
+from commonspace.pipeline.workspace.work import Work
+
+_FAILURE_COLUMNS = ("id", "content_digest", "reason", "message", "retryable")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunCounts:
-    """What a run amounts to before its vectors are looked at."""
+    """What a run amounts to before its vectors are looked at.
 
-    account: Accounting
-    coming: NextRelease
+    rejects: What it rejected, in words.
+    """
+
+    accounting: Accounting
+    next_release: NextRelease
     rejects: tuple[str, ...]
 
 
-def count_run(
-    plan: Plan,
-    offered: int,
-    absent: int,
-    pull_rejects: pa.Table,
-    published: pa.Table,
-    shards: Sequence[str],
-    contract: Contract,
-    store: Store,
-) -> RunCounts:
+def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCounts:
     """Count every item's state.
 
-    offered: what the source offered this space, counted by `pull`, rejects included.
-    pull_rejects: REJECTS_SCHEMA rows: the records that `pull` rejected for this space.
-    published: `id`, `content_digest` of the release that the plan was made from, part by part.
+    Args:
+        work: It has been planned and encoded.
+        published: `id`, `content_digest` of the release that the plan was made from, part by
+            part.
+        shards: The files of the plan's finished shards.
     """
-    rejects = pull_rejects.to_pylist()
-    every, lasting = [pa.nulls(0, pa.string())], [pa.nulls(0, pa.string())]
-    for key in shards:
-        broken = read_shard(store, key, contract.spec, _FAILURES)
-        broken = broken.filter(pc.is_valid(broken["reason"]))
-        rejects += broken.select(["id", "reason", "message"]).to_pylist()
-        every.append(broken["content_digest"].combine_chunks())
-        for_good = broken.filter(pc.invert(broken["retryable"]))
-        lasting.append(for_good["content_digest"].combine_chunks())
-    failed = FailedContents(pa.concat_arrays(every), pa.concat_arrays(lasting))
-    account = count_outcomes(
+    summary, plan = work.read_note(PlanSummary), read_plan(work)
+    pull_rejects = read_pull_rejects(work)
+    failures = _read_failures(work, shards)
+    permanent = failures.filter(pc.invert(failures["retryable"]))
+    failed = FailedContents(
+        all=failures["content_digest"].combine_chunks(),
+        permanent=permanent["content_digest"].combine_chunks(),
+    )
+    accounting = count_outcomes(
         plan,
         failed,
-        offered=offered,
-        absent=absent,
+        offered=summary.offered,
+        absent=summary.absent,
         pull_rejects=pull_rejects.num_rows,
         published_ids=published["id"].combine_chunks(),
     )
-    coming = next_release_rows(plan, published, failed.every, account.gone)
-    return RunCounts(account, coming, tuple(describe_rejects(rejects)))
+    rejects = [
+        *pull_rejects.to_pylist(),
+        *failures.select(["id", "reason", "message"]).to_pylist(),
+    ]
+    return RunCounts(
+        accounting=accounting,
+        next_release=next_release_rows(plan, published, failed.all, accounting.removed_ids),
+        rejects=tuple(describe_rejects(rejects)),
+    )
 
 
 def validate(
-    found: RunCounts,
-    base: Release | None,
+    work: Work,
+    counts: RunCounts,
     shards: Sequence[str],
-    contract: Contract,
-    limits: GatesSection,
-    store: Store,
     *,
-    published_in_scope: int,
-    untouched: int,
-    carried: int,
+    scope_counts: ScopeCounts,
     golden: GoldenRecall | None,
     measured: Sequence[Gate],
 ) -> Verdict:
-    """Hold the gates.
+    """Ask every gate.
 
-    published_in_scope: how many rows of `base` the run may delete.
-    untouched: items of that release outside the run's scope, `carried` rejects among them.
-    golden: the golden queries, None where the space has none or nothing changes.
-    measured: the gates over what was measured where an encoder was loaded.
+    Args:
+        work: The run's work on the space.
+        counts: What `count_run` found.
+        shards: The files of the plan's finished shards.
+        scope_counts: What the release before holds, within and outside the run's scope.
+        golden: None where the space has no golden queries, or nothing changes.
+        measured: The gates over what was measured where an encoder was loaded.
     """
-    new: list[VectorGate] = [
-        UnusableVectors(contract.spec),
+    limits, ledger = work.run.collection.gates, counts.accounting.ledger
+    vector_gates: list[VectorGate] = [
+        UnusableVectors(work.spec),
         DuplicateVectors(limits.max_duplicate_vectors),
         Drift(limits.max_drift),
     ]
-    looking = [*(new if shards else ()), *([golden] if golden else ())]
-    if looking:
-        for contents in next_release_contents(store, contract, base, shards, found.coming):
-            for watcher in looking:
-                watcher.update(contents)
-    ledger, rejects, deletes = account_gates(
-        found.account.ledger, published_in_scope, untouched, carried, limits
+    # Without a new vector, those three have nothing to say, and no part need be read for them.
+    needed = [*(vector_gates if shards else ()), *([golden] if golden else ())]
+    _show_next_release(work, counts.next_release, shards, needed)
+    balance, reject_share, deleted_share = account_gates(ledger, scope_counts, limits)
+    unusable, *distributions = (gate.result() for gate in vector_gates)
+    gates = (
+        balance,
+        unusable,
+        reject_share,
+        deleted_share,
+        *distributions,
+        golden.result() if golden else _no_golden(limits.min_golden_recall),
+        *measured,
     )
-    vectors, *distributions = (watcher.result() for watcher in new)
-    gates = [ledger, vectors, rejects, deletes, *distributions]
-    said = "the space names no golden queries, or this run changes no row"
-    recall = (
-        golden.result() if golden else Gate("golden", True, None, limits.min_golden_recall, said)
-    )
-    return Verdict(found.account.ledger, (*gates, recall, *measured), found.rejects)
+    return Verdict(ledger=ledger, gates=gates, rejects=counts.rejects)
 
 
-_FAILURES = ("id", "content_digest", "reason", "message", "retryable")
+def _read_failures(work: Work, shards: Sequence[str]) -> pa.Table:
+    """The rows without a vector, of all shards: `_FAILURE_COLUMNS`."""
+    failures = [shard_schema(work.spec).empty_table().select(_FAILURE_COLUMNS)]
+    for shard in shards:
+        rows = read_shard(work.run.store, shard, work.spec, _FAILURE_COLUMNS)
+        failures.append(rows.filter(pc.is_valid(rows["reason"])))
+    return pa.concat_tables(failures)
+
+
+def _show_next_release(
+    work: Work, next_release: NextRelease, shards: Sequence[str], gates: Sequence[VectorGate]
+) -> None:
+    """Let the gates see every vector of the release to come, if there is any gate."""
+    if not gates:
+        return
+    for contents in next_release_contents(
+        work.run.store, work.contract, work.base, shards, next_release
+    ):
+        for gate in gates:
+            gate.update(contents)
+
+
+def _no_golden(limit: float) -> Gate:
+    message = "the space names no golden queries, or this run changes no row"
+    return Gate("golden", True, None, limit, message)

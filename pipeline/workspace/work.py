@@ -108,16 +108,18 @@ class Work:
     def has(self, file: str) -> bool:
         return self.run.store.exists(self.path(file))
 
-    def shard(self, key: str) -> str:
-        return shard_key(self.name, self.spec.fingerprint, key)
+    def shared_shard(self, shard: str) -> str:
+        """The file of a shard that all runs share."""
+        return shard_key(self.name, self.spec.fingerprint, shard)
 
-    def own_shard(self, key: str) -> str:
-        return self.path(f"shards/{key}.parquet")
+    def own_shard(self, shard: str) -> str:
+        """The file of a shard that is this run's alone: a retry may end otherwise."""
+        return self.path(f"shards/{shard}.parquet")
 
-    def finished_shard(self, key: str) -> str | None:
+    def finished_shard(self, shard: str) -> str | None:
         """The file that holds the shard's outcome, or None where there is no whole one."""
-        places = (self.own_shard(key), self.shard(key))
-        return next((p for p in places if is_readable(self.run.store, p, self.spec)), None)
+        files = (self.own_shard(shard), self.shared_shard(shard))
+        return next((f for f in files if is_readable(self.run.store, f, self.spec)), None)
 
     @property
     def shard_files(self) -> list[str]:

@@ -1,0 +1,134 @@
+"""The records that one stage leaves for the next: small JSON files in a run's folder.
+
+Here are the two that every stage needs. Any other stands beside its maker: `CanaryNote`,
+`SpotCheckResult`, `EncodeNote`, `Verdict`, `PublishNote`, `PromotionNote`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol, Self
+
+from commonspace.pipeline.source.records import EVERYTHING, Scope
+
+
+class Note(Protocol):
+    """A record of one stage for later ones.
+
+    FILE: its name in the folder of the run's work on a space. A `*` stands for what tells
+    several notes apart: the key of a shard, or something random for each process.
+    """
+
+    FILE: ClassVar[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """What the file holds."""
+        ...
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        """The record of a file; keys that files of earlier commits lack have their defaults."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunNote:
+    """What `pull` found, and how the run was started: `run.json`, one for all spaces of a run."""
+
+    FILE: ClassVar[str] = "run.json"
+
+    run: str
+    records: int
+    items: int
+    rejected: int
+    seconds: float
+    scope: Scope = EVERYTHING
+    retry_rejects: bool = False
+    force: bool = False
+
+    def pulled(self) -> dict[str, Any]:
+        """The part that `pull` answers: its counts."""
+        return {
+            "run": self.run,
+            "records": self.records,
+            "items": self.items,
+            "rejected": self.rejected,
+            "seconds": self.seconds,
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        ids = None if self.scope.ids is None else sorted(self.scope.ids)
+        return {
+            **self.pulled(),
+            "scope": {"partition": self.scope.partition, "ids": ids},
+            "retry_rejects": self.retry_rejects,
+            "force": self.force,
+        }
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        scope = document["scope"]
+        ids = None if scope["ids"] is None else frozenset(scope["ids"])
+        values = {**known_fields(cls, document), "scope": Scope(scope["partition"], ids)}
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanSummary:
+    """A plan in numbers.
+
+    Attributes:
+        base: The number of the release that it was made from; 0 where there is none.
+        fingerprint: That of the space's encoder spec.
+        offered: Items (or passages) that the source offers, those that `pull` rejected included.
+        absent: Items without content for the space.
+        shards: The keys of the shards to encode.
+        rejected_by_pull: Records that `pull` rejected for the space.
+        encode, reuse, keep, reject, delete: Items by action, as `make_plan` explains them.
+        estimated_seconds: Of encoding; None where the pace is not known.
+        seconds: What planning took.
+    """
+
+    FILE: ClassVar[str] = "plan.json"
+
+    base: int
+    fingerprint: str
+    offered: int
+    absent: int
+    shards: tuple[str, ...]
+    rejected_by_pull: int
+    encode: int
+    reuse: int
+    keep: int
+    reject: int
+    delete: int
+    estimated_seconds: float | None
+    seconds: float
+
+    @property
+    def rejected(self) -> int:
+        """All rejects that the plan knows of."""
+        return self.reject + self.rejected_by_pull
+
+    def to_json(self) -> dict[str, Any]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {**values, "shards": list(self.shards)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        return cls(**{**known_fields(cls, document), "shards": tuple(document["shards"])})
+
+
+def known_fields(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    """What a document says about the fields of a dataclass; other keys are of a later commit."""
+    return {field.name: document[field.name] for field in fields(kind) if field.name in document}
+
+
+def as_stored(document: dict[str, Any]) -> dict[str, Any]:
+    """The document as a note's file gives it back, its keys in alphabetical order.
+
+    What is printed of notes has always had this order, whether it was read or just made.
+    """
+    return dict(json.loads(json.dumps(document, sort_keys=True)))
