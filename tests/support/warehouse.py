@@ -9,6 +9,7 @@ from typing import Any
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.pull.stage import pull_stage
@@ -18,8 +19,9 @@ from commonspace.pipeline.storage.store import Store, open_store
 from commonspace.pipeline.workspace.work import Run, Work
 from tests.support.collection_file import write_collection
 
+NAME = SpaceName("things", "text", 1)
 SPACE = "things/text"
-"""The space of the collection that `write_collection` writes by default."""
+"""The space of a collection as `write_collection` writes it by default."""
 RUN_OPTIONS = {"scope", "retry_rejects", "force"}
 Items = Collection | Sequence[Mapping[str, Any]] | None
 
@@ -101,7 +103,7 @@ class Warehouse:
         return open_space(space, warehouse=self.address)
 
     def verify(self, space: str = SPACE, **options: Any) -> dict[str, Any]:
-        return verify_space(self.store, space, **options)
+        return verify_space(self.store, space, **options).to_json()
 
 
 def numbered_items(

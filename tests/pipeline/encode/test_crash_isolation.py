@@ -20,12 +20,13 @@ import commonspace
 from commonspace.encoders.hashed import HashedEncoder
 from commonspace.encoders.protocol import Content, Encoded, Purpose
 from commonspace.pipeline.contract.layout import crash_log_folder
-from commonspace.pipeline.encode.crash_isolation import PIECE_ROWS
+from commonspace.pipeline.encode.crash_isolation import SMALL_SHARD_ROWS
 from commonspace.pipeline.encode.crash_log import CrashLog
+from commonspace.pipeline.encode.note import EncodeNote
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.storage.local import LocalStore
-from commonspace.pipeline.workspace.work import Work, encode_notes
+from commonspace.pipeline.workspace.work import Work
 from tests.support.crashing_encoder import MONSTER, SLEEPER, deadly, encoded
 from tests.support.warehouse import Warehouse
 
@@ -78,10 +79,10 @@ def test_one_item_that_kills_costs_four_runs_and_then_none(
     assert space.rejects.select(["id", "retryable"]).to_pylist() == [
         {"id": "i77", "retryable": True}
     ]
-    assert verify_space(LocalStore(tmp_path / "w"), "things/text")["ok"]
+    assert verify_space(LocalStore(tmp_path / "w"), "things/text").ok
     calls = encoded(tmp_path)
     killed = [call for call in calls if any(MONSTER in text for text in call)]
-    assert [len(call) for call in killed] == [ITEMS, PIECE_ROWS, 1, 1]
+    assert [len(call) for call in killed] == [ITEMS, SMALL_SHARD_ROWS, 1, 1]
     times = Counter(text for call in calls if call not in killed for text in call)
     assert set(times.values()) == {1}, "what was encoded is not encoded again"
     assert len(times) == ITEMS - 1
@@ -153,7 +154,7 @@ def test_an_item_that_kills_where_it_is_encoded_for_a_check(
     assert report["rejects_by_reason"] == {}
     gate = next(gate for gate in report["gates"] if gate["name"] == "spot_check")
     assert gate["message"].startswith("20 sampled rows were encoded again")
-    assert gate["message"].endswith("; 1 kill the process that encodes them")
+    assert gate["message"].endswith("; 1 crash the process that encodes them")
 
 
 @pytest.mark.crash
@@ -204,8 +205,8 @@ def work(warehouse: Warehouse) -> Work:
 
 def test_a_twin_that_lives_is_no_death(work: Work) -> None:
     with CrashLog(work).record_attempt("key"):
-        assert CrashLog(work).deaths("key") == 0
-    assert CrashLog(work).deaths("key") == 0
+        assert CrashLog(work).crashes("key") == 0
+    assert CrashLog(work).crashes("key") == 0
 
 
 def test_a_mistake_is_no_death_and_want_of_memory_is(work: Work) -> None:
@@ -217,7 +218,7 @@ def test_a_mistake_is_no_death_and_want_of_memory_is(work: Work) -> None:
             except BaseException:
                 os._exit(0)
         os.waitpid(child, 0)
-        assert CrashLog(work).deaths("key") == (error is MemoryError)
+        assert CrashLog(work).crashes("key") == (error is MemoryError)
 
 
 def killed(work: Work, *, elsewhere: bool = False) -> None:
@@ -240,12 +241,12 @@ def test_who_is_asked_to_end_leaves_what_was_known_before(work: Work) -> None:
     for error in (SystemExit, ValueError):
         with pytest.raises(error), CrashLog(work).record_attempt("key"):
             raise error
-        assert CrashLog(work).deaths("key") == 1
+        assert CrashLog(work).crashes("key") == 1
     killed(work)
     assert CrashLog(work).has_exceeded("key")
     with CrashLog(work).record_attempt("key"):
         pass
-    assert CrashLog(work).deaths("key") == 0
+    assert CrashLog(work).crashes("key") == 0
 
 
 class EndsInTheCheck(HashedEncoder):
@@ -265,10 +266,11 @@ def test_a_shard_that_was_not_compared_yet_is_compared_by_the_next_process(
     with pytest.raises(KeyboardInterrupt):
         encode_stage(work, [key], EndsInTheCheck(64, "text"))
     assert work.finished_shard(key)
-    assert not encode_notes(work)
+    assert not work.read_notes(EncodeNote)
     assert encode_stage(work, [key], HashedEncoder(64, "text")) == [key]
-    (note,) = encode_notes(work)
-    assert work.read_note(note)["spots"]["checked"] == 1
+    (note,) = work.read_notes(EncodeNote)
+    assert note.spots
+    assert note.spots.checked == 1
     assert encode_stage(work, [key]) == []
 
 
@@ -290,12 +292,12 @@ def test_who_may_be_alive_elsewhere_condemns_no_item(
 ) -> None:
     for one in elsewhere:
         killed(work, elsewhere=one)
-    assert CrashLog(work).deaths("key") == len(elsewhere), "all of them make it do less"
+    assert CrashLog(work).crashes("key") == len(elsewhere), "all of them make it do less"
     assert CrashLog(work).has_exceeded("key") == exceeded
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"\xff", b'{"all": 1}', b'{"all": "x"}'])
 def test_a_damaged_trace_is_one_death(work: Work, data: bytes) -> None:
     work.run.store.put(crash_log_folder(work.name, work.spec.fingerprint) + "/key", data)
-    assert CrashLog(work).deaths("key") == 1
+    assert CrashLog(work).crashes("key") == 1
     assert not CrashLog(work).has_exceeded("key")

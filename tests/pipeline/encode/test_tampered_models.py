@@ -18,14 +18,13 @@ from PIL import Image
 
 from commonspace.pipeline.cli.app import main
 from commonspace.pipeline.contract.layout import releases_folder
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.read.space import open_space
+from tests.support.warehouse import NAME
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.quality
 
 Change = Callable[[Path], object]
-NAME = SpaceName("things", "text", 1)
 WORDS = ["river", "stone", "lamp", "quiet", "engine", "violet", "seven", "harbour", "bread",
          "winter", "moss"]  # fmt: skip
 WEIGHTS = "model.safetensors"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -21,8 +22,8 @@ from commonspace.pipeline.gates.contents import Contents, VectorGate
 from commonspace.pipeline.gates.drift import FEWEST, Drift, Sample, inhomogeneity
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
 from commonspace.pipeline.gates.golden import Expectation, GoldenRecall
-from commonspace.pipeline.gates.ledger import Ledger, account_gates
-from commonspace.pipeline.gates.spot import spot_gate
+from commonspace.pipeline.gates.ledger import Ledger, ScopeCounts, account_gates
+from commonspace.pipeline.gates.spot import SpotCheckResult, spot_gate
 from commonspace.pipeline.gates.vectors import UnusableVectors
 from commonspace.pipeline.plan.plan import PLAN_SCHEMA, Plan
 from commonspace.pipeline.validate.account import FailedContents, count_outcomes
@@ -41,18 +42,19 @@ def unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def contents(
-    names: Sequence[Any], vectors: NDArray[np.float32], *, fresh: bool = True, rows: Any = None
+    names: Sequence[Any], vectors: NDArray[np.float32], *, is_new: bool = True, rows: Any = None
 ) -> Contents:
     """Contents called by their names, one row each unless `rows` says otherwise."""
     counts = np.ones(len(names), np.int64) if rows is None else np.array(rows, np.int64)
-    return Contents(pa.array([digest(n) for n in names], pa.string()), vectors, counts, fresh)
+    digests = pa.array([digest(n) for n in names], pa.string())
+    return Contents(digests=digests, vectors=vectors, rows=counts, is_new=is_new)
 
 
 def pieces(whole: Contents, cuts: Sequence[int]) -> list[Contents]:
     """The contents in several files."""
     edges = sorted({0, len(whole.vectors), *(cut % (len(whole.vectors) + 1) for cut in cuts)})
     return [
-        Contents(whole.digests[a:b], whole.vectors[a:b], whole.rows[a:b], whole.fresh)
+        replace(whole, digests=whole.digests[a:b], vectors=whole.vectors[a:b], rows=whole.rows[a:b])
         for a, b in pairwise(edges)
     ]
 
@@ -83,11 +85,12 @@ def test_a_wider_limit_never_refuses_more(
     ledger = Ledger(offered=rejected + kept, kept=kept, rejected=rejected, deleted=deleted)
     narrow, wide = (
         account_gates(
-            ledger, kept + deleted, 0, 0,
+            ledger,
+            ScopeCounts(deletable=kept + deleted, untouched=0, carried=0),
             GatesSection(max_reject_share=limit, max_deleted_share=limit),
         )
         for limit in sorted((one, other))
-    )  # fmt: skip
+    )
     for before, after in zip(narrow, wide, strict=True):
         assert after.ok or not before.ok
         assert after.value == before.value
@@ -140,7 +143,7 @@ def test_nothing_seen_is_no_verdict() -> None:
 def test_only_new_vectors_are_judged_unusable(bad: float) -> None:
     vectors = unit(np.ones((3, 8), np.float32))
     vectors[1] *= np.float32(bad)
-    assert verdict(UnusableVectors(SPEC), [contents(range(3), vectors, fresh=False)]).ok
+    assert verdict(UnusableVectors(SPEC), [contents(range(3), vectors, is_new=False)]).ok
     gate = verdict(UnusableVectors(SPEC), [contents(range(3), vectors)])
     assert (gate.ok, gate.value) == (False, 1)
 
@@ -155,7 +158,7 @@ def cloud(seed: int, count: int, centre: float = 0.0, spread: float = 1.0) -> ND
 
 
 def drifted(old: NDArray[np.float32], new: NDArray[np.float32], limit: float) -> Any:
-    before = contents([f"old {n}" for n in range(len(old))], old, fresh=False)
+    before = contents([f"old {n}" for n in range(len(old))], old, is_new=False)
     after = contents([f"new {n}" for n in range(len(new))], new)
     return verdict(Drift(limit), [before, after])
 
@@ -259,25 +262,25 @@ def test_what_has_no_row_is_missed() -> None:
 # --- the spot check ---------------------------------------------------------------------------
 
 
-def spots(**values: Any) -> dict[str, Any]:
-    return {"ok": True, "largest_angle": 0.0, "checked": 0, "skipped": 0, "killed": 0, **values}
-
-
 def test_the_worst_spot_counts() -> None:
     spec = hashed_spec(8, "text")
-    checks = [spots(checked=4), spots(checked=3, skipped=2)]
+    checks = [
+        SpotCheckResult(limit=0.0, checked=4),
+        SpotCheckResult(limit=0.0, checked=3, skipped=2),
+    ]
     gate = spot_gate(checks, 2, spec)
     assert (gate.ok, gate.value, gate.limit) == (True, 0.0, 0.0)
     assert "7 sampled rows" in gate.message
     assert "2 could not be loaded" in gate.message
-    assert not spot_gate([*checks, spots(checked=1, largest_angle=1e-9)], 3, spec).ok
+    looser = SpotCheckResult(limit=1.0, angle=1e-9, checked=1)
+    assert not spot_gate([*checks, looser], 3, spec).ok
 
 
 def test_what_was_not_compared_has_no_value() -> None:
     nothing = spot_gate([], 0, SPEC)
     assert (nothing.ok, nothing.value) == (True, None)
     assert nothing.message == "nothing was encoded; nothing was re-encoded"
-    assert spot_gate([spots(skipped=3)], 1, SPEC).value is None
+    assert spot_gate([SpotCheckResult(limit=0.0, skipped=3)], 1, SPEC).value is None
 
 
 # --- the release to come ----------------------------------------------------------------------
@@ -316,12 +319,13 @@ def test_every_row_to_come_is_counted_once(
     expected |= {i: c for i, c in planned.items() if c not in failed}
 
     assert dict(zip(*coming.rows.to_pydict().values(), strict=True)) == expected
-    fresh = set(planned.values()) - set(held) - failed
-    total = int(coming.of_published.sum()) + sum(coming.of_fresh.get(c, 1) for c in fresh)
+    new = set(planned.values()) - set(held) - failed
+    total = int(coming.rows_by_published.sum())
+    total += sum(coming.rows_by_new_content.get(content, 1) for content in new)
     assert total == len(expected)
     for content in set(held):
         at = [n for n, c in enumerate(held) if c == content]
-        assert coming.of_published[at].sum() == list(expected.values()).count(content)
+        assert coming.rows_by_published[at].sum() == list(expected.values()).count(content)
 
 
 def test_the_ledger_balances_over_failures() -> None:
@@ -329,7 +333,7 @@ def test_the_ledger_balances_over_failures() -> None:
         ("a", "encode", "1"), ("b", "encode", "2"), ("c", "reuse", "2"), ("d", "keep", "3"),
         ("e", "reject", "4"), ("f", "delete", None),
     )  # fmt: skip
-    failed = FailedContents(pa.array(["2"]), pa.array(["2"]))
+    failed = FailedContents(all=pa.array(["2"]), permanent=pa.array(["2"]))
     found = count_outcomes(
         plan, failed, offered=6, absent=2, pull_rejects=1,
         published_ids=pa.array(["b", "d", "f", "z"]),
@@ -338,4 +342,4 @@ def test_the_ledger_balances_over_failures() -> None:
     assert found.ledger == Ledger(
         offered=6, encoded=1, reused=0, kept=1, rejected=4, deleted=2, absent=2
     )
-    assert sorted(found.gone.to_pylist()) == ["b", "f"]
+    assert sorted(found.removed_ids.to_pylist()) == ["b", "f"]

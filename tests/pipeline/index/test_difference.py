@@ -8,13 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from commonspace.pipeline.contract.contract import Contract, load_contract
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.index.difference import Difference, compare_table, duplicate_ids
 from commonspace.pipeline.release.parts import COMPARED_COLUMNS
 from tests.support.collection_file import jsonl
-from tests.support.warehouse import Warehouse
+from tests.support.warehouse import NAME, Warehouse
 
-NAME = SpaceName("things", "text", 1)
 PARTITIONS, ROWS = 3, 20
 
 

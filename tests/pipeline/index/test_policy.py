@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from commonspace.pipeline.index.policy import (
     EVERY_PARTITION,
     EXACT_FLOATS,
-    MOST_SEGMENTS,
+    MAX_SEGMENTS,
     VectorIndexState,
     max_unindexed_rows,
     next_step,
@@ -44,7 +44,7 @@ def of(
         ("auto", 2 * ENOUGH, of(2 * ENOUGH, trained=ENOUGH), "build"),
         ("auto", 2 * ENOUGH - 1, of(2 * ENOUGH - 1, trained=ENOUGH), "leave"),
         ("auto", ENOUGH, of(ENOUGH, trained=2 * ENOUGH), "build"),
-        ("auto", ENOUGH, of(ENOUGH, segments=MOST_SEGMENTS + 1), "build"),
+        ("auto", ENOUGH, of(ENOUGH, segments=MAX_SEGMENTS + 1), "build"),
         ("auto", 20 * ENOUGH, of(20 * ENOUGH, unindexed=ENOUGH // 9), "extend"),
         ("ivf_sq", 1, None, "build"),
         ("ivf_sq", 0, None, "none"),

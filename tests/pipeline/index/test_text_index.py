@@ -7,14 +7,12 @@ from typing import Any
 
 import pytest
 
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.read.space import Space
 from tests.support.command_line import CommandLine
-from tests.support.warehouse import Warehouse
+from tests.support.warehouse import NAME, Warehouse
 
-NAME = SpaceName("things", "text", 1)
 SOURCE = {"metadata": {"title": "string", "odd name'\"": "string", "year": "int64"}}
 ROWS = [
     {"id": "a", "text": "x", "title": "A whale hunt", "odd name'\"": "left", "year": 1851},

@@ -19,7 +19,6 @@ import pytest
 
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import current_key, release_key
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, GateRefused
 from commonspace.pipeline.index import vector_index
 from commonspace.pipeline.index.connection import connect
@@ -34,9 +33,8 @@ from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
 from commonspace.pipeline.storage.store import open_store
 from tests.support.checkout import REPOSITORY
-from tests.support.warehouse import Warehouse
+from tests.support.warehouse import NAME, Warehouse
 
-NAME = SpaceName("things", "text", 1)
 SPACE = {"name": "text", "encoder": "hashed/32", "fields": ["text"], "vector_index": "ivf_sq"}
 SOURCE = {"metadata": ["tag"]}
 
@@ -112,7 +110,7 @@ def test_recall_is_measured_and_told(big: Warehouse) -> None:
     (entry,) = list_spaces(big, [], "things")
     assert entry["gates"][-1] == index.to_gate()
     assert entry["gates"][-1]["name"] == "index_recall"
-    assert verify_space(big, "things/text")["ok"]
+    assert verify_space(big, "things/text").ok
 
 
 def test_the_measured_recall_is_the_recall(big: Warehouse) -> None:
@@ -363,7 +361,7 @@ def test_damage_is_found_and_mended(warehouse: Warehouse, how: str) -> None:
     damaged(warehouse, how)
     answer = warehouse.verify()
     assert not answer["ok"]
-    assert "indices" in answer["problems"][0]
+    assert "indexes" in answer["problems"][0]
     answer = warehouse.verify(repair=True)
     assert answer["ok"], answer["problems"]
     assert answer["repaired"]
@@ -422,7 +420,7 @@ def test_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
         data = warehouse.store.read(key)
         assert data is not None
         warehouse.store.put(key, data.to_pybytes()[:-1] + b"?")
-    assert "indices" in warehouse.verify()["problems"][0]
+    assert "indexes" in warehouse.verify()["problems"][0]
     assert warehouse.verify(repair=True)["ok"]
 
 

@@ -10,14 +10,12 @@ import pytest
 
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import current_key, spec_key
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken
 from commonspace.pipeline.index.connection import connect, open_table
 from commonspace.pipeline.index.sync import ReadBackMismatch, _read_back
-from commonspace.pipeline.maintenance.verify import _rebuild
-from tests.support.warehouse import Warehouse
+from commonspace.pipeline.maintenance.rebuild import rebuild_table
+from tests.support.warehouse import NAME, Warehouse
 
-NAME = SpaceName("things", "text", 1)
 SOURCE = {"metadata": ["text", "tag"]}
 
 
@@ -143,7 +141,7 @@ def test_a_repair_that_comes_late_leaves_what_is_served(warehouse: Warehouse) ->
     contract = load_contract(warehouse.store, NAME)
     assert contract is not None
     with pytest.raises(Conflict, match="promoted meanwhile"):
-        _rebuild(warehouse.store, NAME, contract, before)
+        rebuild_table(warehouse.store, NAME, contract, before)
     assert checked(warehouse)["ok"]
 
 

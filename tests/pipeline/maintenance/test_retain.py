@@ -26,15 +26,15 @@ from commonspace.pipeline.contract.layout import (
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
-from commonspace.pipeline.index import compaction as table_upkeep
+from commonspace.pipeline.index import compaction
 from commonspace.pipeline.index.connection import connect
-from commonspace.pipeline.maintenance.drop import drop
+from commonspace.pipeline.maintenance.drop import drop_version
 from commonspace.pipeline.maintenance.retain import (
-    IN_FLIGHT,
-    orphans,
+    UNCOMMITTED_SECONDS,
+    orphaned_files,
+    plan_retention,
     releases_to_keep,
     retain,
-    retention,
 )
 from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.plan.stage import plan_stage
@@ -59,9 +59,8 @@ from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.work import Work
 from tests.support.checkout import REPOSITORY
 from tests.support.command_line import CommandLine
-from tests.support.warehouse import Warehouse, numbered_items
+from tests.support.warehouse import NAME, Warehouse, numbered_items
 
-NAME = SpaceName("things", "text", 1)
 GATES: dict[str, Any] = {"gates": {"max_deleted_share": 1.0}}
 
 
@@ -83,7 +82,7 @@ def damage(warehouse: Warehouse, name: SpaceName, number: int) -> None:
 def check_whole(warehouse: Warehouse) -> None:
     """Every kept release has all its files, and there is nothing else."""
     assert warehouse.verify()["ok"]
-    assert not orphans(warehouse.store, NAME)
+    assert not orphaned_files(warehouse.store, NAME)
     assert load_pending_removal(warehouse.store, NAME) == PendingRemoval()
     for number in load_manifests(warehouse.store, NAME):
         assert len(warehouse.open().at(number).to_arrow()) == number
@@ -91,25 +90,36 @@ def check_whole(warehouse: Warehouse) -> None:
 
 def test_what_is_kept() -> None:
     line = {n: n - 1 for n in range(1, 9)}
-    assert releases_to_keep(line, 8, 0, [], 2) == {7: "one of the last 2", 8: "current"}
-    assert releases_to_keep(line, 8, 0, [3, 99], 1) == {3: "pinned", 8: "current"}
+    assert releases_to_keep(line, served=8, pending=0, pinned=[], last=2) == {
+        7: "one of the last 2",
+        8: "current",
+    }
+    assert releases_to_keep(line, served=8, pending=0, pinned=[3, 99], last=1) == {
+        3: "pinned",
+        8: "current",
+    }
     # After a rollback to 4: the way further back, and what is newest.
-    assert list(releases_to_keep(line, 4, 0, [], 2)) == [3, 4, 7, 8]
-    assert releases_to_keep(line, 8, 2, [], 1) == {2: "is being promoted", 8: "current"}
-    assert releases_to_keep({1: 0}, 0, 0, [], 5) == {1: "one of the last 5"}
-    assert releases_to_keep({}, 0, 0, [], 5) == {}
+    assert list(releases_to_keep(line, served=4, pending=0, pinned=[], last=2)) == [3, 4, 7, 8]
+    assert releases_to_keep(line, served=8, pending=2, pinned=[], last=1) == {
+        2: "is being promoted",
+        8: "current",
+    }
+    assert releases_to_keep({1: 0}, served=0, pending=0, pinned=[], last=5) == {
+        1: "one of the last 5"
+    }
+    assert releases_to_keep({}, served=0, pending=0, pinned=[], last=5) == {}
 
 
 def test_old_releases_go_and_pinned_ones_stay(warehouse: Warehouse) -> None:
     grown(warehouse, 6)
     pin_release(warehouse.store, NAME, 2, "paper")
     before = {p for p in warehouse.root.rglob("*") if p.is_file()}
-    planned = retention(warehouse.store, NAME, 2)
+    planned = plan_retention(warehouse.store, NAME, 2)
     assert {p for p in warehouse.root.rglob("*") if p.is_file()} == before
     done = retain(warehouse.store, NAME, 2)
     assert done == planned
-    assert done.releases == (1, 3, 4)
-    assert len(done.files) == 3
+    assert done.removed_releases == (1, 3, 4)
+    assert len(done.removed_files) == 3
     assert release_numbers(warehouse.store, NAME) == [2, 5, 6]
     check_whole(warehouse)
     pointer = load_current(warehouse.store, NAME)
@@ -117,9 +127,9 @@ def test_old_releases_go_and_pinned_ones_stay(warehouse: Warehouse) -> None:
     assert [one.release for one in pointer.served] == [2, 5]
     with pytest.raises(NotPublished, match=r"no release 3 \(kept: 2, 5 to 6\)"):
         warehouse.open().at(3)
-    assert retain(warehouse.store, NAME, 2).releases == ()
+    assert retain(warehouse.store, NAME, 2).removed_releases == ()
     unpin_release(warehouse.store, NAME, 2)
-    assert retain(warehouse.store, NAME, 2).releases == (2,)
+    assert retain(warehouse.store, NAME, 2).removed_releases == (2,)
 
 
 def test_a_reader_of_a_removed_release_is_told(warehouse: Warehouse) -> None:
@@ -140,7 +150,7 @@ def test_a_reader_of_a_removed_release_is_told(warehouse: Warehouse) -> None:
 def test_a_reader_whose_table_went_on_is_told_to_open_again(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_upkeep, "STALL", timedelta(0))
+    monkeypatch.setattr(compaction, "STALL", timedelta(0))
     readers = []
     for number in (1, 2):
         warehouse.run([{**row, "text": f"{number}"} for row in numbered_items(3)])
@@ -182,11 +192,11 @@ def test_a_file_in_flight_stays_for_a_day(warehouse: Warehouse) -> None:
     grown(warehouse, 1)
     key = parts_folder(NAME) + "/all/all-of-a-run-that-has-not-committed.parquet"
     warehouse.store.put_if_absent(key, b"rows")
-    assert orphans(warehouse.store, NAME) == [key]
-    assert retain(warehouse.store, NAME, 1).files == ()
-    then = time.time() - IN_FLIGHT - 60
+    assert orphaned_files(warehouse.store, NAME) == [key]
+    assert retain(warehouse.store, NAME, 1).removed_files == ()
+    then = time.time() - UNCOMMITTED_SECONDS - 60
     os.utime(warehouse.root / key, (then, then))
-    assert retain(warehouse.store, NAME, 1).files == (key,)
+    assert retain(warehouse.store, NAME, 1).removed_files == (key,)
     check_whole(warehouse)
 
 
@@ -206,8 +216,8 @@ def test_what_a_killed_write_left_goes_after_a_day(warehouse: Warehouse) -> None
     assert warehouse.verify()["orphans"] == 0
     key = old.relative_to(warehouse.address).as_posix()
     assert (
-        retention(warehouse.store, NAME, 1).files
-        == retain(warehouse.store, NAME, 1).files
+        plan_retention(warehouse.store, NAME, 1).removed_files
+        == retain(warehouse.store, NAME, 1).removed_files
         == (key,)
     )
     assert [path.exists() for path in (old, young, other)] == [False, True, True]
@@ -219,7 +229,7 @@ def test_what_a_killed_write_left_goes_after_a_day(warehouse: Warehouse) -> None
 def test_the_tables_old_versions_go_too(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(table_upkeep, "STALL", timedelta(seconds=2))
+    monkeypatch.setattr(compaction, "STALL", timedelta(seconds=2))
     grown(warehouse, 3)
     time.sleep(2.2)
     warehouse.run(numbered_items(6))
@@ -254,7 +264,7 @@ def test_a_part_that_comes_back_is_not_lost(
 
     def slow(*arguments: Any) -> bool:
         if not removed:  # between the part, which was there already, and the manifest
-            removed.extend(retain(warehouse.store, NAME, 1).files)
+            removed.extend(retain(warehouse.store, NAME, 1).removed_files)
         return real(*arguments)
 
     monkeypatch.setattr(commit, "create_release", slow)
@@ -272,9 +282,10 @@ def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
     """`retain` was killed once it had announced what it removes."""
     grown(warehouse, 3)
     (part,) = load_manifests(warehouse.store, NAME)[1].parts
-    plan = retention(warehouse.store, NAME, 1)
+    plan = plan_retention(warehouse.store, NAME, 1)
     warehouse.store.put(
-        removal_key(NAME), marker_bytes(PendingRemoval(frozenset({1, 2}), frozenset(plan.files)))
+        removal_key(NAME),
+        marker_bytes(PendingRemoval(frozenset({1, 2}), frozenset(plan.removed_files))),
     )
     with pytest.raises(Conflict, match="is being removed"):
         pin_release(warehouse.store, NAME, 1)
@@ -288,7 +299,7 @@ def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
     retain(warehouse.store, NAME, 1)
     assert not list_releases(warehouse.store, NAME)[0].pinned
     assert warehouse.verify()["ok"]
-    assert not orphans(warehouse.store, NAME)
+    assert not orphaned_files(warehouse.store, NAME)
 
 
 def test_a_release_that_is_turned_to_is_spared(
@@ -307,7 +318,7 @@ def test_a_release_that_is_turned_to_is_spared(
 
     monkeypatch.setattr(type(warehouse.store), "put", announce_late)
     done = retain(warehouse.store, NAME, 1)
-    assert done.releases == (1, 4)
+    assert done.removed_releases == (1, 4)
     assert release_numbers(warehouse.store, NAME) == [2, 3, 5]
     assert len(warehouse.open()) == 3
     check_whole(warehouse)
@@ -433,7 +444,7 @@ def test_an_adopted_release_that_is_removed_is_made_again(
 
     def late(*arguments: Any) -> None:
         if not removed:
-            removed.extend(retain(warehouse.store, NAME, 1).releases)
+            removed.extend(retain(warehouse.store, NAME, 1).removed_releases)
         real(*arguments)
 
     monkeypatch.setattr(commit, "require_not_in_removal", late)
@@ -448,9 +459,9 @@ def test_what_was_served_lately_stays_in_the_table(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A release that was made long ago may have been served until just now."""
-    monkeypatch.setattr(table_upkeep, "READER_GRACE", timedelta(seconds=2))
-    monkeypatch.setattr(table_upkeep, "STALL", timedelta(seconds=3))
-    monkeypatch.setattr(table_upkeep, "VERSIONS_BETWEEN_UPKEEP", 1)
+    monkeypatch.setattr(compaction, "READER_GRACE", timedelta(seconds=2))
+    monkeypatch.setattr(compaction, "STALL", timedelta(seconds=3))
+    monkeypatch.setattr(compaction, "VERSIONS_BETWEEN_COMPACTIONS", 1)
     grown(warehouse, 1)
     reader = warehouse.open()
     time.sleep(4)
@@ -475,8 +486,8 @@ def test_what_was_served_at_a_moment() -> None:
     )
     for day, lately in ((25, [30]), (15, [20, 30]), (10, [20, 30]), (9, [10, 20, 30])):
         moment = datetime(2026, 1, day, tzinfo=UTC)
-        assert table_upkeep.versions_served_since(pointer, moment) == lately
-    assert table_upkeep.versions_served_since(pointer, datetime(2025, 12, 31, tzinfo=UTC)) == []
+        assert compaction.versions_served_since(pointer, moment) == lately
+    assert compaction.versions_served_since(pointer, datetime(2025, 12, 31, tzinfo=UTC)) == []
 
 
 def test_the_end_of_summer_time_makes_nothing_younger(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,9 +504,9 @@ def test_the_end_of_summer_time_makes_nothing_younger(monkeypatch: pytest.Monkey
     with monkeypatch.context() as patched:
         patched.setenv("TZ", f"WINTER0SUMMER-1,J{yearday(90)},J{yearday(3)}")
         time.tzset()
-        age = table_upkeep._age(Table(), {1})
+        age = compaction.age_of_oldest(Table(), {1})
     time.tzset()
-    assert timedelta(days=5) <= age - table_upkeep.STALL < timedelta(days=5, minutes=5)
+    assert timedelta(days=5) <= age - compaction.STALL < timedelta(days=5, minutes=5)
 
 
 def test_a_retired_version_is_removed_on_request_only(warehouse: Warehouse) -> None:
@@ -506,7 +517,7 @@ def test_a_retired_version_is_removed_on_request_only(warehouse: Warehouse) -> N
     (answer,) = retain_all(warehouse.store, [], keep=1, retired=True)
     assert answer["kept"] == {"1": "pinned", "2": "current"}
     with pytest.raises(UserMistake, match="pinned releases are kept: 1"):
-        drop(warehouse.store, NAME)
+        drop_version(warehouse.store, NAME)
     unpin_release(warehouse.store, NAME, 1)
     assert retain_all(warehouse.store, [], retired=True, dry_run=True)[0]["removed"] == [1, 2]
     assert release_numbers(warehouse.store, NAME) == [1, 2]
@@ -624,7 +635,7 @@ def test_a_life_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
     assert promote_by_hand(warehouse.store, NAME).release == 5
     assert roll_back(warehouse.store, NAME).release == 4
     pin_release(warehouse.store, NAME, 1)
-    assert retain(warehouse.store, NAME, 1).releases == (2, 3)
+    assert retain(warehouse.store, NAME, 1).removed_releases == (2, 3)
     assert [(one.number, one.state) for one in list_releases(warehouse.store, NAME)] == [
         (1, "retired"), (4, "current"), (5, "retired"),
     ]  # fmt: skip
@@ -671,4 +682,4 @@ def test_runs_beside_retention_and_a_reader(warehouse: Warehouse) -> None:
     retain(warehouse.store, NAME, 1)
     assert warehouse.verify()["ok"]
     assert len(release_numbers(warehouse.store, NAME)) == 1
-    assert not orphans(warehouse.store, NAME)
+    assert not orphaned_files(warehouse.store, NAME)

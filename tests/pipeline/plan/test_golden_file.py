@@ -18,15 +18,15 @@ SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "golden": "
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "line 2: is not valid JSON"),
-        ("[" * 100_000, "line 2: is not valid JSON"),
+        ("{", "line 2: the line is not valid JSON"),
+        ("[" * 100_000, "line 2: the line is not valid JSON"),
         ("7", "line 2: "),
         ('{"query": "a"}', "line 2: ids: Field required"),
         ('{"query": "a", "ids": []}', "line 2: ids: "),
         ('{"query": "a", "ids": "b"}', "line 2: ids: "),
         ('{"query": "a", "ids": [1]}', "line 2: ids.0: "),
         ('{"query": "", "ids": ["b"]}', "line 2: query: "),
-        ('{"query": "a", "ids": ["b", "b"]}', "an id stands twice"),
+        ('{"query": "a", "ids": ["b", "b"]}', "has the same id twice"),
         ('{"query": "a", "ids": ["b", "c"], "k": 1}', "cannot be among the first 1: raise `k`"),
         ('{"query": "a", "ids": ["b"], "k": 0}', "line 2: k: "),
         ('{"query": "a", "ids": ["b"], "top": 3}', "unknown key 'top'"),
@@ -50,7 +50,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, said: str) -> None:
 def test_a_file_without_lines(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "golden.jsonl"
     file.write_bytes(data)
-    with pytest.raises(UserMistake, match=r"valid UTF-8|holds no golden query"):
+    with pytest.raises(UserMistake, match=r"valid UTF-8|has no golden query"):
         read_golden(file, {"text"})
     with pytest.raises(UserMistake, match="cannot be read: No such file"):
         read_golden(tmp_path / "none.jsonl", {"text"})

@@ -10,7 +10,6 @@ import pytest
 
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import current_key
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.publish.manual import promote_by_hand
@@ -19,9 +18,7 @@ from commonspace.pipeline.publish.promote import Promotion, recover_promotion, s
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import load_current
 from commonspace.pipeline.storage.local import LocalStore
-from tests.support.warehouse import Warehouse, numbered_items
-
-NAME = SpaceName("things", "text", 1)
+from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
 class StoreOfExpiredLocks(LocalStore):

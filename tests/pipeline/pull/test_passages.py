@@ -20,7 +20,7 @@ from commonspace.encoders.reference import EncoderReference
 from commonspace.pipeline.encode.shard import encode_shard
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import ContractBroken, UserMistake
-from commonspace.pipeline.plan.plan import make_plan
+from commonspace.pipeline.plan.plan import PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.pull.passages import item_of_passage, passage_id
 from commonspace.pipeline.run.run import rejected_ids
@@ -331,10 +331,7 @@ def test_a_text_is_loaded_once_for_all_its_passages(warehouse: Warehouse) -> Non
     counting = Counting(open_source(collection))
     encoder = HashedEncoder(64, "text", passages=True)
     with Progress("encode", None, quiet=True) as progress:
-        windows = encode_shard(
-            planned, collection, work.space, counting, encoder, "r", progress
-        )  # fmt: skip
-        made = pa.concat_tables(windows)
+        made = pa.concat_tables(encode_shard(planned, work, counting, encoder, progress))
     assert made["reason"].null_count == 43
     assert len(counting.loaded) == 2
 
@@ -443,10 +440,14 @@ def test_deletes_follow_the_item(
         }
     )
     none = published.slice(0, 0).select(["id", "content_digest"])
-    plan = make_plan(
-        items, published, none, spared=pa.array([], pa.string()),
-        lost=pa.array(sorted(lost), pa.string()), scope=scope, shard_rows=4,
-    )  # fmt: skip
+    inputs = PlanInputs(
+        items=items,
+        published=published,
+        known_rejects=none,
+        unavailable=pa.array([], pa.string()),
+        unreadable=pa.array(sorted(lost), pa.string()),
+    )
+    plan = make_plan(inputs, PlanOptions(scope=scope, shard_rows=4))
     gone = set(plan.rows("delete")["id"].to_pylist())
     for item, count in before.items():
         if item in now:

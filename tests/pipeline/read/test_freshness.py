@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.publish.manual import roll_back
 from commonspace.pipeline.read.catalog import confirmed_at
 from commonspace.pipeline.source.records import Scope
-from tests.support.warehouse import Warehouse
+from tests.support.warehouse import NAME, Warehouse
 
-NAME = SpaceName("things", "text", 1)
 LONG_AGO = "2001-09-09T01:46:40+00:00"
 
 

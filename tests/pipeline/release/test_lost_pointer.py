@@ -18,9 +18,8 @@ from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.pointer import load_current
 from commonspace.pipeline.run.run import plan_collection
 from commonspace.pipeline.workspace.work import Run
-from tests.support.warehouse import Warehouse, numbered_items
+from tests.support.warehouse import NAME, Warehouse, numbered_items
 
-NAME = SpaceName("things", "text", 1)
 SPACES = [
     {"name": "text", "encoder": "hashed/64", "fields": ["text"]},
     {"name": "other", "encoder": "hashed/32", "fields": ["text"]},

@@ -23,9 +23,7 @@ from commonspace.pipeline.release.pointer import load_current
 from commonspace.pipeline.release.retirement import retire_space, revive_space
 from commonspace.pipeline.run.process import run_stage
 from tests.support.checkout import REPOSITORY
-from tests.support.warehouse import Warehouse, numbered_items
-
-NAME = SpaceName("things", "text", 1)
+from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
 def in_lance(warehouse: Warehouse) -> set[str]:

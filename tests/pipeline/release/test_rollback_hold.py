@@ -11,7 +11,6 @@ import pytest
 
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import current_key, promotion_key
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, UserMistake
 from commonspace.pipeline.maintenance.retain import retain
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
@@ -23,9 +22,7 @@ from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
 from commonspace.pipeline.run.process import run_stage
 from tests.support.checkout import REPOSITORY
-from tests.support.warehouse import Warehouse, numbered_items
-
-NAME = SpaceName("things", "text", 1)
+from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
 def run_and_log(warehouse: Warehouse, items: Any, **options: Any) -> tuple[dict[str, Any], str]:

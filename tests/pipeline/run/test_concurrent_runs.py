@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from commonspace.pipeline.config.files import load_collection
-from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.publish.stage import publish_stage
@@ -22,9 +21,8 @@ from commonspace.pipeline.run.steps import encode_and_validate, replanning_on_co
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
-from tests.support.warehouse import Warehouse, numbered_items
+from tests.support.warehouse import NAME, Warehouse, numbered_items
 
-NAME = SpaceName("things", "text", 1)
 SPACE = "text/v1"
 
 

@@ -14,7 +14,7 @@ from commonspace.encoders.hashed import HashedEncoder
 from commonspace.encoders.protocol import Content, Encoded, Failure, Purpose, Reason
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import GateRefused
-from commonspace.pipeline.plan.plan import make_plan
+from commonspace.pipeline.plan.plan import PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.source.records import Scope
@@ -81,17 +81,20 @@ def test_gates_look_at_the_new_vectors_and_not_at_the_old_ones() -> None:
     nothing = pa.array([], pa.string())
     rows = {"id": pa.chunked_array([ids]), "row_digest": pa.chunked_array([["r"] * 3])}
     published = pa.table({**rows, "content_digest": digests, "partition": pa.nulls(3, pa.string())})
-    plan = make_plan(
-        pa.table({**rows, "digest": digests}).slice(0, 2),  # the run is of a and b
-        published,
-        pa.table({"id": nothing, "content_digest": nothing}),
-        spared=nothing, lost=nothing, scope=Scope(ids=frozenset("ab")), shard_rows=9, force=True,
-    )  # fmt: skip
-    coming = next_release_rows(plan, published, failed=nothing, gone=nothing)
-    assert coming.of_published.tolist() == [0, 0, 1]
-    assert coming.of_fresh == {digests[0]: 2}
-    failing = next_release_rows(plan, published, failed=pa.array(digests[:1]), gone=nothing)
-    assert failing.of_published.tolist() == [1, 1, 1], "what fails for now stays as it is"
+    inputs = PlanInputs(
+        items=pa.table({**rows, "digest": digests}).slice(0, 2),  # the run is of a and b
+        published=published,
+        known_rejects=pa.table({"id": nothing, "content_digest": nothing}),
+        unavailable=nothing,
+        unreadable=nothing,
+    )
+    options = PlanOptions(scope=Scope(ids=frozenset("ab")), shard_rows=9, force=True)
+    plan = make_plan(inputs, options)
+    coming = next_release_rows(plan, published, failed=nothing, removed_ids=nothing)
+    assert coming.rows_by_published.tolist() == [0, 0, 1]
+    assert coming.rows_by_new_content == {digests[0]: 2}
+    failing = next_release_rows(plan, published, pa.array(digests[:1]), removed_ids=nothing)
+    assert failing.rows_by_published.tolist() == [1, 1, 1], "what fails for now stays as it is"
 
 
 def test_force_stays_within_its_scope(warehouse: Warehouse) -> None:

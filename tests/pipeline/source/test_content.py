@@ -17,12 +17,8 @@ from hypothesis import strategies as st
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.columns import COLUMN_TYPES
-from commonspace.pipeline.source.content import (
-    MAX_ID_BYTES,
-    convert_metadata,
-    parse_id,
-    read_content,
-)
+from commonspace.pipeline.source.content import MAX_ID_BYTES, parse_id, read_content
+from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.records import Record, sha256_hex
 
 TEXT = SpaceSection(name="t", encoder="hashed/64", fields=("title", "blurb"))

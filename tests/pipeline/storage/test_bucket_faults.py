@@ -318,7 +318,7 @@ def run_through_faults(warehouse: Warehouse, bucket: str, way: Proxy, runs: int 
             assert "error" not in run_into(bucket, collection)
         assert served(bucket) == {row["id"] for row in items(first, last)}
         answer = verify_space(open_store(bucket), "things/text")
-        assert answer["ok"], answer
+        assert answer.ok, answer.problems
         way.share = share
     print(dict(way.met))  # noqa: T201
 
@@ -362,7 +362,7 @@ def test_an_outage_stops_a_run_and_the_next_one_heals(
     assert served(bucket) in (set(), {row["id"] for row in items(0, 60)})
     assert "error" not in run_into(bucket, collection)
     assert served(bucket) == {row["id"] for row in items(0, 60)}
-    assert verify_space(open_store(bucket), "things/text")["ok"]
+    assert verify_space(open_store(bucket), "things/text").ok
 
 
 def test_a_slow_store(warehouse: Warehouse, bucket: str, through: Through) -> None:
