@@ -22,7 +22,7 @@ from commonspace.pipeline.config.sections import (
     SpaceSection,
 )
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.source.content import convert_metadata
+from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record
 from commonspace.pipeline.storage.local import LocalStore

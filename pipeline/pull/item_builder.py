@@ -14,7 +14,8 @@ from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.pull.passages import PassageWriter
 from commonspace.pipeline.release.rejects import reject_row
-from commonspace.pipeline.source.content import convert_metadata, parse_id, read_content
+from commonspace.pipeline.source.content import parse_id, read_content
+from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.records import Record, UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 
@@ -93,6 +94,7 @@ class ItemBuilder:
             return item_id
         if not _is_storable(record.locator, record.origin, record.partition or ""):
             return Failure(Reason.BAD_ID, "the file's name is not valid Unicode")
+        # 16 bytes an id, however long ids are: all ids of the source stay in memory.
         short = hashlib.blake2b(item_id.encode(), digest_size=16).digest()
         if short in self._seen_ids:
             return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
