@@ -9,9 +9,7 @@ import numpy as np
 
 from commonspace.encoders import catalog
 from commonspace.encoders.hashed import HashedEncoder
-from commonspace.pipeline.canary.reference import (
-    Canary,
-)
+from commonspace.pipeline.canary.reference import Canary
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import canary_key
 from tests.support.warehouse import NAME

@@ -13,10 +13,7 @@ import numpy as np
 import pytest
 
 from commonspace.encoders import catalog
-from commonspace.pipeline.canary.reference import (
-    read_candidate_canary,
-    read_published_canary,
-)
+from commonspace.pipeline.canary.reference import read_candidate_canary, read_published_canary
 from commonspace.pipeline.contract.layout import candidate_canary_key, release_key
 from commonspace.pipeline.contract.parquet import read_table
 from commonspace.pipeline.encode.stage import encode_stage

@@ -39,7 +39,7 @@ def test_a_canary_that_is_damaged_or_lost_is_refused(warehouse: Warehouse, damag
     assert warehouse.open().search(id="i0007", k=3).num_rows == 3
     answer = warehouse.verify(repair=True)
     assert not answer["ok"]
-    assert "makes no new one" in answer["problems"][0]
+    assert "cannot make a new one" in answer["problems"][0]
     assert not path.exists() if damage == "delete" else path.exists()
 
 

@@ -10,9 +10,7 @@ import pytest
 
 from commonspace.pipeline.config.sections import GatesSection
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.release.manifest import (
-    load_release,
-)
+from commonspace.pipeline.release.manifest import load_release
 from tests.support.gate_reports import GATES, gate, refused, untouched
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 

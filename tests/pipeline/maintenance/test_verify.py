@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 
 from commonspace.pipeline.contract.layout import current_key, release_key
-from commonspace.pipeline.errors import (
-    ContractBroken,
-)
+from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index.connection import connect, open_table
 from commonspace.pipeline.release.manifest import load_release
 from tests.support.warehouse import NAME, Warehouse, numbered_items

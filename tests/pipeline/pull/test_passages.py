@@ -4,101 +4,32 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from commonspace.encoders import catalog
-from commonspace.encoders.hashed import HashedEncoder
-from commonspace.encoders.reference import EncoderReference
-from commonspace.pipeline.encode.shard import encode_shard
-from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import ContractBroken, UserMistake
-from commonspace.pipeline.plan.plan import PlanInputs, PlanOptions, make_plan
-from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.pull.passages import item_of_passage, passage_id
-from commonspace.pipeline.run.run import rejected_ids
-from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import (
-    EVERYTHING,
-    Record,
-    Scope,
-    UnreadableRecord,
-    sha256_hex,
+from commonspace.pipeline.source.records import Scope
+from tests.support.documents import (
+    DATA,
+    OPEN,
+    SPACE,
+    document,
+    ledger,
+    long,
+    numbered,
+    paragraph,
+    rows,
+    whole,
 )
-from commonspace.pipeline.workspace.progress import Progress
-from commonspace.pipeline.workspace.shards import read_shard
 from tests.support.warehouse import Warehouse
 
 pytest.importorskip("semantic_text_splitter")
-
-SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "overflow": "rows"}
-OPEN: dict[str, Any] = {"gates": {"max_deleted_share": 1.0, "max_reject_share": 1.0}}
-CUT = catalog.passage_splitter(EncoderReference("hashed/64", "text", overflow="rows"))
-
-
-def paragraph(word: str) -> str:
-    """Fits into a passage; two of them do not."""
-    return f"A paragraph about the {word}, which goes on about the {word} for a while. " + (
-        f"It has a second sentence on the {word}, and says nothing else of any weight at all."
-    )
-
-
-def long(words: str) -> str:
-    """A text of one passage a word."""
-    return "\n\n".join(map(paragraph, words.split()))
-
-
-def document(item: str, words: str, **more: Any) -> dict[str, Any]:
-    return {"id": item, "text": long(words), **more}
-
-
-def numbered(item: str, count: int) -> list[str]:
-    return [passage_id(item, n) for n in range(count)]
-
-
-@pytest.fixture
-def publish(warehouse: Warehouse) -> Any:
-    """Runs a collection of these records; the space's report."""
-
-    def run(data: Sequence[Mapping[str, Any]], **options: Any) -> dict[str, Any]:
-        return warehouse.run_without_error(data, **{"spaces": [SPACE], **OPEN, **options})
-
-    return run
-
-
-def ledger(report: dict[str, Any]) -> dict[str, int]:
-    return {state: count for state, count in report["ledger"].items() if count}
-
-
-def rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
-    """The published rows by id, each proved against the text it was cut from by `whole`."""
-    return {row["id"]: row for row in warehouse.open().to_arrow().to_pylist()}
-
-
-def whole(warehouse: Warehouse, data: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the release holds each passage of these records, where it stands, and no other."""
-    encoder, found, expected = HashedEncoder(64, "text", passages=True), rows(warehouse), set()
-    for record in data:
-        for number, (start, end) in enumerate(CUT(record["text"])):
-            row = found[passage_id(record["id"], number)]
-            piece = record["text"][start:end]
-            expected.add(row["id"])
-            assert (row["item"], row["passage"]) == (record["id"], number)
-            assert (row["passage_start"], row["passage_end"]) == (start, end)
-            assert row["content_digest"] == sha256_hex(piece)
-            assert np.array_equal(np.float32(row["vector"]), encoder.encode([piece]).vectors[0])
-            assert not row["truncated"]
-    return expected == found.keys() and bool(warehouse.verify()["ok"])
-
-
-DATA = [document("a", "whale ship harbour storm"), document("b", "engine"), document("c", "x y")]
 
 
 def test_each_passage_is_a_row_with_its_place(publish: Any, warehouse: Warehouse) -> None:
@@ -226,116 +157,6 @@ def test_two_passages_never_share_an_id(ids: list[str]) -> None:
     assert [item_of_passage(passage_id(*pair)) for pair in made] == [item for item, _ in made]
 
 
-def test_a_blank_text_is_a_reject_and_can_heal(publish: Any, warehouse: Warehouse) -> None:
-    blank = {"id": "blank", "text": " \n" * 900}
-    report = publish([*DATA, blank])
-    assert report["rejects_by_reason"] == {"empty_text": 1}
-    assert warehouse.open().rejects["id"].to_pylist() == ["blank#00000"]
-    assert publish([*DATA, blank])["shards"] == {"planned": 0, "encoded": 0}
-    healed = [*DATA, document("blank", "no more")]
-    collection = warehouse.collection(healed, spaces=[SPACE], **OPEN)
-    scope = rejected_ids(warehouse.store, collection, list(collection.space))
-    assert scope == Scope(ids=frozenset({"blank"}))
-    report = publish(healed, scope=scope, retry_rejects=True)
-    assert ledger(report) == {"offered": 2, "encoded": 2}
-    assert len(warehouse.open().rejects) == 0
-    assert whole(warehouse, healed)
-
-
-def test_a_text_that_became_blank_leaves(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
-    report = publish([{"id": "a", "text": " "}, *DATA[1:]])
-    assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
-    assert whole(warehouse, DATA[1:])
-
-
-def test_rejects_outside_the_scope_are_carried(publish: Any, warehouse: Warehouse) -> None:
-    blank = [{"id": "one", "text": " "}, {"id": "two", "text": "  "}]
-    publish([*DATA, *blank])
-    publish([*DATA, document("one", "word"), blank[1]], scope=Scope(ids=frozenset({"one"})))
-    assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
-    publish([document("a", "whale"), *DATA[1:], blank[1]], scope=Scope(ids=frozenset({"a"})))
-    assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
-
-
-@pytest.mark.parametrize("text", ["\ud800", 7])
-def test_a_text_that_cannot_be_read_is_one_reject(
-    publish: Any, warehouse: Warehouse, text: Any
-) -> None:
-    publish(DATA)
-    report = publish([{"id": "a", "text": text}, *DATA[1:]])
-    assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
-    assert warehouse.open().rejects["id"].to_pylist() == ["a"]
-    assert whole(warehouse, DATA[1:])
-
-
-def test_a_text_that_is_not_there_for_now_keeps_its_rows(
-    warehouse: Warehouse, tmp_path: Path
-) -> None:
-    files = {f"in/{r['id']}.txt": r["text"].encode() for r in DATA}
-    folder = warehouse.collection(
-        source={"kind": "folder", "uri": "in", "id": "stem"}, files=files, spaces=[SPACE], **OPEN
-    )
-
-    assert warehouse.run(folder)["ledger"]["encoded"] == 7
-    (tmp_path / "in/a.txt").rename(tmp_path / "moved")
-    (tmp_path / "in/a.txt").symlink_to(tmp_path / "gone")
-    assert ledger(warehouse.run(folder)) == {"offered": 4, "kept": 3, "rejected": 1}
-    assert len(rows(warehouse)) == 7
-    assert whole(warehouse, DATA)
-
-
-def test_a_text_that_changes_while_it_is_encoded_is_said_to(warehouse: Warehouse) -> None:
-    collection = warehouse.collection(
-        [document("a", "one two three"), DATA[1]], spaces=[SPACE], **OPEN
-    )
-    work, shards = warehouse.planned(collection)
-    warehouse.collection([document("a", "one 222 three"), DATA[1]], spaces=[SPACE], **OPEN)
-    encode_stage(work, shards)
-    report = warehouse.run(collection)
-    assert whole(warehouse, [document("a", "one 222 three"), DATA[1]])
-    assert report["rejects_by_reason"] == {}
-
-
-def test_a_changed_text_is_a_passing_failure_of_its_passage(warehouse: Warehouse) -> None:
-    collection = warehouse.collection([document("a", "one two three")], spaces=[SPACE], **OPEN)
-    work, shards = warehouse.planned(collection)
-    warehouse.collection([document("a", "one 222 three")], spaces=[SPACE], **OPEN)
-    encode_stage(work, shards)
-    (file,) = work.shard_files
-    made = {row["id"]: row for row in read_shard(warehouse.store, file, work.spec).to_pylist()}
-    assert [made[i]["reason"] for i in numbered("a", 3)] == [None, "changed_during_run", None]
-    assert made["a#00001"]["retryable"]
-
-
-class Counting:
-    """A source that counts what is loaded."""
-
-    def __init__(self, source: Any) -> None:
-        self.source, self.loaded = source, list[str]()
-
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
-        yield from self.source.scan(scope)
-
-    def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
-        self.loaded += locators
-        yield from self.source.load(locators)
-
-
-def test_a_text_is_loaded_once_for_all_its_passages(warehouse: Warehouse) -> None:
-    data = [document("a", " ".join(f"w{n}" for n in range(40))), document("b", "x y z")]
-    collection = warehouse.collection(data, spaces=[SPACE])
-    work, _ = warehouse.planned(collection)
-    planned, absent = read_offered_items(work, ["locator"])
-    assert (planned.num_rows, absent) == (43, 0)
-    counting = Counting(open_source(collection))
-    encoder = HashedEncoder(64, "text", passages=True)
-    with Progress("encode", None, quiet=True) as progress:
-        made = pa.concat_tables(encode_shard(planned, work, counting, encoder, progress))
-    assert made["reason"].null_count == 43
-    assert len(counting.loaded) == 2
-
-
 def test_readers_get_passages(publish: Any, warehouse: Warehouse) -> None:
     publish(DATA)
     space = warehouse.open()
@@ -402,61 +223,6 @@ def test_whatever_happens_the_release_holds_what_is_offered(
         data = [document("always", "here"), *(document(i, w) for i, w in step.items() if w)]
         warehouse.run_without_error(data, spaces=[SPACE], **OPEN)
     assert whole(warehouse, data)
-
-
-offers = st.dictionaries(st.sampled_from("abc"), st.integers(1, 4), max_size=3)
-scopes = st.sampled_from([EVERYTHING, Scope("p1"), Scope("p2")]) | st.sets(
-    st.sampled_from("abc")
-).map(lambda ids: Scope(ids=frozenset(ids)))
-
-
-@settings(max_examples=150)
-@given(before=offers, now=offers, scope=scopes, lost=st.sets(st.sampled_from("abc")))
-def test_deletes_follow_the_item(
-    before: dict[str, int], now: dict[str, int], scope: Scope, lost: set[str]
-) -> None:
-    """Of an offered item what it lost; of another one all or nothing, as its scope says."""
-    day = {"a": "p1", "b": "p2", "c": "p2"}
-    now = {i: n for i, n in now.items() if scope.partition in (None, day[i])}
-    now = {i: n for i, n in now.items() if scope.ids is None or i in scope.ids}
-    lost = {i for i in lost - now.keys() if scope.ids is None or i in scope.ids}
-    rows = [(i, n) for i, count in before.items() for n in range(count)]
-    published = pa.table(
-        {
-            "id": pa.array([passage_id(*row) for row in rows], pa.string()),
-            "item": pa.array([i for i, _ in rows], pa.string()),
-            "content_digest": pa.array([sha256_hex(repr(row)) for row in rows], pa.string()),
-            "row_digest": pa.array(["r"] * len(rows), pa.string()),
-            "partition": pa.array([day[i] for i, _ in rows], pa.string()),
-        }
-    )
-    there = [(i, n) for i, count in now.items() for n in range(count)]
-    items = pa.table(
-        {
-            "id": pa.array([passage_id(*row) for row in there], pa.string()),
-            "item": pa.array([i for i, _ in there], pa.string()),
-            "digest": pa.array([sha256_hex(repr(row)) for row in there], pa.string()),
-            "row_digest": pa.array(["r"] * len(there), pa.string()),
-        }
-    )
-    none = published.slice(0, 0).select(["id", "content_digest"])
-    inputs = PlanInputs(
-        items=items,
-        published=published,
-        known_rejects=none,
-        unavailable=pa.array([], pa.string()),
-        unreadable=pa.array(sorted(lost), pa.string()),
-    )
-    plan = make_plan(inputs, PlanOptions(scope=scope, shard_rows=4))
-    gone = set(plan.rows("delete")["id"].to_pylist())
-    for item, count in before.items():
-        if item in now:
-            expected = set(numbered(item, count)) - set(numbered(item, now[item]))
-        elif scope.ids is not None:
-            expected = set(numbered(item, count)) if item in lost else set()
-        else:
-            expected = set(numbered(item, count)) if scope.partition in (None, day[item]) else set()
-        assert gone & set(numbered(item, count)) == expected
 
 
 def test_the_abstracts_of_cranfield(shared: Path, warehouse: Warehouse) -> None:

@@ -1,0 +1,46 @@
+"""Lines of JSON: every line is a record or says where and why it is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from commonspace.encoders.protocol import Reason
+from commonspace.pipeline.source.records import UnreadableRecord
+from tests.support.source_records import Scan, one, outcome
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b'\xef\xbb\xbf{"id": "1", "text": "a"}\n', [one("1", "a")]),
+        (b'{"id": "1", "text": "a"}\r\n{"id": "2", "text": "b"}', [one("1", "a"), one("2", "b")]),
+        (b'\n \n{"id": "1", "text": "a"}\n\t\n', [one("1", "a")]),
+        (
+            b'{"id": "1", "text": "a"}\n{"id": \n{"id": "3", "text": "c"}\n',
+            [one("1", "a"), Reason.BAD_RECORD, one("3", "c")],
+        ),
+        (b'[1]\nnull\n7\n"x"\ntrue\n{}\n', [Reason.BAD_RECORD] * 5 + [{}]),
+        (b'{"id": 7, "text": null}\n{"id": "7", "text": 7}\n', [one(7, None), one("7", 7)]),
+        (b'{"id": "1", "text": "\xff"}\n{"id": "2", "text": "b"}\n', [Reason.BAD_RECORD,
+                                                                     one("2", "b")]),
+        (b'{"id": "1", "text": "\\ud800"}\n', [one("1", "\ud800")]),
+        (b'{"id": "1", "text": "a"} {"id": "2", "text": "b"}\n', [Reason.BAD_RECORD]),
+        ('{"id": "1", "text": "a\u2028b\x85"}\n'.encode(), [one("1", "a\u2028b\x85")]),
+        (b'{"id": 1' + b"0" * 5000 + b"}\n" + b'{"id": "2", "text": "b"}', [Reason.BAD_RECORD,
+                                                                          one("2", "b")]),
+        (b"{" + b'"a":{' * 100_000 + b"\n" + b'{"id": "2", "text": "b"}\n', [Reason.BAD_RECORD,
+                                                                           one("2", "b")]),
+        (b'{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", [Reason.BAD_RECORD]),
+    ],
+)  # fmt: skip
+def test_jsonl(data: bytes, expected: list[Any], scan: Scan) -> None:
+    assert outcome(scan("jsonl", data)) == expected
+
+
+def test_a_bad_line_says_where_and_why(scan: Scan) -> None:
+    bad = scan("jsonl", b'{"id": "1"}\n[1]\n')[1]
+    assert isinstance(bad, UnreadableRecord)
+    assert bad.origin == "raw.jsonl"
+    assert bad.failure.message == "is no JSON object but list"

@@ -1,0 +1,47 @@
+"""Records of a source, and what a test says of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from commonspace.pipeline.source.records import Record, UnreadableRecord
+
+Item = tuple[str, str]
+Scan = Callable[..., list[Record | UnreadableRecord]]
+
+
+def written(kind: str, rows: Sequence[Item]) -> dict[str, bytes]:
+    """The rows as files of a kind: name below the source's folder, and bytes."""
+    if kind == "folder":
+        return {f"{item}.txt": text.encode() for item, text in rows}
+    if kind == "csv":
+        sink = io.StringIO(newline="")
+        csv.writer(sink).writerows([("id", "text"), *rows])
+        return {"data.csv": sink.getvalue().encode()}
+    if kind == "jsonl":
+        lines = [json.dumps({"id": item, "text": text}) + "\n" for item, text in rows]
+        return {"data.jsonl": "".join(lines).encode()}
+    table = pa.table({"id": [item for item, _ in rows], "text": [text for _, text in rows]})
+    out = pa.BufferOutputStream()
+    pq.write_table(table, out, row_group_size=7)
+    return {"data.parquet": out.getvalue().to_pybytes()}
+
+
+def good(rows: Iterator[Record | UnreadableRecord]) -> list[Record]:
+    return [row for row in rows if isinstance(row, Record)]
+
+
+def outcome(rows: list[Record | UnreadableRecord]) -> list[Any]:
+    """The values of good rows, and the reason of bad ones."""
+    return [row.values if isinstance(row, Record) else row.failure.reason for row in rows]
+
+
+def one(item: str, text: Any) -> dict[str, Any]:
+    return {"id": item, "text": text}
