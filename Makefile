@@ -82,7 +82,7 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@PYTHONPATH=dags $(BIN)/lint-imports
 	@echo "check: lint, format, types and import directions are clean"
 
 ci-all:

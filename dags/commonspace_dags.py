@@ -12,14 +12,14 @@ from pathlib import Path
 from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowFailException
 from commonspace_airflow.collection import collection_dag
-from commonspace_airflow.environment import FOLDER
+from commonspace_airflow.environment import COLLECTIONS_FOLDER
 
 from commonspace.pipeline.config.files import collection_files, load_collection
 from commonspace.pipeline.errors import UserMistake
 
 
 def broken_dag(path: Path, error: UserMistake) -> DAG:
-    """A DAG that says what is wrong with its collection file; the other files stay served."""
+    """A DAG that says what is wrong with its collection file; the others are not affected."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)
     with DAG(
         dag_id=name, schedule=None, tags=["commonspace", "broken"], doc_md=f"```\n{error}\n```"
@@ -27,7 +27,7 @@ def broken_dag(path: Path, error: UserMistake) -> DAG:
 
         @task(retries=0)
         def broken_collection_file() -> None:
-            """Fails with what is wrong."""
+            """Fail with what is wrong with the collection file."""
             raise AirflowFailException(str(error))
 
         broken_collection_file()
@@ -35,9 +35,9 @@ def broken_dag(path: Path, error: UserMistake) -> DAG:
 
 
 def every_dag() -> Iterator[DAG]:
-    """One DAG a collection file, whole or broken."""
+    """One DAG for each collection file, also for broken ones."""
     seen: set[str] = set()
-    for path in collection_files(FOLDER):
+    for path in collection_files(COLLECTIONS_FOLDER):
         try:
             collection = load_collection(path)
             if collection.name in seen:

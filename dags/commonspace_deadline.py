@@ -1,3 +1,5 @@
-"""For one release: deadlines that were pending when `late` moved are stored under this path."""
+"""For one release: deadlines that were pending before the move are stored under this path."""
 
-from commonspace_airflow.alerts import late as late
+from commonspace_airflow.alerts import notify_late_run as late
+
+__all__ = ["late"]

@@ -1,4 +1,4 @@
-"""What the two DAG files beside this folder are made of; Airflow is imported here alone.
+"""What the two DAG files beside this folder are made of: DAGs, tasks, schedules, alerts.
 
-Imports `commonspace.pipeline`; no file imports the DAG files.
+Imports Airflow and `commonspace.pipeline`, never the DAG files.
 """

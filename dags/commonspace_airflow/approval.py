@@ -1,43 +1,52 @@
-"""Promotion by hand, inside Airflow: a task that waits for a person."""
+"""Promotion by hand, inside Airflow: a task that waits for a person.
+
+Loaded only for spaces that need it: the operator brings a web framework with it.
+"""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk.exceptions import AirflowSkipException
 
-from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.config.sections import SpaceSection
 
+class Approval(ApprovalOperator):
+    """Asks a person only where a new release waits for one.
 
-def awaits_approval(collection: Collection, space: SpaceSection) -> bool:
-    """Whether a run waits for a person to promote the space's release."""
-    return not collection.promotes(space) and collection.collection.approve_within is not None
-
-
-def approval(collection: Collection, publish: str) -> Any:
-    """A task that shows the release and asks whether readers may see it.
-
-    publish: the id of the task whose answer says which release that is. Rejected, or not
-    answered in time, the release stays a candidate that `commonspace promote` takes.
+    publish_task: the id of the task whose answer says whether one does.
     """
-    from airflow.providers.standard.operators.hitl import ApprovalOperator
 
-    class Approval(ApprovalOperator):
-        """Asks only where a new release waits."""
+    def __init__(self, *, publish_task: str, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.publish_task = publish_task
 
-        def execute(self, context: Any) -> Any:
-            told = context["ti"].xcom_pull(task_ids=publish)
-            if not told["waits"]:
-                raise AirflowSkipException(f"nothing changed: release {told['release']} stays")
-            return super().execute(context)
+    def execute(self, context: Any) -> Any:
+        answer = context["ti"].xcom_pull(task_ids=self.publish_task)
+        if not answer["waits"]:
+            raise AirflowSkipException(f"nothing changed: release {answer['release']} stays")
+        return super().execute(context)
 
-    told = f"ti.xcom_pull(task_ids='{publish}')"
+
+def approval_task(publish_task: str, within: timedelta | None) -> Approval:
+    """A task that shows a release and asks whether readers may see it.
+
+    Rejected, or not answered in time, the release stays a candidate that `commonspace promote`
+    takes.
+
+    Args:
+        publish_task: the id of the task whose answer describes the release.
+        within: how long a person has to answer.
+    """
+    answer = f"ti.xcom_pull(task_ids='{publish_task}')"
     return Approval(
         task_id="approve",
-        subject=f"Promote {{{{ {told}['space'] }}}} to release {{{{ {told}['release'] }}}}?",
-        body=f"{{{{ {told}['text'] }}}}",
+        publish_task=publish_task,
+        subject=f"Promote {{{{ {answer}['space'] }}}} to release {{{{ {answer}['release'] }}}}?",
+        body=f"{{{{ {answer}['text'] }}}}",
         defaults=ApprovalOperator.REJECT,
-        response_timeout=collection.collection.approve_within,
-        doc_md="Waits for a person. Rejected or unanswered, the release stays a candidate.",
+        response_timeout=within,
+        doc_md="Waits for a person. Rejected or not answered in time, the release stays a "
+        "candidate.",
     )

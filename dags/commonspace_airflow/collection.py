@@ -3,7 +3,7 @@
     (wait_for_files ->) pull -> [space] plan -> encode (mapped over shards) -> validate -> publish
         (-> approve) -> promote -> report
 
-Tasks pass counts and numbers; rows stay in the warehouse.
+Tasks pass counts and numbers to each other; rows stay in the warehouse.
 """
 
 from __future__ import annotations
@@ -18,32 +18,33 @@ from airflow.sdk.definitions.param import ParamsDict
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.periods import CADENCES
-from commonspace_airflow.alerts import deadline_of, on_failure
-from commonspace_airflow.form import page_of, params_of
-from commonspace_airflow.process import Answer, refusing, run_id_of, run_stage
+from commonspace_airflow.alerts import dag_deadline, on_failure
+from commonspace_airflow.form import dag_page, dag_params
+from commonspace_airflow.process import Answer, failing_on_mistakes, pipeline_run_id, run_stage
 from commonspace_airflow.retries import RETRIES
-from commonspace_airflow.schedule import parallel_runs, schedule_of
-from commonspace_airflow.scope import RunRequest, request_of_run
+from commonspace_airflow.schedule import dag_schedule, parallel_runs
+from commonspace_airflow.scope import RunRequest, read_request
 from commonspace_airflow.space import space_group
 from commonspace_airflow.stages import skip_if_empty
 
-LOOK_AGAIN = timedelta(minutes=5)
+POKE_INTERVAL = timedelta(minutes=5)
+"""Between two looks for the files of a partition."""
 
 
 def collection_dag(collection: Collection) -> DAG:
     """The DAG of one collection."""
-    described = collection.collection
+    section = collection.collection
     with DAG(
         dag_id=collection.name,
-        description=described.description or None,
-        schedule=schedule_of(collection),
+        description=section.description or None,
+        schedule=dag_schedule(collection),
         catchup=False,
         max_active_runs=parallel_runs(collection),
-        deadline=deadline_of(collection),
-        doc_md=page_of(collection),
+        deadline=dag_deadline(collection),
+        doc_md=dag_page(collection),
         tags=["commonspace"],
         default_args={
-            "owner": described.owner,
+            "owner": section.owner,
             "on_failure_callback": on_failure,
             **RETRIES,
         },
@@ -51,23 +52,23 @@ def collection_dag(collection: Collection) -> DAG:
 
         @task(multiple_outputs=False)
         def pull() -> Answer:
-            """Read the run's scope of the source once; give every item its content digests.
+            """Read the run's part of the source once, and compute a digest of each content.
 
-            Skipped where there is nothing: a partition without files or records, of which
+            Skipped where there is nothing to do: a partition without files or records of which
             nothing is published, or no rejects to try again.
             """
             context = get_current_context()
-            with refusing():
-                request = request_of_run(collection, context)
-            return skip_if_empty(_pull(collection, run_id_of(context), request))
+            with failing_on_mistakes():
+                request = read_request(collection, context)
+            return skip_if_empty(_pull(collection, pipeline_run_id(context), request))
 
         pulled = pull()
-        if described.partitions and described.late_by:
+        if section.partitions and section.late_by:
             _wait_for_files(collection) >> pulled
         for space in collection.space:
             pulled >> space_group(collection, space)
-    # Last: Airflow copies what is there into each task, which is half of the time of parsing.
-    dag.params = ParamsDict(params_of(collection))
+    # Last: Airflow copies the params into every task made after them, half of the time of parsing.
+    dag.params = ParamsDict(dag_params(collection))
     return dag
 
 
@@ -85,27 +86,27 @@ def _pull(collection: Collection, run_id: str, request: RunRequest) -> Answer:
 
 
 def _wait_for_files(collection: Collection) -> Any:
-    """Waits until the run's partition has files, or the time of late ones is over."""
+    """A task that waits for the files of the run's partition, up to `late_by`."""
     cadence = CADENCES[str(collection.collection.partitions)]
     late_by = collection.collection.late_by or timedelta(0)
-    longest = cadence.max_length + late_by + LOOK_AGAIN
+    timeout = cadence.max_length + late_by + POKE_INTERVAL
 
     @task.sensor(
         mode="reschedule",
-        poke_interval=LOOK_AGAIN.total_seconds(),
-        timeout=longest.total_seconds(),
+        poke_interval=POKE_INTERVAL.total_seconds(),
+        timeout=timeout.total_seconds(),
     )
     def wait_for_files() -> bool:
-        """Waits, without a worker, until the run's partition has files or is late no more."""
+        """Wait, without keeping a worker, for the files of the run's partition, up to `late_by`."""
         context = get_current_context()
-        with refusing():
-            request = request_of_run(collection, context)
+        with failing_on_mistakes():
+            request = read_request(collection, context)
         if request.partition is None:
             return True
         if datetime.now(UTC) >= cadence.partition_end(request.partition) + late_by:
             return True
         options = ["--partition", request.partition]
-        told = run_stage("look", str(collection.path), run_id_of(context), *options)
-        return bool(told["there"])
+        answer = run_stage("look", str(collection.path), pipeline_run_id(context), *options)
+        return bool(answer["there"])
 
     return wait_for_files()

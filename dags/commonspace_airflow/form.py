@@ -1,4 +1,4 @@
-"""The trigger form of a collection's DAG."""
+"""What people see of a collection's DAG: its page, and the form that triggers a run."""
 
 from __future__ import annotations
 
@@ -19,50 +19,47 @@ PAGE = """
 |---|---|---|
 {spaces}
 
-{runs} Nothing is visible to readers before every gate has held; a refused run leaves the last
-release in place.
+{runs} Readers see nothing new before every gate has passed; a refused run leaves the last release
+in place.
 """
 
-WHOLE = """\
-Each run pulls the source, encodes what is new, and promotes a release that changed something.
-Trigger it with a `partition` to touch only that one."""
+RUNS_OF_EVERYTHING = """\
+Each run pulls the source, encodes what is new, and promotes a release where something changed.
+Trigger it with a `partition` to process only that one."""
 
-PARTITIONED = """\
-Each run takes one {period} of the source and touches no other; a {period} that is run again
-replaces itself. A {period} without files, of which nothing is published, is skipped. To take many:
-`airflow backfill create --dag-id {name} --from-date … --to-date … --max-active-runs 3`."""
+RUNS_OF_PARTITIONS = """\
+Each run processes one {period} of the source and leaves all others as they are; run again, it
+replaces that {period}. A {period} without files is skipped if nothing of it is published. To
+process many: `airflow backfill create --dag-id {name} --from-date … --to-date …
+--max-active-runs 3`."""
 
 
-def page_of(collection: Collection) -> str:
+def dag_page(collection: Collection) -> str:
     """The DAG's page, in Markdown."""
     spaces = "\n".join(
-        f"| {s.name}/v{s.version} | `{_cell(s.encoder)}` | {_cell(s.image or ', '.join(s.fields))}"
-        " |"
-        for s in collection.space
+        f"| {space.name}/v{space.version} | `{_cell(space.encoder)}` "
+        f"| {_cell(space.image or ', '.join(space.fields))} |"
+        for space in collection.space
     )
-    described = collection.collection
-    runs = PARTITIONED if described.partitions else WHOLE
+    section = collection.collection
+    runs = RUNS_OF_PARTITIONS if section.partitions else RUNS_OF_EVERYTHING
     return PAGE.format(
-        name=described.name,
-        description=described.description,
-        owner=described.owner,
+        name=section.name,
+        description=section.description,
+        owner=section.owner,
         uri=collection.source_uri,
         path=collection.path,
         spaces=spaces,
-        runs=runs.format(period=described.partitions, name=described.name),
+        runs=runs.format(period=section.partitions, name=section.name),
     )
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def dag_params(collection: Collection) -> dict[str, Param]:
+    """The typed params of a run. The form requires none of them, because each allows "null".
 
-
-def params_of(collection: Collection) -> dict[str, Param]:
-    """Typed params, none of which the form asks for (that is what "null" tells it): `partition`,
-    `ids` and `only_rejects` exclude each other.
-
-    Only what is forced is a dry run unless somebody says otherwise, in one param: a switch for
-    it could not be left undecided. Else unchanged content costs nothing, and schedules and
+    `partition`, `ids` and `only_rejects` exclude each other. `force` is one param with three
+    values, because a forced run is a dry run by default, and a switch cannot be left undecided.
+    Other runs are no dry run by default: unchanged content costs nothing, and schedules and
     backfills start from the same defaults.
     """
     names = [f"{space.name}/v{space.version}" for space in collection.space]
@@ -77,19 +74,19 @@ def params_of(collection: Collection) -> dict[str, Param]:
             [],
             type=["null", "array"],
             items={"type": "string", "minLength": 1},
-            description="Only these items, one id a line.",
+            description="Only these items, one id per line.",
         ),
         "only_rejects": Param(
             False,
             type=["null", "boolean"],
-            description="Only what the current releases hold as rejects.",
+            description="Only the items that the current releases list as rejects.",
         ),
         "spaces": Param(
             [],
             type=["null", "array"],
             items={"type": "string", "enum": names},
             examples=names,
-            description="Only these spaces; all where none is chosen.",
+            description="Only these spaces; all if none is chosen.",
         ),
         "force": Param(
             None,
@@ -100,12 +97,16 @@ def params_of(collection: Collection) -> dict[str, Param]:
                 "plan": "plan: show what it would cost",
                 "encode": "encode: do it",
             },
-            description="Encode again what is published; a dry run unless you say encode.",
+            description="Encode again even what is published; a dry run unless you choose encode.",
         ),
         "dry_run": Param(
             False,
             type=["null", "boolean"],
-            description="Only plan: what would be done and cost, in the log of each plan task "
-            "and its XComs.",
+            description="Only plan. What would be done, and at what cost, is in the log of each "
+            "plan task and in its XComs.",
         ),
     }
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,7 +1,7 @@
-"""A task of a DAG: one `commonspace` command, executed by a fresh process.
+"""What a task does: execute one `commonspace` command in a fresh process.
 
-Airflow forks a process for every task. Torch, tokenizers and LanceDB do not survive a fork
-once they have computed, so nothing computes in the forked process: the command is started by
+Airflow forks a process for every task. Torch, tokenizers and LanceDB do not survive a fork once
+they have computed anything, so the forked process computes nothing: the command is started by
 exec, and an operator can type the same.
 """
 
@@ -22,30 +22,30 @@ from typing import IO, Any
 from airflow.sdk.exceptions import AirflowFailException
 
 from commonspace.pipeline.errors import UserMistake
-from commonspace_airflow.environment import FOLDER, access
+from commonspace_airflow.environment import COLLECTIONS_FOLDER, bucket_access
 
 Answer = dict[str, Any]
-"""A stage's answer: counts and numbers."""
+"""What a stage answers: counts and numbers, never rows."""
 
 log = logging.getLogger("commonspace")
 
-DEATHS = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL}
-"""Exit codes of processes that died of what they did; others were asked to end."""
+CRASH_CODES = {-signal.SIGKILL, -signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGILL}
+"""Exit codes of processes that crashed, rather than being asked to stop."""
 
-GRACE = 3.0
-"""Seconds that a stage has to end when it is asked to: Airflow kills its task after five."""
+STOP_SECONDS = 3.0
+"""How long a stage may take to stop when it is asked to: Airflow kills its task after five."""
 
-RESTARTS = 4
-"""How often an encode that dies is started again within one try of its task: enough for one item
-that kills. A model too large for the machine dies as often, and leaves no trace."""
+CRASH_RESTARTS = 4
+"""How often an encode that crashes is started again within one try of its task: enough to find one
+item that crashes it. A model too large for the machine crashes as often, before any item."""
 
 
 class StageFailed(Exception):
-    """A command failed in a way that trying again can mend."""
+    """A command failed, and may succeed when it is tried again."""
 
 
-def run_id_of(context: Mapping[str, Any]) -> str:
-    """The run's id: the same for every task and retry of a DAG run, sortable by time."""
+def pipeline_run_id(context: Mapping[str, Any]) -> str:
+    """The id of the run: the same for every task and retry of a DAG run, sortable by time."""
     dag_run = context["dag_run"]
     digest = hashlib.sha256(f"{dag_run.dag_id} {dag_run.run_id}".encode()).hexdigest()
     return f"{dag_run.run_after:%Y%m%dT%H%M%S}-{digest[:6]}"
@@ -54,74 +54,52 @@ def run_id_of(context: Mapping[str, Any]) -> str:
 def run_stage(stage: str, collection: str, run_id: str, *options: str) -> Answer:
     """Execute a stage of a run and return its answer.
 
-    A process that dies of what it encodes leaves a trace of that, and the next one does less at
-    once: it is started here, so that a shard costs no try of the task. Raises as `run_verb`.
+    An encoding process that crashes has noted what it was encoding, and the next process encodes
+    less at a time. It is started again here, so that a crash costs no try of the task.
+
+    Raises:
+        AirflowFailException: trying again cannot help.
+        StageFailed: trying again may help.
     """
-    restarts = RESTARTS if stage == "encode" else 0
+    restarts = CRASH_RESTARTS if stage == "encode" else 0
     return dict(run_verb("stage", stage, collection, "--run", run_id, *options, restarts=restarts))
 
 
 def run_verb(*arguments: str, restarts: int = 0) -> Any:
-    """Execute `commonspace …` and return its JSON document, of `verify` also what it found wrong.
+    """Execute `commonspace …` and return the JSON document that it prints.
 
-    restarts: how often it is started again where it dies of a signal.
-    Raises AirflowFailException where trying again cannot help, StageFailed where it can; what
-    went wrong is the log's first line at the level of errors.
+    What went wrong is the first line that is logged as an error.
+
+    Args:
+        arguments: the verb, its arguments and options.
+        restarts: how often the command is started again when it crashes.
+
+    Raises:
+        AirflowFailException: trying again cannot help.
+        StageFailed: trying again may help.
     """
-    code, answer = _execute(arguments)
+    code, output = _execute(arguments)
     for restart in range(restarts):
-        if code not in DEATHS:
+        if code not in CRASH_CODES:
             break
-        said = "encoding ended with %s; start %d follows, which does less at once"
-        log.warning(said, _ending(code), restart + 2)
-        code, answer = _execute(arguments)
-    value = _last_document(answer)
-    told = value if isinstance(value, dict) and "what" in value else {}
-    if value is not None and not told and code in (0, 1):
-        return value
-    sentence = _sentence(told) if told else f"commonspace {arguments[0]} ended with {_ending(code)}"
-    log.error(sentence)
-    raise (StageFailed if told.get("retry", True) else AirflowFailException)(sentence)
-
-
-def _execute(arguments: Sequence[str]) -> tuple[int, str]:
-    """The exit code and the standard output of `commonspace …`, in a process of its own."""
-    command = [sys.executable, "-m", "commonspace", *arguments, "--json"]
-    environment = {
-        **os.environ,
-        **access(os.environ),
-        "COMMONSPACE_COLLECTIONS": str(FOLDER),
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TQDM_DISABLE": "1",
-    }
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as child:
-        assert child.stdout is not None and child.stderr is not None  # noqa: S101, PT018
-        reader = Thread(target=_relay, args=(child.stderr,), daemon=True)
-        reader.start()
-        try:
-            answer = child.stdout.read()
-            code = child.wait()
-        except BaseException:  # Airflow stops a task by a signal: its stage must stop too
-            _end(child)
-            raise
-        reader.join()
-    return code, answer
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    """Ask a stage to end, and make it: nobody would stop it once this process is killed."""
-    child.terminate()
-    try:
-        child.wait(GRACE)
-    except subprocess.TimeoutExpired:
-        child.kill()
+        message = (
+            "encoding crashed with %s; starting it again (start %d), with fewer items at a time"
+        )
+        log.warning(message, _describe_exit(code), restart + 2)
+        code, output = _execute(arguments)
+    document = _last_document(output)
+    error = document if isinstance(document, dict) and "what" in document else {}
+    if document is not None and not error and code in (0, 1):  # 1: `verify` found something wrong
+        return document
+    default = f"commonspace {arguments[0]} ended with {_describe_exit(code)}"
+    message = _error_message(error) if error else default
+    log.error(message)
+    raise (StageFailed if error.get("retry", True) else AirflowFailException)(message)
 
 
 @contextmanager
-def refusing() -> Iterator[None]:
-    """What is wrong with what was asked ends the task at once: trying again asks the same."""
+def failing_on_mistakes() -> Iterator[None]:
+    """Fails the task at once on a mistake in what was asked: trying again asks the same."""
     try:
         yield
     except UserMistake as error:
@@ -129,8 +107,43 @@ def refusing() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
-def _relay(stream: IO[str]) -> None:
-    """The child's messages as log lines; Airflow would log its standard error as errors."""
+def _execute(arguments: Sequence[str]) -> tuple[int, str]:
+    """The exit code and the standard output of `commonspace …`, in a process of its own."""
+    command = [sys.executable, "-m", "commonspace", *arguments, "--json"]
+    environment = {
+        **os.environ,
+        **bucket_access(os.environ),
+        "COMMONSPACE_COLLECTIONS": str(COLLECTIONS_FOLDER),
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
+    }
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None  # noqa: S101, PT018
+        reader = Thread(target=_log_lines, args=(child.stderr,), daemon=True)
+        reader.start()
+        try:
+            output = child.stdout.read()
+            code = child.wait()
+        except BaseException:  # Airflow stops a task by a signal: its stage must stop, too
+            _stop(child)
+            raise
+        reader.join()
+    return code, output
+
+
+def _stop(child: subprocess.Popen[str]) -> None:
+    """Ask a stage to stop, then kill it: nobody would stop it once this process is killed."""
+    child.terminate()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
+def _log_lines(stream: IO[str]) -> None:
+    """Log the child's messages as such; Airflow would log its standard error as errors."""
     for line in stream:
         log.info(line.rstrip())
 
@@ -143,14 +156,14 @@ def _last_document(text: str) -> Any:
         return None
 
 
-def _sentence(value: Mapping[str, Any]) -> str:
-    item = f"{value['item']}: " if value.get("item") else ""
-    advice = f"\n  {value['do']}" if value.get("do") else ""
-    return f"{item}{value['what']}{advice}"
+def _error_message(error: Mapping[str, Any]) -> str:
+    item = f"{error['item']}: " if error.get("item") else ""
+    advice = f"\n  {error['do']}" if error.get("do") else ""
+    return f"{item}{error['what']}{advice}"
 
 
-def _ending(code: int) -> str:
-    """How a process ended that left no answer."""
+def _describe_exit(code: int) -> str:
+    """How a process ended that printed no answer."""
     if code == -signal.SIGKILL:
-        return "SIGKILL: the machine ran out of memory, or somebody stopped it"
+        return "SIGKILL: the machine ran out of memory, or somebody killed it"
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""How a task is tried again."""
+"""How often, and after which delay, a failed task is tried again."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Any
 from airflow.sdk import RetryDecision, RetryPolicy
 
 FIRST_DELAY, LONGEST_DELAY = 5.0, 300.0
+"""Seconds."""
 
 
-def delay_of(try_number: int, luck: float) -> timedelta:
-    """Twice as long after each try, and up to half of it more or less by luck in [0, 1)."""
+def retry_delay(try_number: int, luck: float) -> timedelta:
+    """Twice as long after each try, and up to half of that more or less by luck in [0, 1)."""
     seconds = min(FIRST_DELAY * 2 ** (try_number - 1), LONGEST_DELAY)
     return timedelta(seconds=seconds * (0.5 + luck))
 
 
-class ApartFromOthers(RetryPolicy):
+class JitteredBackoff(RetryPolicy):
     """Exponential delays with jitter.
 
-    Airflow's own jitter is a hash of the task and the run's logical date, and runs of partitions
-    have none: those that lost to one another would be tried again at the same moment.
+    Airflow's own jitter is a hash of the task and the run's logical date. Runs of partitions have
+    no logical date, so those that collided would all be tried again at the same moment.
     """
 
     def evaluate(
@@ -32,16 +33,16 @@ class ApartFromOthers(RetryPolicy):
         context: Any = None,  # noqa: ARG002
     ) -> RetryDecision:
         luck = random.random()  # noqa: S311 - spreads load, keeps no secret
-        return RetryDecision.retry(delay_of(try_number, luck))
+        return RetryDecision.retry(retry_delay(try_number, luck))
 
 
 RETRIES: dict[str, Any] = {
     "retries": 4,
-    "retry_policy": ApartFromOthers(),
-    # Of a worker that was killed, which leaves nobody to ask the policy.
+    "retry_policy": JitteredBackoff(),
+    # For a worker that was killed: nobody is left to ask the policy.
     "retry_delay": timedelta(seconds=FIRST_DELAY),
     "retry_exponential_backoff": 2.0,
     "max_retry_delay": timedelta(seconds=LONGEST_DELAY),
 }
-"""Arguments of every task that a second try can help. What it cannot help, ends at once: a stage
-says so itself."""
+"""Arguments of every task that may succeed when it is tried again. A stage that cannot says so
+itself, and its task fails at once."""

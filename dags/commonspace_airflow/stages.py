@@ -1,4 +1,4 @@
-"""What the tasks of a space do: stages of the run that they belong to."""
+"""What the tasks of a space do: execute the stages of their run, and skip what is not needed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
-from commonspace_airflow.process import Answer, log, run_id_of, run_stage
-from commonspace_airflow.scope import request_of_run, shards_per_task
+from commonspace_airflow.process import Answer, log, pipeline_run_id, run_stage
+from commonspace_airflow.scope import read_request, shards_per_task
 
 Context = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of one space, in the run of the task that asks for one."""
+    """The stages of one space, in the run of the task that executes one."""
 
     collection: Collection
     space: SpaceSection
@@ -29,63 +29,74 @@ class Stages:
         return f"{self.space.name}/v{self.space.version}"
 
     def run(self, stage: str, *options: str) -> Answer:
-        run_id = run_id_of(get_current_context())
+        """Execute a stage; raises as `run_stage` does."""
+        run_id = pipeline_run_id(get_current_context())
         path = str(self.collection.path)
         return run_stage(stage, path, run_id, "--space", self.name, *options)
 
     def plan(self, context: Context) -> list[list[int]]:
         """The shards of each encode task; none in a dry run.
 
-        Raises AirflowSkipException where the run is not of the space, or has nothing for it.
+        Raises:
+            AirflowSkipException: the run leaves the space out, or has nothing for it.
         """
-        request = request_of_run(self.collection, context)
-        if not request.takes(self.name):
-            raise AirflowSkipException(f"the run is of {', '.join(request.spaces)} only")
-        told = skip_if_empty(self.run("plan"))
-        text = told.pop("text")
-        _show(text)
-        context["ti"].xcom_push("plan", told)
+        request = read_request(self.collection, context)
+        if not request.includes(self.name):
+            raise AirflowSkipException(f"the run is only of {', '.join(request.spaces)}")
+        plan = skip_if_empty(self.run("plan"))
+        text = plan.pop("text")
+        _log_lines(text)
+        context["ti"].xcom_push("plan", plan)
         context["ti"].xcom_push("text", text)
-        return [] if request.dry_run else shards_per_task(told["shards"], told["estimated_seconds"])
+        return [] if request.dry_run else shards_per_task(plan["shards"], plan["estimated_seconds"])
 
-    def end_a_dry_run(self, context: Context) -> None:
+    def skip_if_dry_run(self, context: Context) -> None:
         """Raises AirflowSkipException in a dry run."""
-        request = request_of_run(self.collection, context)
+        request = read_request(self.collection, context)
         if request.dry_run:
-            how = "; with the param `force` at encode, it does" if request.force else ""
+            how = "; to do it, set the param `force` to encode" if request.force else ""
             raise AirflowSkipException(
-                f"a dry run: the log of `plan` and its XComs say what it would do{how}"
+                f"a dry run: the log and the XComs of `plan` say what it would do{how}"
             )
 
     def report(self, context: Context) -> Answer:
-        told = self.run("report")
-        text = told.pop("markdown")
-        _show(text)
+        """The run's report; its text for people is pushed as the XCom `markdown`."""
+        report = self.run("report")
+        text = report.pop("markdown")
+        _log_lines(text)
         context["ti"].xcom_push("markdown", text)
-        return told
+        return report
 
 
-def _show(text: str) -> None:
-    """A line of the log for each of the text: the page of Airflow keeps no others apart."""
+def skip_if_empty(answer: Answer) -> Answer:
+    """The answer of `pull` or `plan`.
+
+    Raises:
+        AirflowSkipException: it says that there is nothing to do.
+    """
+    if answer.get("empty"):
+        raise AirflowSkipException(answer["empty"])
+    return answer
+
+
+def skip_unless_promoted(answer: Answer) -> None:
+    """Nothing, for the answer of a promotion that changed what readers see.
+
+    Raises:
+        AirflowSkipException: readers see what they saw before.
+    """
+    if answer.get("held"):
+        raise AirflowSkipException(answer["held"])
+    if answer.get("waits"):
+        raise AirflowSkipException(
+            f"release {answer['release']} is a candidate; to promote it: "
+            f"`commonspace promote {answer['space']} {answer['release']}`"
+        )
+    if not answer["promoted"]:
+        raise AirflowSkipException(f"nothing changed: release {answer['release']} stays")
+
+
+def _log_lines(text: str) -> None:
+    """Log each line as a message of its own: Airflow's page would run them together."""
     for line in text.splitlines():
         log.info(line)
-
-
-def skip_if_empty(told: Answer) -> Answer:
-    """The answer. Raises AirflowSkipException where it says that there is nothing to do."""
-    if told.get("empty"):
-        raise AirflowSkipException(told["empty"])
-    return told
-
-
-def skip_unless_moved(told: Answer) -> None:
-    """Raises AirflowSkipException where readers see what they saw before."""
-    if told.get("held"):
-        raise AirflowSkipException(told["held"])
-    if told.get("waits"):
-        raise AirflowSkipException(
-            f"release {told['release']} waits: "
-            f"`commonspace promote {told['space']} {told['release']}`"
-        )
-    if not told["promoted"]:
-        raise AirflowSkipException(f"nothing changed: release {told['release']} stays")

@@ -1,4 +1,6 @@
-"""A few numbers of each run of a space, wherever Airflow's own metrics go."""
+"""What other systems receive of each run of a space: its lineage by OpenLineage, and a few numbers
+wherever Airflow's own metrics go.
+"""
 
 from __future__ import annotations
 
@@ -11,60 +13,67 @@ from airflow.sdk.observability import stats
 from commonspace.pipeline.config.collection import Collection
 from commonspace_airflow.process import log
 
-TOLD = ("fingerprint", "encoder", "release", "rows", "partition", "ledger", "manifest")
-"""What the facet `commonspace_space` has of a promotion's answer."""
+FACET_KEYS = ("fingerprint", "encoder", "release", "rows", "partition", "ledger", "manifest")
+"""The keys of a promotion's answer that the facet `commonspace_space` has."""
 
 
-def emit_lineage(collection: Collection, told: Mapping[str, Any]) -> None:
-    """Tells that the running task made a space's release (told) of the collection's source.
+def emit_lineage(collection: Collection, promotion: Mapping[str, Any]) -> None:
+    """Report that the running task made a release of a space from the collection's source.
 
     The source is its path or glob in the namespace `file`, the space is its Asset's name in
-    `commonspace`. What goes wrong is logged: the release is served, whoever hears of it.
+    `commonspace`. What goes wrong is only logged: the release is served all the same.
+
+    Args:
+        collection: the one whose source was read.
+        promotion: the answer of the promotion.
     """
-    try:
+    try:  # the provider is an extra
         from airflow.providers.openlineage.api import emit_dataset_lineage, is_openlineage_active
     except ImportError:
         return
     try:
         if is_openlineage_active():
-            emit_dataset_lineage(inputs=[_source(collection)], outputs=[_space(told)])
+            emit_dataset_lineage(inputs=[_input(collection)], outputs=[_output(promotion)])
     except Exception as error:
-        # By its type alone: its text may hold the transport's address, with what opens it.
-        log.warning("OpenLineage was not told: %s", type(error).__name__)
+        # Only the type: the error's message may hold the transport's address and its key.
+        log.warning("OpenLineage could not be reached: %s", type(error).__name__)
 
 
-def _source(collection: Collection) -> Any:
+def emit_metrics(report: Mapping[str, Any]) -> None:
+    """Send a run's numbers: `commonspace.<what>.<collection>.<space>-v<N>`, also as tags.
+
+    Does nothing where Airflow's metrics are off. What goes wrong is only logged: the release is
+    served all the same.
+
+    Args:
+        report: of the space, as `report.json` has it.
+    """
+    try:
+        _send_metrics(report)
+    except Exception as error:
+        log.warning("metrics could not be sent: %s", type(error).__name__)
+
+
+def _input(collection: Collection) -> Any:
     from openlineage.client.event_v2 import InputDataset
 
     return InputDataset("file", collection.source_uri)
 
 
-def _space(told: Mapping[str, Any]) -> Any:
+def _output(promotion: Mapping[str, Any]) -> Any:
     from openlineage.client.event_v2 import OutputDataset
     from openlineage.client.facet_v2 import DatasetFacet, dataset_version_dataset
 
     facets: dict[str, Any] = {
-        "version": dataset_version_dataset.DatasetVersionDatasetFacet(str(told["release"])),
+        "version": dataset_version_dataset.DatasetVersionDatasetFacet(str(promotion["release"])),
         "commonspace_space": DatasetFacet().with_additional_properties(
-            **{name: told[name] for name in TOLD}
+            **{key: promotion[key] for key in FACET_KEYS}
         ),
     }
-    return OutputDataset("commonspace", told["space"], facets=facets)
+    return OutputDataset("commonspace", promotion["space"], facets=facets)
 
 
-def count(report: Mapping[str, Any]) -> None:
-    """Adds a run's numbers: `commonspace.<what>.<collection>.<space>-v<N>`, tagged with both, too.
-
-    report: of the space, as `report.json` has it. Does nothing where Airflow's metrics are off.
-    What goes wrong is logged: the release is served, whoever counts it.
-    """
-    try:
-        _count(report)
-    except Exception as error:
-        log.warning("the run was not counted: %s", type(error).__name__)
-
-
-def _count(report: Mapping[str, Any]) -> None:
+def _send_metrics(report: Mapping[str, Any]) -> None:
     space = f"{report['space']}-v{report['version']}"
     tags = {"collection": report["collection"], "space": space}
 

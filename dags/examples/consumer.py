@@ -1,9 +1,9 @@
-"""An example of a consumer's DAG: it follows a space and takes what has changed.
+"""An example of a consumer's DAG: it follows a space and processes what has changed.
 
-Copy it into your own dags folder (this one is left out by `.airflowignore`). It needs nothing of
-commonspace to be parsed, and the `commonspace` command where its tasks run.
+Copy it into your own dags folder (`.airflowignore` excludes this one). Parsing it needs nothing of
+commonspace; its tasks need the `commonspace` command.
 
-Of a collection with `partitions`, say `schedule=PartitionedAssetTimetable(assets=SPACE)`:
+For a collection with `partitions`, write `schedule=PartitionedAssetTimetable(assets=SPACE)`:
 Airflow starts no unpartitioned consumer for an event with a partition.
 """
 
@@ -23,36 +23,36 @@ with DAG(
     dag_id="example_consumer",
     schedule=SPACE,
     catchup=False,
-    max_active_runs=1,  # what was seen last is one number
+    max_active_runs=1,  # the release that was read last is one number
     doc_md=__doc__,
     tags=["commonspace", "example"],
 ):
 
     @task(inlets=[SPACE], multiple_outputs=False)
     def follow() -> dict[str, Any]:
-        """Reads the changes since the release that was seen last; remembers the one it has read.
+        """Read the changes since the release that was read last, and remember the new one.
 
-        The first time, and where that release is kept no more, all rows are new. Whatever is
-        done with the ids must be done twice without harm: a try that fails after it is repeated
-        from the same release.
+        The first time, and where the last release is no longer kept, all rows are new. Whatever is
+        done with the ids must do no harm when it is done twice: a try that fails afterwards is
+        repeated from the same release.
         """
-        seen = get_current_context()["asset_state_store"][SPACE]
-        last = seen.get("release")
-        now = _commonspace("show", NAME)[0]["release"]
-        kept = [one["number"] for one in _commonspace("releases", NAME)["releases"]]
+        state = get_current_context()["asset_state_store"][SPACE]
+        last = state.get("release")
+        current = _commonspace("show", NAME)[0]["release"]
+        kept = [release["number"] for release in _commonspace("releases", NAME)["releases"]]
         if last not in kept:  # the first time, or away for longer than releases are kept
-            told: dict[str, Any] = {"everything": True, "until": now}
+            answer: dict[str, Any] = {"everything": True, "until": current}
         else:
-            changes = _commonspace("changes", NAME, "--since", str(last), "--until", str(now))
+            changes = _commonspace("changes", NAME, "--since", str(last), "--until", str(current))
             counts = {kind: len(changes[kind]) for kind in ("added", "changed", "removed")}
-            told = {**counts, "since": last, "until": now}
-        seen.set("release", now)
-        return told
+            answer = {**counts, "since": last, "until": current}
+        state.set("release", current)
+        return answer
 
     follow()
 
 
 def _commonspace(*arguments: str) -> Any:
-    """The answer of a command; a process of its own, for LanceDB does not survive a fork."""
+    """The answer of a command, run as a process of its own: LanceDB does not survive a fork."""
     command = [sys.executable, "-m", "commonspace", *arguments, "--json"]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from commonspace.encoders import catalog
 from commonspace.encoders.errors import CommonspaceError, EncoderNotFound
 from commonspace.encoders.reference import EncoderReference
@@ -178,16 +180,15 @@ def _search(photo_space: str) -> None:
     docs = open_space("docs/text")
     for query in QUERIES:
         tables.console.print(f'\n   commonspace search docs/text "{query}" -k 3')
-        _print_hits(docs, query=query)
+        _print_hits(docs, docs.search(query, k=3))
     photos = open_space(photo_space)
     ids = photos.to_arrow(["id"])["id"].to_pylist()
     item = next((item for item in ids if item.startswith("coffee/crop-0-1")), ids[0])
     tables.console.print(f"\n   commonspace search {photo_space} --id {item} -k 3")
-    _print_hits(photos, id=item)
+    _print_hits(photos, photos.search(id=item, k=3))
 
 
-def _print_hits(space: Space, **query: str) -> None:
-    rows = space.search(**query, k=3)
+def _print_hits(space: Space, rows: pa.Table) -> None:
     columns = [name for name in ("similarity", "id", "text") if name in rows.column_names]
     heading = {
         "space": space.name,

@@ -113,9 +113,9 @@ def verify(
     """Check manifest, checksums, contract and vectors, and that LanceDB holds the same rows."""
     from commonspace.pipeline.maintenance.verify import verify_space
 
-    checked = verify_space(open_warehouse(), name, repair=repair, canary=canary)
-    print_result(checked, as_json, tables.verification)
-    if not checked["ok"]:
+    verification = verify_space(open_warehouse(), name, repair=repair, canary=canary)
+    print_result(verification.to_json(), as_json, tables.verification)
+    if not verification.ok:
         raise typer.Exit(1)
 
 

@@ -121,11 +121,11 @@ from airflow.timetables.base import TimeRestriction
 import pendulum
 sys.path.insert(0, {str(DAGS)!r})
 from pathlib import Path
-from commonspace_airflow.schedule import schedule_of
+from commonspace_airflow.schedule import dag_schedule
 from commonspace.pipeline.config.files import load_collection
 found = {{}}
 for path in sorted(Path(sys.argv[1]).glob("*.toml")):
-    timetable = coerce_to_core_timetable(schedule_of(load_collection(path)))
+    timetable = coerce_to_core_timetable(dag_schedule(load_collection(path)))
     first, last = pendulum.datetime(2026, 11, 10), pendulum.datetime(2026, 11, 12)
     keys = [i.partition_key for i in
             timetable.iter_partition_dagrun_infos(earliest=first, latest=last)]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commonspace_airflow.alerts import deadline_of, late, lateness_message
+from commonspace_airflow.alerts import dag_deadline, lateness_message, notify_late_run
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import load_collection
@@ -34,17 +34,17 @@ def load(folder: Path, **keys: str) -> Collection:
 
 
 def test_a_deadline_counts_from_when_a_run_was_queued(tmp_path: Path) -> None:
-    found = deadline_of(load(tmp_path, deadline="2h"))
+    found = dag_deadline(load(tmp_path, deadline="2h"))
     assert found is not None
     assert found.interval == timedelta(hours=2)
     assert found.reference.reference_name == "DagRunQueuedAtDeadline"
-    assert found.callback.path == "commonspace_airflow.alerts.late"
-    assert deadline_of(load(tmp_path)) is None
+    assert found.callback.path == "commonspace_airflow.alerts.notify_late_run"
+    assert dag_deadline(load(tmp_path)) is None
 
 
 def test_a_deadline_that_was_pending_before_the_move_is_still_told() -> None:
     """Airflow keeps the path of the callback in its database; 0.1.0 wrote this one."""
-    assert import_module("commonspace_deadline").late is late
+    assert import_module("commonspace_deadline").late is notify_late_run
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from commonspace_airflow.freshness import stale_spaces
-from commonspace_airflow.scope import MOST_ENCODE_TASKS, partition_of, request, shards_per_task
+from commonspace_airflow.scope import (
+    MOST_ENCODE_TASKS,
+    parse_request,
+    resolve_partition,
+    shards_per_task,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,20 +44,20 @@ def load(folder: Path, **keys: str) -> Collection:
 def test_the_first_that_says_which_partition_counts(
     tmp_path: Path, param: str | None, key: str | None, start: datetime | None, taken: str
 ) -> None:
-    assert partition_of(load(tmp_path, **DAILY), param, key, start) == taken
+    assert resolve_partition(load(tmp_path, **DAILY), param, key, start) == taken
 
 
 def test_a_collection_without_a_period_takes_everything_unless_told(tmp_path: Path) -> None:
     collection = load(tmp_path)
-    assert partition_of(collection, None, None, NOON) is None
-    assert partition_of(collection, "paintings", None, NOON) == "paintings"
-    assert partition_of(collection, None, "paintings", None) == "paintings"
+    assert resolve_partition(collection, None, None, NOON) is None
+    assert resolve_partition(collection, "paintings", None, NOON) == "paintings"
+    assert resolve_partition(collection, None, "paintings", None) == "paintings"
 
 
 @pytest.mark.parametrize(
     ("param", "key", "said"),
     [
-        (None, None, "takes one day, and nothing says which"),
+        (None, None, "processes one day, and nothing says which"),
         ("yesterday", None, "'yesterday' names no day"),
         ("2026-02-30", None, "names no day"),
         (None, "2026-11-20T00:00:00", "names no day"),
@@ -63,7 +68,7 @@ def test_a_partition_that_cannot_be_meant(
     tmp_path: Path, param: str | None, key: str | None, said: str
 ) -> None:
     with pytest.raises(UserMistake, match=said):
-        partition_of(load(tmp_path, **DAILY), param, key, None)
+        resolve_partition(load(tmp_path, **DAILY), param, key, None)
 
 
 @pytest.mark.parametrize(
@@ -76,16 +81,16 @@ def test_a_partition_that_cannot_be_meant(
 )
 def test_params_that_exclude_each_other(tmp_path: Path, params: dict[str, Any]) -> None:
     with pytest.raises(UserMistake, match="exclude each other"):
-        request(load(tmp_path), params, None, None)
+        parse_request(load(tmp_path), params, None, None)
 
 
 def test_ids_and_rejects_need_no_partition(tmp_path: Path) -> None:
     collection = load(tmp_path, **DAILY)
-    assert request(collection, {"ids": ["a", "b"]}, None, NOON).ids == ("a", "b")
-    rejects = request(collection, {"only_rejects": True, "dry_run": True}, None, NOON)
+    assert parse_request(collection, {"ids": ["a", "b"]}, None, NOON).ids == ("a", "b")
+    rejects = parse_request(collection, {"only_rejects": True, "dry_run": True}, None, NOON)
     assert (rejects.partition, rejects.only_rejects, rejects.dry_run) == (None, True, True)
     with pytest.raises(UserMistake, match="exclude each other"):  # a backfill's conf
-        request(collection, {"ids": ["a"]}, "2026-11-01", None)
+        parse_request(collection, {"ids": ["a"]}, "2026-11-01", None)
 
 
 @pytest.mark.parametrize(
@@ -101,14 +106,14 @@ def test_ids_and_rejects_need_no_partition(tmp_path: Path) -> None:
 def test_what_is_forced_is_a_dry_run_until_somebody_says_encode(
     tmp_path: Path, params: dict[str, Any], force: bool, dry_run: bool
 ) -> None:
-    taken = request(load(tmp_path), {"force": None, "dry_run": False, **params}, None, None)
+    taken = parse_request(load(tmp_path), {"force": None, "dry_run": False, **params}, None, None)
     assert (taken.force, taken.dry_run) == (force, dry_run)
 
 
 def test_spaces_that_a_run_takes(tmp_path: Path) -> None:
     collection = load(tmp_path)
-    assert request(collection, {"spaces": []}, None, None).takes("text/v1")
-    assert not request(collection, {"spaces": ["title/v2"]}, None, None).takes("text/v1")
+    assert parse_request(collection, {"spaces": []}, None, None).includes("text/v1")
+    assert not parse_request(collection, {"spaces": ["title/v2"]}, None, None).includes("text/v1")
 
 
 @given(st.integers(0, 5_000), st.none() | st.floats(0, 1e7))
@@ -134,7 +139,7 @@ def test_what_is_older_than_its_owner_allows(tmp_path: Path) -> None:
     assert stale_spaces([collection], [entry], NOON) == []
     entry["promoted_at"] = "2026-11-18T12:00:00+00:00"
     (told,) = stale_spaces([collection], [entry], NOON)
-    assert told == "events/text/v1 was brought to its source 48 h ago, more than 36 h"
+    assert told == "events/text/v1 was last up to date 48 h ago, more than 36 h"
     unchanged = {**entry, "confirmed_at": "2026-11-20T02:00:00+00:00"}
     assert stale_spaces([collection], [unchanged], NOON) == []
     assert stale_spaces([collection], [], NOON) == ["events/text/v1 was never promoted"]

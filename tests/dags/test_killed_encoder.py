@@ -51,7 +51,7 @@ def test_the_rest_of_its_shard_is_encoded_within_one_try(
     assert (ledger["offered"], ledger["encoded"], ledger["rejected"]) == (ITEMS, ITEMS - 1, 1)
     assert report["rejects_by_reason"] == {"killed_encoder": 1}
     assert next(gate for gate in report["gates"] if gate["name"] == "ledger")["ok"]
-    assert verify_space(LocalStore(tmp_path / "warehouse"), "things/text")["ok"]
+    assert verify_space(LocalStore(tmp_path / "warehouse"), "things/text").ok
     calls = encoded(tmp_path)
     killed = [call for call in calls if any(MONSTER in text for text in call)]
     assert [len(call) for call in killed] == [ITEMS, ITEMS % 64, 1, 1]

@@ -62,7 +62,7 @@ print(json.dumps(said))
 def test_what_a_transport_says_stays_out_of_the_log(
     airflow: dict[str, str], python: Python
 ) -> None:
-    assert python(REFUSED, airflow) == ["OpenLineage was not told: ValueError"]
+    assert python(REFUSED, airflow) == ["OpenLineage could not be reached: ValueError"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.collection_file import write_collection
 
 pytest.importorskip("airflow")
 
-from commonspace_airflow.environment import access
+from commonspace_airflow.environment import bucket_access
 
 
 @pytest.mark.airflow
@@ -52,6 +52,6 @@ def test_what_the_connection_says(monkeypatch: pytest.MonkeyPatch) -> None:
     bucket = {"COMMONSPACE_WAREHOUSE": "s3://ours/warehouse"}
     given = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     given["AWS_ALLOW_HTTP"] = "true"
-    assert access(bucket) == given
-    assert access(bucket | {"AWS_ACCESS_KEY_ID": "of the worker"}) == {}
-    assert access({"COMMONSPACE_WAREHOUSE": "/srv/warehouse"}) == {}
+    assert bucket_access(bucket) == given
+    assert bucket_access(bucket | {"AWS_ACCESS_KEY_ID": "of the worker"}) == {}
+    assert bucket_access({"COMMONSPACE_WAREHOUSE": "/srv/warehouse"}) == {}
