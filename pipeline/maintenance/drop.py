@@ -1,4 +1,4 @@
-"""Removing a retired version of a space, all but the mark that it was retired."""
+"""Removing a retired version of a space: everything except for the mark of its retirement."""
 
 from __future__ import annotations
 
@@ -17,29 +17,37 @@ from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 
-def drop(store: Store, name: SpaceName) -> list[str]:
-    """Remove every file and the LanceDB table; the keys that were removed.
+def drop_version(store: Store, name: SpaceName) -> list[str]:
+    """Remove every file of a version, and its LanceDB table.
 
-    Can be interrupted anywhere and called again: readers lose CURRENT first, then the retirement
-    cannot be taken back; the mark stays. Raises UserMistake where the version is not retired, or
-    one of its releases is pinned, and ContractBroken where LanceDB fails.
+    Can be interrupted anywhere and called again: readers lose CURRENT first; without spec.json,
+    which goes next, the retirement cannot be taken back.
+
+    Returns:
+        The keys that were removed.
+
+    Raises:
+        UserMistake: the version is not retired, or one of its releases is pinned.
+        ContractBroken: LanceDB fails.
     """
     if load_retirement(store, name) is None:
-        raise UserMistake("is not retired", item=str(name), do=f"`commonspace retire {name}`")
+        raise UserMistake(
+            "is not retired", item=str(name), do=f"`commonspace retire {name}` retires it."
+        )
     if pinned := load_pins(store, name):
         raise UserMistake(
             f"pinned releases are kept: {number_ranges(pinned)}",
             item=str(name),
-            do="`commonspace unpin` lets them go.",
+            do="`commonspace unpin` takes a pin back.",
         )
     with store.lock(promotion_lock_key(name)):
-        gone = [key for key in store.list(str(name)) if key != retirement_key(name)]
+        keys = [key for key in store.list(str(name)) if key != retirement_key(name)]
         first = [current_key(name), spec_key(name)]
         for key in first:
             store.delete(key)
         with translating_table_errors(str(name)):
             connect(store.address).drop_table(name.table, ignore_missing=True)
-        for key in gone:
+        for key in keys:
             if key not in first:
                 store.delete(key)
-    return gone
+    return keys

@@ -1,8 +1,9 @@
-"""Retention over all spaces of a warehouse: as their collection files say, or as told."""
+"""Retention over all spaces of a warehouse: as their collection files say, or as is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from commonspace.encoders.errors import CommonspaceError
@@ -10,8 +11,8 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.layout import retirement_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.maintenance.drop import drop
-from commonspace.pipeline.maintenance.retain import Retention, retain, retention
+from commonspace.pipeline.maintenance.drop import drop_version
+from commonspace.pipeline.maintenance.retain import Retention, plan_retention, retain
 from commonspace.pipeline.read.catalog import matching_names
 from commonspace.pipeline.read.versions import begun_versions
 from commonspace.pipeline.release.manifest import release_numbers
@@ -20,9 +21,34 @@ from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 LEFT_OUT = "no collection file that was read says how many releases to keep"
-SAY_HOW_MANY = (
-    "Mend the collection file, set COMMONSPACE_COLLECTIONS to its folder, or pass --keep."
+HOW_TO_INCLUDE = (
+    "Correct the collection file, set COMMONSPACE_COLLECTIONS to its folder, or pass --keep."
 )
+NOTHING = Retention({}, (), ())
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpaceRetention:
+    """What was kept and removed of a space, or would be in a dry run."""
+
+    space: SpaceName
+    dry_run: bool
+    retention: Retention = NOTHING
+    left_out: str | None = None
+    """Why nothing was looked at; None where the space was not left out."""
+    error: CommonspaceError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        kept = {str(number): reason for number, reason in self.retention.kept.items()}
+        return {
+            "space": str(self.space),
+            "kept": kept,
+            "removed": list(self.retention.removed_releases),
+            "files": list(self.retention.removed_files),
+            "dry_run": self.dry_run,
+            "left_out": self.left_out,
+            **(self.error.to_json() if self.error else {}),
+        }
 
 
 def retain_all(
@@ -34,60 +60,64 @@ def retain_all(
     retired: bool = False,
     dry_run: bool = False,
 ) -> list[dict[str, Any]]:
-    """Remove what is not kept, space by space; what was removed, or would be, of each.
+    """Remove what is not kept, space by space; a space that fails does not stop the others.
 
-    name: a collection, a space or a version; everything by default. keep: how many releases;
-    by default as the collection file says, and a space without one is left out. retired: whether
-    retired versions are removed altogether, but for those with a pin. A space that fails has
-    `error` in its answer, and the others go on. Raises NotPublished where the name matches
-    nothing, UserMistake where it matches a space that would be left out and `retired` is not given.
+    Args:
+        store: The warehouse.
+        collections: Those whose files say how many releases to keep.
+        name: A collection, a space or a version; everything by default.
+        keep: How many releases; by default as the collection file says, and a space without one
+            is left out.
+        retired: Whether retired versions are removed altogether, except for those with a pin.
+        dry_run: Whether nothing is removed.
+
+    Returns:
+        The JSON of a SpaceRetention for each space; one that failed has `error`.
+
+    Raises:
+        NotPublished: the name matches nothing.
+        UserMistake: the name matches a space that would be left out, and `retired` is not given.
     """
-    last = {one.name: one.collection.keep_releases for one in collections}
-    spaces = [SpaceName.parse(space) for space in matching_names(_begun(store), name)]
+    last = {c.name: c.collection.keep_releases for c in collections}
+    spaces = [SpaceName.parse(space) for space in matching_names(_spaces_with_files(store), name)]
     unknown = [space for space in spaces if keep is None and space.collection not in last]
     if name is not None and unknown and not retired:
-        raise UserMistake(LEFT_OUT, item=str(unknown[0]), do=SAY_HOW_MANY)
+        raise UserMistake(LEFT_OUT, item=str(unknown[0]), do=HOW_TO_INCLUDE)
     return [
-        _answer(store, space, keep or last.get(space.collection), retired, dry_run)
+        _retain_space(
+            store, space, keep or last.get(space.collection), retired=retired, dry_run=dry_run
+        ).to_json()
         for space in spaces
     ]
 
 
-def _answer(
-    store: Store, space: SpaceName, last: int | None, retired: bool, dry_run: bool
-) -> dict[str, Any]:
-    done, told = Retention({}, (), ()), dict[str, Any](left_out=None)
+def _retain_space(
+    store: Store, space: SpaceName, last: int | None, *, retired: bool, dry_run: bool
+) -> SpaceRetention:
     try:
         if retired and load_retirement(store, space) is not None and not load_pins(store, space):
-            done = _dropped(store, space, dry_run)
+            retention = _drop_version(store, space, dry_run=dry_run)
         elif last is None:
-            told["left_out"] = LEFT_OUT
+            return SpaceRetention(space=space, dry_run=dry_run, left_out=LEFT_OUT)
         else:
-            done = (retention if dry_run else retain)(store, space, last)
+            retention = (plan_retention if dry_run else retain)(store, space, last)
     except CommonspaceError as error:
-        told |= error.to_json()
-    return {
-        "space": str(space),
-        "kept": {str(number): why for number, why in done.kept.items()},
-        "removed": list(done.releases),
-        "files": list(done.files),
-        "dry_run": dry_run,
-        **told,
-    }
+        return SpaceRetention(space=space, dry_run=dry_run, error=error)
+    return SpaceRetention(space=space, dry_run=dry_run, retention=retention)
 
 
-def _begun(store: Store) -> list[str]:
-    """Every space version with releases, promoted or not."""
+def _drop_version(store: Store, space: SpaceName, *, dry_run: bool) -> Retention:
+    numbers = tuple(release_numbers(store, space))
+    files = store.list(str(space)) if dry_run else drop_version(store, space)
+    return Retention({}, numbers, tuple(files))
+
+
+def _spaces_with_files(store: Store) -> list[str]:
+    """Every version of a space that has more than the mark of its retirement."""
     spaces = [(c, s) for c in store.folders("") if "." not in c for s in store.folders(c)]
-    names = [f"{c}/{s}/v{n}" for c, s in spaces for n in begun_versions(store, c, s)]
+    names = [SpaceName(c, s, n) for c, s in spaces for n in begun_versions(store, c, s)]
     return [
-        name
+        str(name)
         for name in names
-        if any(key != retirement_key(SpaceName.parse(name)) for key in store.list(name))
+        if any(key != retirement_key(name) for key in store.list(str(name)))
     ]
-
-
-def _dropped(store: Store, name: SpaceName, dry_run: bool) -> Retention:
-    every = tuple(release_numbers(store, name))
-    files = store.list(str(name)) if dry_run else drop(store, name)
-    return Retention({}, every, tuple(files))

@@ -1,4 +1,4 @@
-"""pipeline/publish/draft.py"""
+"""The manifest of a release before it has a number."""
 
 from __future__ import annotations
 
@@ -17,38 +17,59 @@ from commonspace.pipeline.validate.verdict import Verdict
 from commonspace.pipeline.workspace.work import Work
 
 
-def state_of(
-    parts: Iterable[Part], rejects: dict[str, Any] | None, about: Mapping[str, Any]
+def state_digest(
+    parts: Iterable[Part], rejects: Mapping[str, Any] | None, description: Mapping[str, Any]
 ) -> str:
-    """sha256 over the checksums of all that a release holds, and what it says about itself."""
-    held = [part.sha256 for part in parts] + [rejects["sha256"] if rejects else ""]
-    held.append(json.dumps(about, sort_keys=True))
-    return hashlib.sha256("\n".join(held).encode()).hexdigest()
+    """The `state` of a release, equal where nothing differs that readers could see.
+
+    Args:
+        parts: Those of the release.
+        rejects: As the manifest has them.
+        description: What `describe_space` gives.
+
+    Returns:
+        sha256 over the checksums of all its files and over its description.
+    """
+    lines = [part.sha256 for part in parts] + [rejects["sha256"] if rejects else ""]
+    lines.append(json.dumps(description, sort_keys=True))
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def about(work: Work) -> dict[str, Any]:
-    """What a manifest says beside its rows: where the encoder is, whose the space is, indices."""
+def describe_space(work: Work) -> dict[str, Any]:
+    """What a manifest says beside its rows: how to load the encoder, the owner, the indexes."""
     collection = work.run.collection
-    index = collection.index_settings(work.space)
-    # The defaults go without saying: a release from before there were indices is still equal.
-    said = {} if index == IndexSettings() else {"index": json.loads(json.dumps(asdict(index)))}
+    settings = collection.index_settings(work.space)
+    # The defaults are left out: a release from before there were indexes is still equal.
+    index = {"index": json.loads(json.dumps(asdict(settings)))}
     return {
         "encoder": collection.encoder_reference(work.space).to_json(),
         "owner": collection.collection.owner,
         "description": collection.collection.description,
-        **said,
+        **(index if settings != IndexSettings() else {}),
     }
 
 
 def draft_release(
     work: Work,
     verdict: Verdict,
+    *,
     parts: tuple[Part, ...],
-    rejects: Any,
+    rejects: Mapping[str, Any] | None,
+    changes: Mapping[str, int],
     state: str,
     canary: str | None,
 ) -> Release:
-    """The next release of the space, yet without a number."""
+    """The next release of the space; its number is 0 until it is committed.
+
+    Args:
+        work: The run's work on the space.
+        verdict: What the gates have seen.
+        parts: All those of the release.
+        rejects: The file of its rejects, as `write_rejects` gives it.
+        changes: How many rows were added, changed and removed.
+        state: What `state_digest` gives.
+        canary: sha256 of the space's canary file; None where there is none.
+    """
     return Release(
         number=0,
         parent=work.base.number if work.base else 0,
@@ -56,7 +77,7 @@ def draft_release(
         space=str(work.name),
         fingerprint=work.spec.fingerprint,
         spec=work.spec.to_json(),
-        **about(work),
+        **describe_space(work),
         run=work.run.id,
         scope=str(work.run.scope),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -65,12 +86,14 @@ def draft_release(
         rejects=rejects,
         ledger=asdict(verdict.ledger),
         gates=tuple(asdict(gate) for gate in verdict.gates),
-        items_per_second=items_per_second(work.read_notes(EncodeNote)) or _pace(work),
+        items_per_second=_pace(work),
         versions=installed_versions(),
         canary=canary,
+        changes=changes,
     )
 
 
 def _pace(work: Work) -> float | None:
-    """The pace of the release before, where this run has encoded nothing."""
-    return work.base.items_per_second if work.base else None
+    """The pace of this run; where it has encoded nothing, that of the release before."""
+    pace = items_per_second(work.read_notes(EncodeNote))
+    return pace or (work.base.items_per_second if work.base else None)

@@ -1,7 +1,7 @@
-"""Publish: an immutable, numbered release that shares every part it does not change.
+"""The parts of the next release: those that a change touches are written, all others are shared.
 
-Parts are named by their content and manifests are put if absent, so this stage can be
-interrupted anywhere and run again: it finds what it wrote.
+Parts are named by their content, so this can be interrupted anywhere and run again: it finds what
+it wrote.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from commonspace.pipeline.release.removal import (
 from commonspace.pipeline.storage.store import Store
 
 PART_ROWS = 16_384
-"""Rows a part aims for: small enough that a small change rewrites little, large enough that
-a release of millions of rows has hundreds of files, not tens of thousands."""
+"""The most rows that a part should have: small enough that a small change rewrites little, large
+enough that a release of millions of rows has hundreds of files, not tens of thousands."""
 
 Place = tuple[str | None, str]
-"""Where a row lives: its partition and its bucket."""
+"""Where a row belongs: its partition and its bucket."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a run does to a space: rows that come, and ids whose old rows go."""
+    """What a run does to a space: rows that it gains, and ids that lose theirs."""
 
-    rows: NewRows
+    new: NewRows
     removed: Sequence[str]
-    """Ids that leave without a successor: deletes, and items that became rejects for good."""
+    """Ids whose rows go without a new one: deletes, and items that became rejects for good."""
 
     def counts(self, published: pa.Table) -> dict[str, int]:
         """How many rows are added, changed and removed against what is published: `id`."""
-        before, after = set(published["id"].to_pylist()), set(self.rows.rows["id"].to_pylist())
+        before, after = set(published["id"].to_pylist()), set(self.new.rows["id"].to_pylist())
         return {
             "added": len(after - before),
             "changed": len(after & before),
@@ -56,8 +56,8 @@ class Change:
         }
 
 
-def bits_for(rows: int, before: int = 0) -> int:
-    """How many bits keep buckets near PART_ROWS; never fewer than before."""
+def bucket_bits(rows: int, before: int = 0) -> int:
+    """How many bits keep a partition's buckets below about PART_ROWS; never fewer than before."""
     bits = before
     while rows > PART_ROWS * 2**bits:
         bits += 1
@@ -68,82 +68,114 @@ def write_parts(
     store: Store,
     name: SpaceName,
     contract: Contract,
+    *,
     parts: Sequence[Part],
     published: pa.Table,
     change: Change,
 ) -> tuple[Part, ...]:
     """Every part of the next release; only those that the change touches are written.
 
-    parts: those of the release that the run started from; published: its `id`, `partition`.
+    Args:
+        store: The warehouse.
+        name: The space.
+        contract: The space's.
+        parts: Those of the release that the run started from.
+        published: `id` and `partition` of that release's rows.
+        change: What the run does to it.
+
+    Raises:
+        ContractBroken: two rows of a part would have the same id, or a part is not stored as it
+            was written.
     """
-    before = dict(zip(*(published[c].to_pylist() for c in ("id", "partition")), strict=True))
-    after = dict(zip(*(change.rows.rows[c].to_pylist() for c in ("id", "partition")), strict=True))
-    gone = {item for item in [*change.removed, *after] if item in before}
-    bits = _bits(parts, before, after, gone)
-    coming: dict[Place, list[int]] = defaultdict(list)
-    for index, (item, partition) in enumerate(after.items()):
-        coming[partition, bucket_of(item, bits[partition])].append(index)
-    touched = set(coming) | {(before[i], bucket_of(i, bits[before[i]])) for i in gone}
-    for part in parts:  # a bucket that has grown too large is split, all of it
-        if len(part.bucket) < bits.get(part.partition, 0):
-            width = bits[part.partition] - len(part.bucket)
-            touched |= {(part.partition, f"{part.bucket}{n:0{width}b}") for n in range(2**width)}
-    kept = [p for p in parts if not any(_holds(p, place) for place in touched)]
-    pending, leaving = load_pending_removal(store, name), pa.array(gone, pa.string())
-    for place in sorted(touched, key=lambda p: (p[0] or "", p[1])):
-        old = [part for part in parts if _holds(part, place)]
-        table = _bucket(store, contract, old, place, leaving, change.rows.take(coming[place]))
+    partition_before, partition_after = _partitions(published), _partitions(change.new.rows)
+    replaced = {i for i in [*change.removed, *partition_after] if i in partition_before}
+    bits = _bits_of_partitions(parts, partition_before, partition_after, replaced)
+    new_rows: dict[Place, list[int]] = defaultdict(list)
+    for position, (item, partition) in enumerate(partition_after.items()):
+        new_rows[partition, bucket_of(item, bits[partition])].append(position)
+    touched = set(new_rows) | _split_places(parts, bits)
+    for item in replaced:
+        partition = partition_before[item]
+        touched.add((partition, bucket_of(item, bits[partition])))
+    next_parts = [p for p in parts if not any(_covers(p, place) for place in touched)]
+    pending, replaced_ids = load_pending_removal(store, name), pa.array(replaced, pa.string())
+    for place in sorted(touched, key=lambda place: (place[0] or "", place[1])):
+        old = [part for part in parts if _covers(part, place)]
+        kept = _kept_rows(store, contract, old, place, replaced_ids)
+        table = _merge(contract, place, change.new.take(new_rows[place]), kept)
         if table.num_rows:
-            kept.append(_write(store, name, place, table, pending))
-    return tuple(sorted(kept, key=lambda p: (p.partition or "", p.bucket)))
+            next_parts.append(_write_part(store, name, place, table, pending))
+    return tuple(sorted(next_parts, key=lambda part: (part.partition or "", part.bucket)))
 
 
-def _bits(
+def _partitions(rows: pa.Table) -> dict[str, str | None]:
+    """The partition of each id."""
+    return dict(zip(rows["id"].to_pylist(), rows["partition"].to_pylist(), strict=True))
+
+
+def _bits_of_partitions(
     parts: Sequence[Part],
-    before: dict[str, str | None],
-    after: dict[str, str | None],
-    gone: set[str],
+    partition_before: dict[str, str | None],
+    partition_after: dict[str, str | None],
+    replaced: set[str],
 ) -> dict[str | None, int]:
+    """How many bits the buckets of each partition have in the next release."""
     rows: dict[str | None, int] = defaultdict(int)
-    now: dict[str | None, int] = defaultdict(int)
+    bits: dict[str | None, int] = defaultdict(int)
     for part in parts:
         rows[part.partition] += part.rows
-        now[part.partition] = max(now[part.partition], len(part.bucket))
-    for item in gone:
-        rows[before[item]] -= 1
-    for partition in after.values():
+        bits[part.partition] = max(bits[part.partition], len(part.bucket))
+    for item in replaced:
+        rows[partition_before[item]] -= 1
+    for partition in partition_after.values():
         rows[partition] += 1
-    return {partition: bits_for(count, now[partition]) for partition, count in rows.items()}
+    return {partition: bucket_bits(count, bits[partition]) for partition, count in rows.items()}
 
 
-def _holds(part: Part, place: Place) -> bool:
+def _split_places(parts: Sequence[Part], bits: dict[str | None, int]) -> set[Place]:
+    """What parts are split into whose buckets have fewer bits than their partition is to have."""
+    places: set[Place] = set()
+    for part in parts:
+        added = bits.get(part.partition, 0) - len(part.bucket)
+        if added > 0:
+            places |= {(part.partition, f"{part.bucket}{n:0{added}b}") for n in range(2**added)}
+    return places
+
+
+def _covers(part: Part, place: Place) -> bool:
+    """Whether the part has the rows of the place, perhaps beside others."""
     return part.partition == place[0] and place[1].startswith(part.bucket)
 
 
-def _bucket(
-    store: Store,
-    contract: Contract,
-    old: Sequence[Part],
-    place: Place,
-    leaving: pa.Array,
-    coming: pa.Table,
-) -> pa.Table:
-    """The bucket's rows after the change, sorted by id."""
-    tables = [coming.select(contract.schema.names).cast(contract.schema)]
-    for part in old:
+def _kept_rows(
+    store: Store, contract: Contract, parts: Sequence[Part], place: Place, replaced: pa.Array
+) -> list[pa.Table]:
+    """The rows of the place that stay as they are, part by part."""
+    tables = []
+    for part in parts:
         table = read_part(store, part, contract)
-        table = table.filter(pc.invert(pc.is_in(table["id"], value_set=leaving)))
+        table = table.filter(pc.invert(pc.is_in(table["id"], value_set=replaced)))
         if part.bucket != place[1]:  # it is split
             buckets = [bucket_of(item, len(place[1])) for item in table["id"].to_pylist()]
             table = table.filter(pc.equal(pa.array(buckets, pa.string()), place[1]))
         tables.append(table.cast(contract.schema))
-    whole = pa.concat_tables(tables).sort_by("id")
-    if len(pc.unique(whole["id"])) != whole.num_rows:
-        raise ContractBroken("an id stands twice in a bucket", item=f"{contract.space} {place}")
-    return whole
+    return tables
 
 
-def _write(
+def _merge(contract: Contract, place: Place, new: pa.Table, kept: list[pa.Table]) -> pa.Table:
+    """The rows of the place after the change, sorted by id."""
+    new = new.select(contract.schema.names).cast(contract.schema)
+    merged = pa.concat_tables([new, *kept]).sort_by("id")
+    if len(pc.unique(merged["id"])) != merged.num_rows:
+        partition, bucket = place
+        raise ContractBroken(
+            "two of the rows to be published have the same id",
+            item=f"{contract.space}, partition {partition}, bucket {bucket or 'all'}",
+        )
+    return merged
+
+
+def _write_part(
     store: Store, name: SpaceName, place: Place, table: pa.Table, pending: PendingRemoval
 ) -> Part:
     data = parquet_bytes(table)
@@ -151,8 +183,7 @@ def _write(
     partition, bucket = place
     # Not `key=value`, which engines would read as a column; never only dots.
     folder = "all" if partition is None else f"in-{quote(partition, safe='')}"
-    key = part_key(name, folder, bucket, digest)
-    key = key_not_in_removal(key, pending)
+    key = key_not_in_removal(part_key(name, folder, bucket, digest), pending)
     store.put_if_absent(key, data)
     stored = store.read(key)
     if stored is None or hashlib.sha256(stored).hexdigest() != digest:

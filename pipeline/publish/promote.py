@@ -123,7 +123,7 @@ def serve(store: Store, name: SpaceName, contract: Contract, promotion: Promotio
             _move_pointer(store, name, stored, new_pointer)
             # Before the withdrawal: where it fails, the same call again finishes the promotion.
             before = pointer.table_version if pointer else 0
-            compact_when_due(store.address, name, before, new_pointer.table_version)
+            compact_when_due(store, name, before, new_pointer.table_version)
         withdraw(store, name)
     return moves
 

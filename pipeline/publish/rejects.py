@@ -1,4 +1,4 @@
-"""pipeline/publish/rejects.py"""
+"""The file of a release's rejects."""
 
 from __future__ import annotations
 
@@ -16,16 +16,32 @@ from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
 from commonspace.pipeline.release.removal import key_not_in_removal, load_pending_removal
 from commonspace.pipeline.storage.store import Store
 
+IDENTITY = (
+    "id", "source_uri", "stage", "reason", "content_digest", "partition", "message", "retryable",
+    "space",
+)  # fmt: skip
+"""The columns of a reject that say what it is; the run that found it is not among them."""
+
 
 def write_rejects(
     store: Store, name: SpaceName, rows: Sequence[dict[str, Any]], old: pa.Table
 ) -> dict[str, Any] | None:
-    """The release's rejects as one file; a reject that was there before keeps its old row."""
+    """Write the release's rejects as one file; equal rejects give the same file in every run.
+
+    Args:
+        store: The warehouse.
+        name: The space.
+        rows: Of REJECTS_SCHEMA: all rejects of the release.
+        old: Those of the release before; a reject that it has already keeps its row.
+
+    Returns:
+        The entry in the manifest; None where nothing is rejected.
+    """
     if not rows:
         return None
-    known = {_reject_key(row): row for row in old.to_pylist()}
-    stable = [known.get(_reject_key(row), row) for row in rows]
-    stable.sort(key=lambda row: tuple(str(value) for value in _reject_key(row)))
+    old_rows = {_identity(row): row for row in old.to_pylist()}
+    stable = [old_rows.get(_identity(row), row) for row in rows]
+    stable.sort(key=lambda row: tuple(str(value) for value in _identity(row)))
     table = pa.Table.from_pylist(stable, REJECTS_SCHEMA)
     data = parquet_bytes(table)
     digest = hashlib.sha256(data).hexdigest()
@@ -40,11 +56,5 @@ def write_rejects(
     }
 
 
-def _reject_key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(
-        row[column]
-        for column in (
-            "id", "source_uri", "stage", "reason", "content_digest", "partition", "message",
-            "retryable", "space",
-        )
-    )  # fmt: skip
+def _identity(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[column] for column in IDENTITY)

@@ -1,78 +1,123 @@
-"""The stages of a run, each from files to files, each safe to run again.
+"""The publish stage: what a run has encoded becomes an immutable, numbered release.
 
-`run` calls them one after the other; Airflow calls each in a process of its own.
+Files are named by their content and manifests are put if absent, so the stage can be interrupted
+anywhere and run again: it finds what it wrote.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
 
 from commonspace.pipeline.canary.reference import publish_canary
 from commonspace.pipeline.contract.contract import require_same_contract
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.errors import Conflict
-from commonspace.pipeline.gates.gate import Gate
-from commonspace.pipeline.gates.ledger import Ledger
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.plan.plan_file import read_plan
 from commonspace.pipeline.plan.rejects import release_reject_rows
-from commonspace.pipeline.publish.collect import collect
-from commonspace.pipeline.publish.draft import about, draft_release, state_of
+from commonspace.pipeline.publish.collect import NewRows, collect_rows
+from commonspace.pipeline.publish.draft import describe_space, draft_release, state_digest
+from commonspace.pipeline.publish.notes import PublishNote
 from commonspace.pipeline.publish.parts import Change, write_parts
 from commonspace.pipeline.publish.rejects import write_rejects
 from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.release.commit import commit
-from commonspace.pipeline.release.manifest import Release
+from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.release.rejects import read_rejects
 from commonspace.pipeline.validate.verdict import Verdict
+from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer
 
 
 def publish_stage(work: Work) -> Release:
-    """Write the next release, as a candidate; the base itself where nothing changed."""
-    verdict = _verdict(work)
+    """Write the next release, as a candidate.
+
+    Returns:
+        The release; the one that the plan was made from where nothing changed.
+
+    Raises:
+        GateRefused: a gate has refused the run.
+        ContractBroken: the space was published under another contract, or a file is damaged.
+        Conflict: another run has published meanwhile.
+    """
+    verdict = work.read_note(Verdict)
     verdict.enforce(str(work.name))
-    store, base = work.run.store, work.base
-    require_same_contract(store, work.name, work.contract)
+    require_same_contract(work.run.store, work.name, work.contract)
     with timer() as seconds:
-        plan = read_plan(work)
-        own = [*work.contract.metadata, "partition", "source_uri", "row_digest"]
-        items, _ = read_offered_items(work, own)
-        collected = collect(store, work.contract, plan, items, base, work.shard_files)
-        _check_verdict(work, verdict, plan, len(collected.failures))
-        lasting = [item for item, why in collected.failures.items() if not why.retryable]
-        removed = [*plan.of("delete", "reject")["id"].to_pylist(), *lasting]
-        published, change = published_rows(store, base, work.contract), Change(collected, removed)
-        parts = write_parts(
-            store, work.name, work.contract, base.parts if base else (), published, change
-        )
-        old = read_rejects(store, base)
-        rejects = write_rejects(
-            store, work.name, release_reject_rows(work, plan, collected.failures, old), old
-        )
-        state = state_of(parts, rejects, about(work))
-        release = base if base and base.state == state else None
-        if release is None:
-            store.put_if_absent(spec_key(work.name), work.contract.to_bytes())
-            require_same_contract(store, work.name, work.contract)
-            canary = base.canary if base else None
-            canary = canary or publish_canary(store, work.name, work.contract)
-            draft = draft_release(work, verdict, parts, rejects, state, canary)
-            draft = replace(draft, changes=change.counts(published))
-            release = commit(store, work.name, draft)
-    work.write_note("publish.json", {"release": release.number, "seconds": seconds()})
+        files = _write_files(work, verdict)
+        if work.base and work.base.state == files.state:
+            release = work.base
+        else:
+            release = _commit(work, verdict, files)
+    work.write_note(PublishNote(release=release.number, seconds=seconds()))
     return release
 
 
-def _check_verdict(work: Work, verdict: Verdict, plan: Plan, failed: int) -> None:
+@dataclass(frozen=True, kw_only=True)
+class _Files:
+    """What the next release consists of, written but not committed yet."""
+
+    parts: tuple[Part, ...]
+    rejects: Mapping[str, Any] | None
+    state: str
+    published: pa.Table
+    """`published_rows` of the base."""
+    change: Change
+
+
+def _write_files(work: Work, verdict: Verdict) -> _Files:
+    store, base, plan = work.run.store, work.base, read_plan(work)
+    new = _collect_new_rows(work, plan)
+    _require_validated(work, verdict, plan, failed=len(new.failures))
+    published = published_rows(store, base, work.contract)
+    permanent = [item for item, failure in new.failures.items() if not failure.retryable]
+    change = Change(new, [*plan.rows("delete", "reject")["id"].to_pylist(), *permanent])
+    parts = write_parts(
+        store, work.name, work.contract,
+        parts=base.parts if base else (), published=published, change=change,
+    )  # fmt: skip
+    old_rejects = read_rejects(store, base)
+    reject_rows = release_reject_rows(work, plan, new.failures, old_rejects)
+    rejects = write_rejects(store, work.name, reject_rows, old_rejects)
+    state = state_digest(parts, rejects, describe_space(work))
+    return _Files(parts=parts, rejects=rejects, state=state, published=published, change=change)
+
+
+def _collect_new_rows(work: Work, plan: Plan) -> NewRows:
+    columns = [*work.contract.metadata, "partition", "source_uri", "row_digest"]
+    items, _ = read_offered_items(work, columns)
+    return collect_rows(
+        work.run.store, work.contract,
+        plan=plan, items=items, base=work.base, shards=work.shard_files,
+    )  # fmt: skip
+
+
+def _require_validated(work: Work, verdict: Verdict, plan: Plan, *, failed: int) -> None:
     """What is about to be published must be what the gates have seen."""
-    rejected = failed + plan.count("reject") + work.read_note("plan.json")["rejected_by_pull"]
+    rejected = failed + plan.count("reject") + work.read_note(PlanSummary).rejected_by_pull
     if rejected != verdict.ledger.rejected:
-        raise Conflict(f"{verdict.ledger.rejected} rejects were validated, {rejected} are there")
+        raise Conflict(
+            f"{verdict.ledger.rejected} rejects were validated, but {rejected} would be published"
+        )
 
 
-def _verdict(work: Work) -> Verdict:
-    noted = work.read_note("verdict.json")
-    gates = tuple(Gate(**gate) for gate in noted["gates"])
-    return Verdict(Ledger(**noted["ledger"]), gates, tuple(noted["rejects"]))
+def _commit(work: Work, verdict: Verdict, files: _Files) -> Release:
+    store, base = work.run.store, work.base
+    store.put_if_absent(spec_key(work.name), work.contract.to_bytes())
+    require_same_contract(store, work.name, work.contract)  # another run may have been first
+    canary = base.canary if base else None
+    draft = draft_release(
+        work,
+        verdict,
+        parts=files.parts,
+        rejects=files.rejects,
+        changes=files.change.counts(files.published),
+        state=files.state,
+        canary=canary or publish_canary(store, work.name, work.contract),
+    )
+    return commit(store, work.name, draft)

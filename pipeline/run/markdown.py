@@ -3,102 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from commonspace.pipeline.run.announcement import Announcement
+from commonspace.pipeline.run.notes import RunReport
+from commonspace.pipeline.workspace.notes import PlanSummary
 
 LEDGER = ("offered", "encoded", "reused", "kept", "rejected", "deleted", "absent")
 
 
-def plan_text(space: str, planned: Mapping[str, Any]) -> str:
-    """What a run would do to a space, and what that would cost."""
-    seconds = planned["estimated_seconds"]
-    about = "not known before the first run" if seconds is None else _time(seconds)
-    rejected = planned["reject"] + planned["rejected_by_pull"]
-    counts = {**planned, "reject": rejected}
-    kinds = ("encode", "reuse", "keep", "reject", "delete")
+def plan_text(space: str, plan: PlanSummary, *, force: bool) -> str:
+    """What a run would do to a space, and what that would cost.
+
+    Args:
+        space: Its name.
+        plan: The plan in numbers.
+        force: Whether the run encodes again what is published.
+    """
+    seconds = plan.estimated_seconds
+    estimate = "not known before the first run" if seconds is None else _duration(seconds)
+    actions = {
+        "encode": plan.encode,
+        "reuse": plan.reuse,
+        "keep": plan.keep,
+        "reject": plan.rejected,
+        "delete": plan.delete,
+    }
     return "\n".join(
         [
-            f"**{space}**, from release {planned['base'] or 'none'}",
+            f"**{space}**, from release {plan.base or 'none'}",
             "",
-            *_table(kinds, [[f"{counts[kind]:,}" for kind in kinds]]),
+            *_table(list(actions), [[f"{count:,}" for count in actions.values()]]),
             "",
-            f"Encoding: {about}, in {planned['shards']:,} shards.",
-            *(["", "What is published is encoded again (`force`)."] if planned["force"] else []),
+            f"Encoding: {estimate}, in {len(plan.shards):,} shards.",
+            *(["", "What is published is encoded again (`force`)."] if force else []),
         ]
     )
 
 
-def release_text(told: Mapping[str, Any]) -> str:
-    """A release that waits for a person, in the words of its announcement."""
+def release_text(announcement: Announcement, hold: str | None) -> str:
+    """A release that waits for a person to approve it.
+
+    Args:
+        announcement: The release.
+        hold: Since when the space is held at what it serves, and why; None where it is not.
+    """
+    warning = f"**The space is {hold}.** Approving the release lifts the hold."
     return "\n".join(
         [
-            f"Release {told['release']} of **{told['space']}**: {told['rows']:,} rows.",
-            *(
-                ["", f"**The space is {told['held']}.** To approve lifts it."]
-                if told["held"]
-                else []
-            ),
+            f"Release {announcement.release} of **{announcement.space}**: "
+            f"{announcement.rows:,} rows.",
+            *(["", warning] if hold else []),
             "",
-            *_ledger(told["ledger"]),
+            *_ledger_table(announcement.ledger),
             "",
-            f"Encoder: `{told['encoder']}` · manifest: `{told['manifest']}`",
+            f"Encoder: `{announcement.encoder}` · manifest: `{announcement.manifest}`",
         ]
     )
 
 
-def report_text(report: Mapping[str, Any]) -> str:
+def report_text(report: RunReport) -> str:
     """What a run did to a space: its ledger, gates, rejects and times."""
-    space = f"{report['collection']}/{report['space']}/v{report['version']}"
-    gates = [
+    space = f"{report.collection}/{report.space}/v{report.version}"
+    seconds = [(stage, value) for stage, value in report.seconds.items() if value is not None]
+    pace = report.items_per_second
+    return "\n".join(
+        [
+            f"# {space}: release {report.release}, {report.state}",
+            "",
+            f"{report.rows:,} rows · run `{report.run}` · encoder `{report.encoder}`",
+            "",
+            *_ledger_table(report.ledger),
+            "",
+            *_gates_table(report),
+            "",
+            *_rejects_table(space, report),
+            "",
+            *_table(("stage", "seconds"), [[stage, f"{value:,.1f}"] for stage, value in seconds]),
+            "",
+            f"{pace:,.0f} items a second on {report.device}." if pace else "Nothing was encoded.",
+            "",
+        ]
+    )
+
+
+def _gates_table(report: RunReport) -> list[str]:
+    rows = [
         [
             gate["name"],
-            "held" if gate["ok"] else "**refused**",
+            "passed" if gate["ok"] else "**refused**",
             "" if gate["value"] is None else f"{gate['value']:.4g}",
             f"{gate['limit']:.4g}",
             _cell(gate["message"]),
         ]
-        for gate in report["gates"]
+        for gate in report.gates
     ]
-    rate = report["items_per_second"]
-    return "\n".join(
-        [
-            f"# {space}: release {report['release']}, {report['state']}",
-            "",
-            f"{report['rows']:,} rows · run `{report['run']}` · encoder `{report['encoder']}`",
-            "",
-            *_ledger(report["ledger"]),
-            "",
-            *_table(("gate", "", "value", "limit", "remark"), gates),
-            "",
-            *_rejects(space, report),
-            "",
-            *_table(
-                ("stage", "seconds"),
-                [[stage, f"{s:,.1f}"] for stage, s in report["seconds"].items() if s is not None],
-            ),
-            "",
-            f"{rate:,.0f} items a second on {report['device']}."
-            if rate
-            else "Nothing was encoded.",
-            "",
-        ]
-    )
+    return _table(("gate", "", "value", "limit", "remark"), rows)
 
 
-def _rejects(space: str, report: Mapping[str, Any]) -> list[str]:
-    reasons = report["rejects_by_reason"]
-    if not reasons:
+def _rejects_table(space: str, report: RunReport) -> list[str]:
+    if not report.rejects_by_reason:
         return ["No rejects."]
-    lines = [[reason, f"{count:,}"] for reason, count in reasons.items()]
-    where = f"Each with its reason: `commonspace rejects {space}`, or `{report['rejects']}`."
-    return [*_table(("rejects", "items"), lines), "", where]
+    rows = [[reason, f"{count:,}"] for reason, count in report.rejects_by_reason.items()]
+    where = f"Each with its reason: `commonspace rejects {space}`, or `{report.rejects}`."
+    return [*_table(("rejects", "items"), rows), "", where]
 
 
-def _ledger(ledger: Mapping[str, int]) -> list[str]:
+def _ledger_table(ledger: Mapping[str, int]) -> list[str]:
     return _table(LEDGER, [[f"{ledger[state]:,}" for state in LEDGER]])
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns stand below each other in a log too; only the last one is as wide as it happens."""
+    """A table whose columns are aligned as plain text, too; only the last one is not padded."""
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
     widths[-1] = 0
     lines = [head, ["-" * max(3, width) for width in widths], *rows]
@@ -114,7 +129,7 @@ def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _time(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds < 120:
         return f"about {seconds:,.0f} s"
     return f"about {seconds / 60:,.0f} min" if seconds < 7_200 else f"about {seconds / 3600:,.1f} h"

@@ -60,7 +60,7 @@ def _run(folder: Path, space: str, partition: str, begin: float) -> dict[str, An
 
 def _check(folder: Path, space: str, state: int) -> list[str]:
     """What the space lacks, holds in excess, or has under the wrong id or partition."""
-    problems = list(verify_space(scenario.store_of(folder), f"things/{space}")["problems"])
+    problems = list(verify_space(scenario.store_of(folder), f"things/{space}").problems)
     opened = commonspace.open(f"things/{space}", warehouse=str(folder / "warehouse"))
     expected = scenario.wanted(state)
     found = {

@@ -16,7 +16,7 @@ from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import NotPublished
-from commonspace.pipeline.maintenance.retain import orphans
+from commonspace.pipeline.maintenance.retain import orphaned_files
 from commonspace.pipeline.maintenance.retain import retain as remove_old
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.publish.manual import roll_back
@@ -90,13 +90,13 @@ def run(folder: Path) -> dict[str, Any]:
 def verify(folder: Path) -> list[str]:
     """What `verify` finds wrong."""
     try:
-        return list(verify_space(store_of(folder), NAME)["problems"])
+        return verify_space(store_of(folder), NAME).problems
     except CommonspaceError as error:
         return [str(error)]
 
 
 def repair(folder: Path) -> dict[str, Any]:
-    return verify_space(store_of(folder), NAME, repair=True)
+    return verify_space(store_of(folder), NAME, repair=True).to_json()
 
 
 def retain(folder: Path) -> None:
@@ -196,4 +196,4 @@ def retained(folder: Path) -> None:
     left = sorted(path.name for path in (folder / "warehouse/things/text/v1").iterdir())
     assert "CONDEMNED" not in left, left
     assert release_numbers(store_of(folder), SPACE) == [5], release_numbers(store_of(folder), SPACE)
-    assert not orphans(store_of(folder), SPACE)
+    assert not orphaned_files(store_of(folder), SPACE)

@@ -79,7 +79,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 
 def check(folder: Path, expected: list[dict[str, Any]]) -> None:
-    assert verify_space(LocalStore(folder / "warehouse"), "things/text")["ok"]
+    assert verify_space(LocalStore(folder / "warehouse"), "things/text").ok
     assert rows_of(folder) == expected
 
 
