@@ -3,55 +3,78 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from commonspace.pipeline.contract.layout import runs_folder, shards_folder
+from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Run
 
 RUNS_KEPT = 20
 DAYS_KEPT = 7
 DAY = 86_400.0
-"""A run that a gate has refused may be tried again for so long after its last try."""
+"""Seconds; also how long after its last try a run that a gate refused may be tried again."""
 
 
 def remove_old_runs(run: Run) -> None:
-    """Drop the folders of runs that ended, but for the latest, and what nobody has touched
-    for a week: runs that died, and shards that no plan asks for any more."""
-    store, folder = run.store, runs_folder(run.collection.name)
-    written = store.list_with_mtime(folder)
-    keys = sorted(written)
-    now = time.time()
-    stale, tried = now - DAYS_KEPT * DAY, now - DAY
-    shards = [key for key in keys if key.startswith(f"{shards_folder(run.collection.name)}/")]
-    fresh = {key.rpartition("/")[0] for key in shards if written[key] >= stale}
-    for key in shards:  # a canary stays as long as a shard that was encoded under it
-        place, _, file = key.rpartition("/")
-        if written[key] < stale and not (file == "canary.parquet" and place in fresh):
+    """Remove what earlier runs of the collection have left.
+
+    These are the folders of runs that ended, but for the latest, and what nobody has touched for
+    a week: runs that died, and shards that no plan asks for any more.
+    """
+    collection, store, now = run.collection.name, run.store, time.time()
+    mtimes = store.list_with_mtime(runs_folder(collection))
+    _remove_stale_shards(store, shards_folder(collection), mtimes, now - DAYS_KEPT * DAY)
+    keys_by_run: dict[str, list[str]] = {}
+    for key in sorted(mtimes):
+        keys_by_run.setdefault(key.split("/")[2], []).append(key)
+    for unrelated in ("shards", run.id):
+        keys_by_run.pop(unrelated, None)
+    for name in _removable(keys_by_run, mtimes, now):
+        store.delete_prefix(f"{runs_folder(collection)}/{name}")
+
+
+def _remove_stale_shards(
+    store: Store, folder: str, mtimes: Mapping[str, float], stale: float
+) -> None:
+    """Remove what lies beside shards and was written before `stale`.
+
+    A canary stays as long as a shard that was encoded under it.
+    """
+    shards = [key for key in sorted(mtimes) if key.startswith(f"{folder}/")]
+    fresh_folders = {key.rpartition("/")[0] for key in shards if mtimes[key] >= stale}
+    for key in shards:
+        parent, _, file = key.rpartition("/")
+        if mtimes[key] < stale and not (file == "canary.parquet" and parent in fresh_folders):
             store.delete(key)
-    for key, at in store.list_temporary(shards_folder(run.collection.name)).items():
-        if at < stale:
+    for key, mtime in store.list_temporary(folder).items():
+        if mtime < stale:
             store.delete(key)
-    runs: dict[str, list[str]] = {}
-    for key in keys:
-        runs.setdefault(key.split("/")[2], []).append(key)
+
+
+def _removable(
+    keys_by_run: Mapping[str, list[str]], mtimes: Mapping[str, float], now: float
+) -> set[str]:
+    """The runs whose folders go."""
     # By when each was touched: a backfill's ids are as old as its partitions.
-    touched = {name: max(written[key] for key in keys) for name, keys in runs.items()}
-    others = sorted(runs.keys() - {"shards", run.id}, key=lambda name: touched[name])
+    touched = {name: max(mtimes[key] for key in keys) for name, keys in keys_by_run.items()}
     ended = [
         name
-        for name in others
-        if _ended(runs[name], "report.json")
-        or (touched[name] < tried and _ended(runs[name], "report.json", "refusal.json"))
+        for name in sorted(touched, key=lambda name: touched[name])
+        if _has_ended(keys_by_run[name], "report.json")
+        or (
+            touched[name] < now - DAY
+            and _has_ended(keys_by_run[name], "report.json", "refusal.json")
+        )
     ]
-    dead = [name for name in others if touched[name] < stale]
-    for name in {*ended[: -(RUNS_KEPT - 1)], *dead}:
-        store.delete_prefix(f"{folder}/{name}")
+    dead = [name for name in touched if touched[name] < now - DAYS_KEPT * DAY]
+    return {*ended[: -(RUNS_KEPT - 1)], *dead}
 
 
-def _ended(keys: list[str], *ends: str) -> bool:
-    """Every space that was planned has one of these files."""
+def _has_ended(keys: list[str], *last_files: str) -> bool:
+    """Whether every space that was planned has one of these files."""
     planned, done = set[str](), set[str]()
     for key in keys:
-        place, _, file = key.rpartition("/")
-        planned |= {place} if file == "plan.json" else set()
-        done |= {place} if file in ends else set()
+        folder, _, file = key.rpartition("/")
+        planned |= {folder} if file == "plan.json" else set()
+        done |= {folder} if file in last_files else set()
     return bool(planned) and planned <= done

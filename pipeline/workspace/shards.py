@@ -41,9 +41,9 @@ def read_shard(
     columns: Sequence[str] | None = None,
     ids: pa.Array | None = None,
 ) -> pa.Table:
-    """A finished shard, or some ids of it, as `shard_groups` gives it, in one table."""
-    wanted = _columns(spec, columns)
-    return pa.concat_tables([wanted.empty_table(), *shard_groups(store, key, spec, columns, ids)])
+    """A finished shard in one table; arguments and errors as `shard_groups`."""
+    groups = shard_groups(store, key, spec, columns, ids)
+    return pa.concat_tables([_select(spec, columns).empty_table(), *groups])
 
 
 def shard_groups(
@@ -53,24 +53,28 @@ def shard_groups(
     columns: Sequence[str] | None = None,
     ids: pa.Array | None = None,
 ) -> Iterator[pa.Table]:
-    """A finished shard, or some ids of it, some thousand rows at a time, its columns checked.
+    """A finished shard, some thousand rows at a time, its columns checked.
 
-    Raises Conflict where a twin has used it up, ContractBroken where it is damaged.
+    Args:
+        store: Where it lies.
+        key: Its file.
+        spec: That of its space.
+        columns: Those to read; all of them by default.
+        ids: Those to read; all of them by default.
+
+    Raises:
+        Conflict: another run has published it, and removed it.
+        ContractBroken: it is damaged.
     """
     data = store.read(key)
     if data is None:
         raise Conflict(f"the finished shard {key} is gone: another run has published it")
-    wanted = _columns(spec, columns)
-    return (group.cast(wanted) for group in read_row_groups(data, key, wanted.names, ids))
-
-
-def _columns(spec: EncoderSpec, columns: Sequence[str] | None) -> pa.Schema:
-    schema = shard_schema(spec)
-    return schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    schema = _select(spec, columns)
+    return (group.cast(schema) for group in read_row_groups(data, key, schema.names, ids))
 
 
 def is_readable(store: Store, key: str, spec: EncoderSpec) -> bool:
-    """Whether the shard is there and can be read; a damaged one is worth nothing."""
+    """Whether the shard exists and can be read; a damaged one is worth nothing."""
     try:
         rows = sum(group.num_rows for group in shard_groups(store, key, spec))
     except (Conflict, ContractBroken, pa.ArrowException, ValueError):
@@ -79,5 +83,10 @@ def is_readable(store: Store, key: str, spec: EncoderSpec) -> bool:
 
 
 def has_retryable_failures(shard: pa.Table) -> bool:
-    """Whether it holds failures that trying again may help."""
+    """Whether a shard has failures that trying again may help."""
     return bool(pc.any(pc.fill_null(shard["retryable"], False)).as_py())
+
+
+def _select(spec: EncoderSpec, columns: Sequence[str] | None) -> pa.Schema:
+    schema = shard_schema(spec)
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns])

@@ -48,6 +48,7 @@ class Run:
 
     @property
     def folder(self) -> str:
+        """Of what is common to all its spaces."""
         return run_folder(self.collection.name, self.id)
 
     @property
@@ -76,6 +77,7 @@ class Run:
         return replace(self, scope=note.scope, retry_rejects=note.retry_rejects, force=note.force)
 
     def progress(self, label: str, total: int | None = None) -> Progress:
+        """The progress of one stage; `total` items, where that is known."""
         return Progress(label, total, quiet=self.quiet)
 
 
@@ -100,12 +102,15 @@ class Work:
 
     @property
     def folder(self) -> str:
+        """Of what is of this space, below the run's."""
         return f"{self.run.folder}/{self.name.folder}"
 
     def path(self, file: str) -> str:
+        """The key of a file in the work's folder."""
         return run_file_key(self.run.collection.name, self.run.id, self.name, file)
 
     def has(self, file: str) -> bool:
+        """Whether the work's folder has a file of that name."""
         return self.run.store.exists(self.path(file))
 
     def shared_shard(self, shard: str) -> str:
@@ -128,7 +133,7 @@ class Work:
         Raises:
             Conflict: another run has published one of them, and removed it.
         """
-        files = [self.finished_shard(key) for key in self.read_note(PlanSummary).shards]
+        files = [self.finished_shard(shard) for shard in self.read_note(PlanSummary).shards]
         finished = [file for file in files if file is not None]
         if gone := len(files) - len(finished):
             raise Conflict(f"{gone} finished shards are gone: another run has published them")
@@ -175,6 +180,6 @@ class Work:
 
 @contextmanager
 def timer() -> Iterator[Callable[[], float]]:
-    """Yields a function that tells the seconds since the block began."""
+    """Yields a function that returns the seconds since the block began."""
     began = time.perf_counter()
     yield lambda: round(time.perf_counter() - began, 3)
