@@ -1,4 +1,4 @@
-"""The LanceDB table of the current release: derived, measured, and rebuilt where it differs.
+"""The LanceDB table of the current release: synced with Parquet, indexed, its recall measured.
 
 Imports release and what is below it.
 """

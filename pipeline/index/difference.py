@@ -1,15 +1,15 @@
-"""Stamps: the few columns by which rows are told apart, compared without their vectors."""
+"""The difference between a table and a release, by a few columns of each row, without vectors."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.index.table import Table
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import COMPARED_COLUMNS, read_part
 from commonspace.pipeline.storage.store import Store
@@ -20,9 +20,9 @@ class Difference:
     """What a table lacks of a release, and what it holds beyond it."""
 
     stale: list[pa.Array]
-    """For each part of the release, the ids that the table lacks or holds otherwise."""
+    """For each part of the release, the ids that the table lacks or whose row differs."""
     excess: pa.Array
-    """Ids that the release does not hold."""
+    """The ids that the release does not hold."""
 
     @property
     def rows(self) -> int:
@@ -30,36 +30,47 @@ class Difference:
         return sum(map(len, self.stale)) + len(self.excess)
 
 
-def read_compared_columns(table: Any) -> pa.Table:
-    """Every row's STAMP. A scan: `count_rows` does not open the files of deleted rows."""
+def read_compared_columns(table: Table) -> pa.Table:
+    """COMPARED_COLUMNS of every row.
+
+    A scan: LanceDB's `count_rows` would not open the files of deleted rows.
+    """
     return table.search().select(COMPARED_COLUMNS).limit(max(table.count_rows(), 1)).to_arrow()
 
 
 def duplicate_ids(ids: pa.ChunkedArray) -> list[str]:
-    """The ids that stand more than once."""
+    """The ids that occur more than once."""
     counts = pc.value_counts(ids)
-    many = counts.filter(pc.greater(counts.field("counts"), 1))
-    return list(many.field("values").to_pylist())
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    return list(repeated.field("values").to_pylist())
 
 
-def compare_table(
-    there: pa.Table, store: Store, contract: Contract, release: Release
-) -> Difference:
-    """Where a release and a table disagree. `there`: the table's stamps, no id in it twice."""
+def compare_table(held: pa.Table, store: Store, contract: Contract, release: Release) -> Difference:
+    """Where a table and a release differ.
+
+    Args:
+        held: COMPARED_COLUMNS of the table's rows; no id occurs twice.
+        store: where the release lies.
+        contract: the contract of the space.
+        release: what the table should hold.
+
+    Raises:
+        ContractBroken: a part is missing or damaged.
+    """
     parts = [read_part(store, part, contract, COMPARED_COLUMNS) for part in release.parts]
     if not parts:
-        return Difference([], there["id"].combine_chunks())
-    wanted = pa.concat_tables(parts)
-    at = pc.index_in(wanted["id"], value_set=there["id"]).combine_chunks()
-    held, same = there.take(at), pc.is_valid(at)
+        return Difference([], held["id"].combine_chunks())
+    expected = pa.concat_tables(parts)
+    positions = pc.index_in(expected["id"], value_set=held["id"]).combine_chunks()
+    matched, same = held.take(positions), pc.is_valid(positions)
     for column in COMPARED_COLUMNS[1:]:
-        equal = pc.equal(wanted[column], held[column].cast(wanted[column].type))
+        equal = pc.equal(expected[column], matched[column].cast(expected[column].type))
         same = pc.and_(same, pc.fill_null(equal, False))
     stale, first = [], 0
     for part in parts:
         differs = pc.invert(same.slice(first, part.num_rows))
         stale.append(part["id"].filter(differs).combine_chunks())
         first += part.num_rows
-    beyond = np.ones(there.num_rows, bool)
-    beyond[at.drop_null().to_numpy()] = False
-    return Difference(stale, there["id"].filter(pa.array(beyond)).combine_chunks())
+    is_excess = np.ones(held.num_rows, bool)
+    is_excess[positions.drop_null().to_numpy()] = False
+    return Difference(stale, held["id"].filter(pa.array(is_excess)).combine_chunks())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, GateRefused
@@ -13,6 +11,7 @@ from commonspace.pipeline.index.connection import connect, open_table, translati
 from commonspace.pipeline.index.policy import REFINE, partition_count, probe_ladder
 from commonspace.pipeline.index.recall import measure_recall, sample_queries
 from commonspace.pipeline.index.sync import sync_table
+from commonspace.pipeline.index.table import Table
 from commonspace.pipeline.release.indexes import RECALL_GATE, Indexes, VectorIndex
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.pointer import Current
@@ -30,37 +29,52 @@ def sync_and_measure(
     *,
     refuse: bool,
 ) -> tuple[int, Indexes | None]:
-    """Make the table and its indices those of the release, and measure what a search finds.
+    """Make the table and its indexes those of the release, and measure the recall.
 
-    before: what is served now. Returns the table's version, and what `CURRENT` is to say of its
-    indices. Where the files of the indices are not those that were measured, all are built anew;
-    an index that finds too little is trained again, once. Where it still finds too little, it is
-    told as weak, which makes searches exact; or, with `refuse`, GateRefused is raised. Raises what
-    `sync_table` raises.
+    Where the files of the indexes are not those that were measured, all are built again. A vector
+    index whose recall is too low is trained again, once. If it is still too low, the index counts
+    as weak, and searches compare every row.
+
+    Args:
+        store: the warehouse.
+        name: the space.
+        contract: its contract.
+        release: the release to serve.
+        before: what is served now.
+        refuse: refuse the release where its index is weak.
+
+    Returns:
+        The table's version, and what CURRENT is to say of its indexes.
+
+    Raises:
+        GateRefused: the vector index is weak, and `refuse` is set.
+        ContractBroken: as `sync_table` raises it.
+        StoreFailed: as `sync_table` raises it.
     """
-    known = before.indexes.vector if before and before.indexes else None
-    trained = known.trained_rows if known else None
-    altered = _index_files_changed(store, name, before)
-    done = sync_table(
-        store.address, store, name, contract, release, trained, rebuild_indexes=altered
+    served = before.indexes.vector if before and before.indexes else None
+    trained = served.trained_rows if served else None
+    files_changed = _index_files_changed(store, name, before)
+    state = sync_table(
+        store, name, contract, release, trained_rows=trained, rebuild_indexes=files_changed
     )
-    same = _earlier_measurement(before, release, done)
-    found = same or measure_indexes(
-        store, name, contract, release, done, fewest=known.nprobes if known else 0
+    earlier = _earlier_measurement(before, release, state)
+    indexes = earlier or measure_indexes(
+        store, name, contract, release, state, min_probes=served.nprobes if served else 0
     )
-    if is_weak(found) and not done.trained and (refuse or same is None):
-        done = sync_table(store.address, store, name, contract, release, trained, retrain=True)
-        found = measure_indexes(store, name, contract, release, done)
-    if refuse and found is not None and found.vector is not None and is_weak(found):
+    if _is_weak(indexes) and not state.trained and (refuse or earlier is None):
+        state = sync_table(store, name, contract, release, trained_rows=trained, retrain=True)
+        indexes = measure_indexes(store, name, contract, release, state)
+    if refuse and indexes is not None and indexes.vector is not None and indexes.vector.is_weak:
+        gate = indexes.vector.to_gate()
         raise GateRefused(
-            f"gate {RECALL_GATE} refused: {found.vector.to_gate()['message']}",
+            f"gate {RECALL_GATE} refused: {gate['message']}",
             item=str(name),
             do='Lower `min_index_recall` in [gates], or set `vector_index = "none"` in the '
             "[[space]], which compares every row; then run again.\n"
-            "  Nothing was promoted; what was served before is served still.",
-            gates=[found.vector.to_gate()],
+            "  Nothing was promoted; readers still see what they saw before.",
+            gates=[gate],
         )
-    return done.version, found
+    return state.version, indexes
 
 
 def measure_indexes(
@@ -68,69 +82,86 @@ def measure_indexes(
     name: SpaceName,
     contract: Contract,
     release: Release,
-    done: IndexState,
-    fewest: int = 0,
+    state: IndexState,
+    min_probes: int = 0,
 ) -> Indexes | None:
-    """What there is to say of the indices of a version of the table; None where it has none.
+    """What CURRENT is to say of the indexes of a version of the table; None where it has none.
 
-    Probes as few partitions as keep the limit, or all of them where none do. fewest: how many
-    the same index was found to need before.
+    Searches probe as few partitions as reach the wanted recall, or all of them where none do.
+
+    Args:
+        store: the warehouse.
+        name: the space.
+        contract: its contract.
+        release: what the table holds.
+        state: the version of the table.
+        min_probes: how many probes the same index was found to need before.
+
+    Raises:
+        ContractBroken: the table is gone or damaged.
     """
-    wanted, vector = release.index_settings, None
-    if not release.rows or (done.trained_rows is None and not wanted.text):
+    settings, vector = release.index_settings, None
+    if not release.rows or (state.trained_rows is None and not settings.text):
         return None
-    if done.trained_rows is not None:
+    if state.trained_rows is not None:
         with translating_table_errors(str(name)):
             table = open_table(connect(store.address), name.table)
             if table is None:
                 raise ContractBroken("the LanceDB table is gone", item=str(name))
-            table.checkout(done.version)
-            first = 0 if done.trained else fewest
-            vector = _fewest_probes(table, store, contract, release, done.trained_rows, first)
-    return Indexes(index_files_digest(store, name, done.version), vector, wanted.text)
+            table.checkout(state.version)
+            fewest = 0 if state.trained else min_probes
+            vector = _fewest_probes(table, store, contract, release, state.trained_rows, fewest)
+    return Indexes(index_files_digest(store, name, state.version), vector, settings.text)
 
 
-def is_weak(found: Indexes | None) -> bool:
-    """Whether the vector index finds less than its owner wants."""
-    return found is not None and found.vector is not None and found.vector.is_weak
+def _is_weak(indexes: Indexes | None) -> bool:
+    """Whether there is a vector index whose recall is below its limit."""
+    return indexes is not None and indexes.vector is not None and indexes.vector.is_weak
 
 
 def _fewest_probes(
-    table: Any,
+    table: Table,
     store: Store,
     contract: Contract,
     release: Release,
     trained_rows: int,
-    fewest: int,
+    min_probes: int,
 ) -> VectorIndex:
-    asked, limit = sample_queries(table, store, contract, release), release.index_settings.min_recall
-    whole = partition_count(trained_rows)
-    for nprobes in (rung for rung in probe_ladder(whole) if rung >= min(fewest, whole)):
+    """The vector index with the fewest probes that reach the limit, or with all partitions."""
+    queries = sample_queries(table, store, contract, release)
+    limit, partitions = release.index_settings.min_recall, partition_count(trained_rows)
+    ladder = probe_ladder(partitions)
+    for nprobes in (step for step in ladder if step >= min(min_probes, partitions)):
         index = VectorIndex(
-            INDEX_KIND, trained_rows, whole, nprobes, REFINE, 0.0, limit, sample=len(asked.ids)
+            kind=INDEX_KIND,
+            trained_rows=trained_rows,
+            partitions=partitions,
+            nprobes=nprobes,
+            refine=REFINE,
+            recall=0.0,
+            limit=limit,
+            sample=len(queries.ids),
         )
-        index = index.with_recall(measure_recall(table, asked, index))
+        index = index.with_recall(measure_recall(table, queries, index))
         if not index.is_weak:
             break
     return index
 
 
 def _earlier_measurement(
-    before: Current | None, release: Release, done: IndexState
+    before: Current | None, release: Release, state: IndexState
 ) -> Indexes | None:
-    """What was measured of the same version under the same limit."""
-    if before is None or before.indexes is None or before.table_version != done.version:
+    """What was measured of the same version of the table under the same settings."""
+    if before is None or before.indexes is None or before.table_version != state.version:
         return None
-    vector, wanted = before.indexes.vector, release.index_settings
-    same = before.indexes.text == wanted.text
-    same &= (vector.limit if vector else None) == (
-        wanted.min_recall if done.trained_rows is not None else None
-    )
-    return before.indexes if same else None
+    vector, settings = before.indexes.vector, release.index_settings
+    limit = settings.min_recall if state.trained_rows is not None else None
+    same_limit = (vector.limit if vector else None) == limit
+    return before.indexes if same_limit and before.indexes.text == settings.text else None
 
 
 def _index_files_changed(store: Store, name: SpaceName, before: Current | None) -> bool:
-    """Whether the files of the indices that are served are not those that were measured."""
+    """Whether the files of the served indexes are not those that were measured."""
     if before is None or before.indexes is None:
         return False
     try:

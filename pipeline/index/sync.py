@@ -1,17 +1,15 @@
-"""Index: bring the LanceDB table to a release, read it back, and only then say so.
+"""Sync: make the LanceDB table equal a release, build its indexes, and read it back.
 
-Its indices are brought in order before it is read back, so that what was read is the version
-that has them.
+Indexes are built before it is read back, so that what was read is the version that has them.
 
-The table is derived: it can be lost, or be behind, or hold an unfinished promotion; each
-call compares it with the release and writes the difference.
+The table is derived: it can be lost, or be behind, or hold an unfinished promotion; each call
+compares it with the release and writes the difference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 
@@ -20,13 +18,8 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index.build import IndexState, build_indexes
 from commonspace.pipeline.index.connection import (
-    check_table,
     connect,
-    fetch_rows,
-    id_batches,
-    ids_filter,
     open_table,
-    table_schema,
     translating_store_errors,
     translating_table_errors,
 )
@@ -34,6 +27,14 @@ from commonspace.pipeline.index.difference import (
     compare_table,
     duplicate_ids,
     read_compared_columns,
+)
+from commonspace.pipeline.index.table import (
+    Table,
+    check_table,
+    fetch_rows,
+    id_batches,
+    ids_filter,
+    table_schema,
 )
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import COMPARED_COLUMNS, read_part_groups
@@ -46,48 +47,108 @@ class ReadBackMismatch(ContractBroken):
 
 
 def sync_table(
-    address: str,
     store: Store,
     name: SpaceName,
     contract: Contract,
     release: Release,
-    trained_rows: int | None = None,
     *,
+    trained_rows: int | None = None,
     retrain: bool = False,
     rebuild_indexes: bool = False,
 ) -> IndexState:
-    """Make the space's table equal the release, with the indices that it wants.
+    """Make the space's table equal the release, with the indexes that it wants.
 
-    trained_rows: over how many rows its vector index was trained, where that is known.
-    retrain: train it again. anew: build every index again.
+    A table that cannot be read, or does not read back as it was written, is rewritten in one
+    commit: LanceDB may report success for a write that failed.
 
-    A table that cannot be read, or does not read back as it was written, is written anew in
-    one commit: LanceDB may report success for a write that failed.
-    Raises ContractBroken where the table belongs to another contract, cannot be opened, or
-    still holds something else than was written.
+    Args:
+        store: the warehouse.
+        name: the space.
+        contract: its contract.
+        release: what the table is to hold.
+        trained_rows: how many rows its vector index was trained on, where that is known.
+        retrain: train the vector index again, whatever its state.
+        rebuild_indexes: as `retrain`, and build the full-text indexes again.
+
+    Raises:
+        ContractBroken: the table belongs to another contract, cannot be opened, or still holds
+            something else than was written.
+        StoreFailed: the bucket failed or the disk is full.
     """
     with translating_table_errors(str(name)):
         try:
             with translating_store_errors(str(name)):
-                table, changed = _write_difference(address, store, name, contract, release)
-                done = build_indexes(
+                table, written = _write_difference(store, name, contract, release)
+                state = build_indexes(
                     table, release.index_settings, contract.spec.dim, trained_rows,
                     retrain=retrain, rebuild_indexes=rebuild_indexes,
                 )  # fmt: skip
-                _read_back(table, store, contract, release, changed)
-                return replace(done, version=int(table.version))
+                _read_back(table, store, contract, release, written)
+                return replace(state, version=int(table.version))
         except (ReadBackMismatch, OSError, RuntimeError, ValueError) as error:
-            if is_store_error(error):  # it is not the table that is at fault
+            if is_store_error(error):  # the table is not at fault
                 raise
-            open_table(connect(address), name.table)  # one that cannot be opened needs a person
-            return rewrite_table(address, store, name, contract, release)
+            # Raises for a table that cannot be opened: a person has to look at it first.
+            open_table(connect(store.address), name.table)
+            return rewrite_table(store, name, contract, release)
+
+
+def rewrite_table(
+    store: Store,
+    name: SpaceName,
+    contract: Contract,
+    release: Release,
+    *,
+    min_version: int = 0,
+) -> IndexState:
+    """Write the whole release over the table in one commit, whatever the table holds.
+
+    Readers of an older version keep it; nobody sees a missing or an empty table. Only a table
+    that takes no commit is removed first: one that cannot be opened, or one that has lost
+    versions.
+
+    Args:
+        store: the warehouse.
+        name: the space.
+        contract: its contract.
+        release: what the table is to hold.
+        min_version: a version that the table once had; a newest version below it was lost.
+
+    Raises:
+        ContractBroken: what was written does not read back.
+        StoreFailed: the bucket failed or the disk is full.
+    """
+    with translating_table_errors(str(name)):
+        database = connect(store.address)
+        try:
+            table = open_table(database, name.table)
+            is_lost = table is not None and table.version < min_version
+        except (ValueError, RuntimeError):
+            is_lost = True
+        if is_lost:
+            database.drop_table(name.table, ignore_missing=True)
+        reader = _reader(_release_groups(store, contract, release), contract)
+        table = database.create_table(
+            name.table, data=reader, schema=table_schema(contract), mode="overwrite"
+        )
+        state = build_indexes(table, release.index_settings, contract.spec.dim, None)
+        _read_back(table, store, contract, release, None)
+        return replace(state, version=int(table.version))
+
+
+def rows_equal(left: pa.Table, right: pa.Table) -> bool:
+    """Whether both hold the same ids with equal columns; floats are compared bit by bit."""
+    if left.num_rows != right.num_rows or set(left.column_names) != set(right.column_names):
+        return False
+    left, right = left.sort_by("id"), right.sort_by("id")
+    return all(_bits(left[name]).equals(_bits(right[name])) for name in left.column_names)
 
 
 def _write_difference(
-    address: str, store: Store, name: SpaceName, contract: Contract, release: Release
-) -> tuple[Any, Sequence[pa.Array] | None]:
-    """The table once the difference is written; and which ids were, as `_read_back` takes it."""
-    database = connect(address)
+    store: Store, name: SpaceName, contract: Contract, release: Release
+) -> tuple[Table, Sequence[pa.Array] | None]:
+    """The table once it is updated, and the ids that were written, as `_read_back` takes them."""
+    database = connect(store.address)
     table = open_table(database, name.table)
     if table is not None:
         check_table(table, contract)
@@ -96,84 +157,51 @@ def _write_difference(
     return database.create_table(name.table, data=reader, schema=table_schema(contract)), None
 
 
-def rewrite_table(
-    address: str,
-    store: Store,
-    name: SpaceName,
-    contract: Contract,
-    release: Release,
-    at_least: int = 0,
-) -> IndexState:
-    """Write the whole release over the table in one commit, whatever the table holds.
-
-    Readers of an older version keep it; nobody sees a missing or an empty table. Only a table
-    that takes no commit is removed first: one that cannot be opened, or whose newest version is
-    below `at_least`, one that it has had. Raises ContractBroken where what was written does not
-    read back.
-    """
-    with translating_table_errors(str(name)):
-        database = connect(address)
-        try:
-            table = open_table(database, name.table)
-            lost = table is not None and table.version < at_least
-        except (ValueError, RuntimeError):
-            lost = True
-        if lost:
-            database.drop_table(name.table, ignore_missing=True)
-        reader = _reader(_release_groups(store, contract, release), contract)
-        table = database.create_table(
-            name.table, data=reader, schema=table_schema(contract), mode="overwrite"
-        )
-        done = build_indexes(table, release.index_settings, contract.spec.dim, None)
-        _read_back(table, store, contract, release, None)
-        return replace(done, version=int(table.version))
-
-
-def _update(table: Any, store: Store, contract: Contract, release: Release) -> list[pa.Array]:
-    """Writes the difference; the ids that were written, part by part."""
+def _update(table: Table, store: Store, contract: Contract, release: Release) -> list[pa.Array]:
+    """Write the difference; the ids that were written, part by part."""
     ids = table.search().select(["id"]).limit(max(table.count_rows(), 1)).to_arrow()["id"]
-    for some in id_batches(duplicate_ids(ids)):
-        table.delete(ids_filter(some))
-    found = compare_table(read_compared_columns(table), store, contract, release)
-    if any(map(len, found.stale)):
+    for batch in id_batches(duplicate_ids(ids)):
+        table.delete(ids_filter(batch))
+    difference = compare_table(read_compared_columns(table), store, contract, release)
+    if any(map(len, difference.stale)):
         merge = table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
         changed = (
             rows
-            for part, ids in zip(release.parts, found.stale, strict=True)
+            for part, ids in zip(release.parts, difference.stale, strict=True)
             if len(ids)
             for rows in read_part_groups(store, part, contract, ids=ids)
         )
         # An index on the key would hide rows that a concurrent merge inserted.
         merge.use_index(False).execute(_reader(changed, contract))
-    for some in id_batches(found.excess.to_pylist()):
-        table.delete(ids_filter(some))
-    return found.stale
+    for batch in id_batches(difference.excess.to_pylist()):
+        table.delete(ids_filter(batch))
+    return difference.stale
 
 
 def _read_back(
-    table: Any,
+    table: Table,
     store: Store,
     contract: Contract,
     release: Release,
-    changed: Sequence[pa.Array] | None,
+    written: Sequence[pa.Array] | None,
 ) -> None:
-    """LanceDB has been seen to report success for a write that cannot be read.
+    """Compare the table with the release: LanceDB has reported success for failed writes.
 
-    changed: the ids that were written, part by part; None for every one. Every row's stamp is
-    compared, not only those that were written: another promotion whose lease was broken may
-    write to the table meanwhile.
+    written: the ids that were written, part by part; None for all. The vectors of these are
+    compared; the few compared columns are of every row, because another promotion whose lease was
+    broken may write to the table meanwhile.
     """
     table.checkout_latest()
     problem = ""
-    there = read_compared_columns(table)
-    found = compare_table(there, store, contract, release)
-    if there.num_rows != release.rows:
-        problem = f"{there.num_rows} rows, the release has {release.rows}"
-    elif found.rows:
-        problem = f"{found.rows} rows of another release"
+    held = read_compared_columns(table)
+    difference = compare_table(held, store, contract, release)
+    if held.num_rows != release.rows:
+        problem = f"{held.num_rows} rows, the release has {release.rows}"
+    elif difference.rows:
+        problem = f"{difference.rows} rows of another release"
     elif not all(
-        rows_equal(some, fetch_rows(table, some["id"].to_pylist(), some.column_names))
-        for some in _written_rows(store, contract, release, changed)
+        rows_equal(rows, fetch_rows(table, rows["id"].to_pylist(), rows.column_names))
+        for rows in _written_rows(store, contract, release, written)
     ):
         problem = "other rows than were written"
     if problem:
@@ -181,25 +209,18 @@ def _read_back(
             f"reading back gave {problem}",
             item=f"LanceDB table {table.name}",
             retry=True,
-            do="The release was not promoted. Run again: the table is then written anew.",
+            do="The release was not promoted. Run again: the table is then rewritten.",
         )
 
 
 def _written_rows(
-    store: Store, contract: Contract, release: Release, changed: Sequence[pa.Array] | None
+    store: Store, contract: Contract, release: Release, written: Sequence[pa.Array] | None
 ) -> Iterator[pa.Table]:
+    """The compared columns and the vectors of the rows that were written."""
     for number, part in enumerate(release.parts):
-        ids = None if changed is None else changed[number]
+        ids = None if written is None else written[number]
         if ids is None or len(ids):
             yield from read_part_groups(store, part, contract, [*COMPARED_COLUMNS, "vector"], ids)
-
-
-def rows_equal(one: pa.Table, other: pa.Table) -> bool:
-    """True where both hold the same ids with equal columns; floats are compared bit by bit."""
-    if one.num_rows != other.num_rows or set(one.column_names) != set(other.column_names):
-        return False
-    one, other = one.sort_by("id"), other.sort_by("id")
-    return all(_bits(one[name]).equals(_bits(other[name])) for name in one.column_names)
 
 
 def _bits(column: pa.ChunkedArray) -> pa.Array:

@@ -1,4 +1,4 @@
-"""Full-text indices of a LanceDB table: words as they are written, case and accents aside."""
+"""Full-text indexes of a LanceDB table: words as they are written, case and accents aside."""
 
 from __future__ import annotations
 
@@ -6,46 +6,64 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from commonspace.pipeline.index.policy import TAIL_SHARE
+from commonspace.pipeline.index.table import Filter, ListedIndex, Query, Table
 
 
-def indexes_by_column(listed: Sequence[Any]) -> dict[str, Any]:
-    """The full-text indices among those that `list_indices` gives."""
-    texts = (one for one in listed if one.index_type == "FTS")
-    return {one.columns[0].strip("`"): one for one in texts}  # LanceDB quotes some names
+def indexes_by_column(listed: Sequence[ListedIndex]) -> dict[str, ListedIndex]:
+    """The full-text indexes among those that `list_indices` gives."""
+    text_indexes = (index for index in listed if index.index_type == "FTS")
+    # LanceDB puts some names into backticks.
+    return {index.columns[0].strip("`"): index for index in text_indexes}
 
 
 def build_text_indexes(
-    table: Any, listed: Sequence[Any], columns: Collection[str], rows: int, *, rebuild_indexes: bool
+    table: Table,
+    listed: Sequence[ListedIndex],
+    columns: Collection[str],
+    rows: int,
+    *,
+    rebuild_indexes: bool,
 ) -> bool:
-    """Make the table have these and no others; True where too many rows are beside one.
+    """Give the table full-text indexes over these columns and no others.
 
-    anew: build each of them, whatever there is.
+    Args:
+        table: at its latest version.
+        listed: what its `list_indices` gives.
+        columns: the columns that get an index.
+        rows: how many rows the table has.
+        rebuild_indexes: build every index, even where there is one.
+
+    Returns:
+        Whether too many rows are not yet in an index that was left as it is.
     """
-    found = indexes_by_column(listed)
-    for column, one in found.items():
+    existing = indexes_by_column(listed)
+    for column, index in existing.items():
         if column not in columns or not rows:
-            table.drop_index(one.name)
+            table.drop_index(index.name)
     for column in columns:
-        if rows and (rebuild_indexes or column not in found):
+        if rows and (rebuild_indexes or column not in existing):
             _build(table, column)
-    kept = [one for column, one in found.items() if column in columns]
-    return not rebuild_indexes and any(one.num_unindexed_rows > rows * TAIL_SHARE for one in kept)
+    kept = [index for column, index in existing.items() if column in columns]
+    is_behind = any(index.num_unindexed_rows > rows * TAIL_SHARE for index in kept)
+    return not rebuild_indexes and is_behind
 
 
-def _build(table: Any, column: str) -> None:
-    from lancedb.index import FTS
-
-    # No stemming, no stop words: both are of one language. ICU parts Chinese, too.
-    config = FTS(base_tokenizer="icu", stem=False, remove_stop_words=False)
-    table.create_index(column, config=config, replace=True)
-
-
-def match_query(table: Any, words: str, columns: Sequence[str], k: int, where: Any = None) -> Any:
+def match_query(
+    table: Table, words: str, columns: Sequence[str], k: int, where: Filter | None = None
+) -> Query:
     """A query for the k rows with the highest BM25 `_score` of any of the words."""
-    from lancedb import query as of
+    from lancedb.query import MatchQuery, MultiMatchQuery  # lancedb takes two seconds to load
 
     # LanceDB's classes take a text as it is, without a syntax of its own; they are not typed.
-    made: Any = of.MatchQuery if len(columns) == 1 else of.MultiMatchQuery
-    asked = made(words, columns[0] if len(columns) == 1 else list(columns))
-    query = table.search(asked, query_type="fts").limit(k)
+    query_class: Any = MatchQuery if len(columns) == 1 else MultiMatchQuery
+    match = query_class(words, columns[0] if len(columns) == 1 else list(columns))
+    query = table.search(match, query_type="fts").limit(k)
     return query if where is None else query.where(where, prefilter=True)
+
+
+def _build(table: Table, column: str) -> None:
+    from lancedb.index import FTS  # lancedb takes two seconds to load
+
+    # No stemming, no stop words: both depend on one language. ICU splits Chinese, too.
+    config = FTS(base_tokenizer="icu", stem=False, remove_stop_words=False)
+    table.create_index(column, config=config, replace=True)

@@ -1,14 +1,14 @@
-"""The vector index of a LanceDB table: what there is, how one is built, how it is searched."""
+"""The vector index of a LanceDB table: its state, how it is trained, how it is searched."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from commonspace.pipeline.index.policy import VectorIndexState, partition_count, probe_count
+from commonspace.pipeline.index.table import Filter, ListedIndex, Query, Table
 from commonspace.pipeline.release.indexes import VectorIndex
 
 NAME = "vector_idx"
@@ -19,37 +19,43 @@ ROWS_TO_TRAIN_ON = 64
 
 
 def read_state(
-    table: Any, listed: Sequence[Any], trained_rows: int | None
+    table: Table, listed: Sequence[ListedIndex], trained_rows: int | None
 ) -> VectorIndexState | None:
-    """The table's index, at the version that is open; None where it has none of ours.
+    """The state of the table's index at the open version; None where it has none of ours.
 
-    listed: what `list_indices` gives. trained_rows: over how many rows it was trained, where that
-    is known.
+    Args:
+        table: the table.
+        listed: what its `list_indices` gives.
+        trained_rows: how many rows the index was trained on, where that is known.
     """
-    for one in listed:
-        if one.name == NAME and is_ours(table, one):
-            known = trained_rows or one.num_indexed_rows
+    for index in listed:
+        if index.name == NAME and is_ours(table, index):
             return VectorIndexState(
-                one.num_indexed_rows, one.num_unindexed_rows, one.num_segments, known
+                indexed=index.num_indexed_rows,
+                unindexed=index.num_unindexed_rows,
+                segments=index.num_segments,
+                trained_rows=trained_rows or index.num_indexed_rows,
             )
     return None
 
 
-def foreign_indexes(table: Any, listed: Sequence[Any]) -> list[str]:
-    """The names of the indices over vectors that somebody else has made."""
-    over = [one for one in listed if one.columns == [COLUMN]]
-    return [one.name for one in over if not (one.name == NAME and is_ours(table, one))]
+def foreign_indexes(table: Table, listed: Sequence[ListedIndex]) -> list[str]:
+    """The names of the indexes over vectors that something else has built."""
+    vector_indexes = [index for index in listed if index.columns == [COLUMN]]
+    return [
+        index.name for index in vector_indexes if not (index.name == NAME and is_ours(table, index))
+    ]
 
 
-def is_ours(table: Any, index: Any) -> bool:
-    """Whether a listed index is of the one kind that we build."""
+def is_ours(table: Table, index: ListedIndex) -> bool:
+    """Whether a listed index is of the one kind that `train` builds."""
     stats = table.index_stats(index.name)
     return stats is not None and (stats.index_type, stats.distance_type) == ("IVF_SQ", "dot")
 
 
-def train(table: Any, rows: int) -> None:
-    """Train an index over all rows, in the place of the one that is there: one commit."""
-    from lancedb.index import IvfSq
+def train(table: Table, rows: int) -> None:
+    """Train an index for all rows, in the place of the one that there may be: one commit."""
+    from lancedb.index import IvfSq  # lancedb takes two seconds to load
 
     # Vectors are unit: the inner product is the cosine. With LanceDB's own metric of that name a
     # quantised index gives twice the distance (github.com/lancedb/lancedb/issues/3530).
@@ -60,22 +66,25 @@ def train(table: Any, rows: int) -> None:
 
 
 def nearest_query(
-    table: Any,
+    table: Table,
     vector: NDArray[np.float32],
     k: int,
     index: VectorIndex | None,
-    where: Any = None,
-) -> Any:
+    where: Filter | None = None,
+) -> Query:
     """A query for the k rows of the highest cosine; `_distance` is 1 - cosine.
 
-    index: how to search the table's index; None compares every row. where: a filter, as SQL or
-    as LanceDB's expression; rows are found for it wherever they are.
+    Args:
+        table: the table.
+        vector: (dim,) float32, unit.
+        k: how many rows.
+        index: how to search the table's index; None compares every row.
+        where: a filter; rows that pass it are found wherever they are.
     """
     query = table.search(vector, vector_column_name=COLUMN).distance_type("dot").limit(k)
     if where is not None:
         query = query.where(where, prefilter=True)
     if index is None:
         return query.bypass_vector_index()
-    return query.nprobes(probe_count(index, k, filtered=where is not None)).refine_factor(
-        index.refine
-    )
+    nprobes = probe_count(index, k, filtered=where is not None)
+    return query.nprobes(nprobes).refine_factor(index.refine)

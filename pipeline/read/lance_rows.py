@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,13 +14,18 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.connection import (
-    check_table,
     connect,
-    equality_filter,
-    fetch_rows,
     open_table,
     translating_store_errors,
     translating_table_errors,
+)
+from commonspace.pipeline.index.table import (
+    Filter,
+    Query,
+    Table,
+    check_table,
+    equality_filter,
+    fetch_rows,
 )
 from commonspace.pipeline.read.filters import Where
 from commonspace.pipeline.release.pointer import Current
@@ -35,7 +39,7 @@ class LanceRows:
         self._space = contract.space
 
     @cached_property
-    def table(self) -> Any:
+    def table(self) -> Table:
         """The LanceDB table at the release's version.
 
         Raises:
@@ -117,7 +121,7 @@ class LanceRows:
         rows = self._execute(query, [*columns, "_score"], where)
         return rows.rename_columns([*columns, "bm25"])
 
-    def _execute(self, query: Any, columns: Sequence[str], where: Where) -> pa.Table:
+    def _execute(self, query: Query, columns: Sequence[str], where: Where) -> pa.Table:
         is_sql = isinstance(where, str) and bool(where)
         # LanceDB's error about a SQL condition is the user's mistake, any other a damaged table.
         translating = translating_store_errors if is_sql else translating_table_errors
@@ -128,7 +132,7 @@ class LanceRows:
             raise UserMistake(f"the condition {where!r} was refused: {error}") from error
 
 
-def _lance_filter(where: Where) -> Any:
+def _lance_filter(where: Where) -> Filter | None:
     """The filter as LanceDB takes it; None for none."""
     if not where:
         return None

@@ -54,7 +54,7 @@ class VectorIndex:
         """Whether its recall is below the limit."""
         return self.recall < self.limit
 
-    def finding(self, recall: float) -> VectorIndex:
+    def with_recall(self, recall: float) -> VectorIndex:
         """The same index with a measured recall."""
         return replace(self, recall=recall)
 
@@ -79,7 +79,7 @@ class Indexes:
     text: tuple[str, ...]
 
     @property
-    def searched(self) -> VectorIndex | None:
+    def usable(self) -> VectorIndex | None:
         """The vector index that searches use; None where it is weak, and every row is compared."""
         return None if self.vector is None or self.vector.is_weak else self.vector
 
