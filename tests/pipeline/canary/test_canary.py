@@ -99,7 +99,7 @@ def test_two_unlike_workers_of_one_first_run_are_noticed(
     warehouse: Warehouse, drift: Callable[[], None]
 ) -> None:
     work, shards = warehouse.planned(
-        warehouse.collection(numbered_items(60), run={"shard_rows": 10}), warehouse, "first"
+        warehouse.collection(numbered_items(60), run={"shard_rows": 10}), "first"
     )
     encode_stage(work, shards[:1])
     drift()
