@@ -61,7 +61,7 @@ def test_a_collection_without_a_period_takes_everything_unless_told(tmp_path: Pa
         ("yesterday", None, "'yesterday' names no day"),
         ("2026-02-30", None, "names no day"),
         (None, "2026-11-20T00:00:00", "names no day"),
-        ("2026-11-01", "2026-11-02", "yet its params ask for"),
+        ("2026-11-01", "2026-11-02", "but its params ask for"),
     ],
 )
 def test_a_partition_that_cannot_be_meant(
