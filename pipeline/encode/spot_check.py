@@ -56,7 +56,7 @@ def check_published(maker: ShardMaker, rows: pa.Table) -> SpotCheckResult:
         raise GateRefused(
             result.what,
             item=str(work.name),
-            do=f"Release {work.base.number} holds it. Either ids and vectors are mixed up there, "
+            do=f"It is in release {work.base.number}. Either ids and vectors are mixed up there, "
             "or the encoder no longer makes the vectors it made. `commonspace verify` checks the "
             "files; restore them from a copy, promote an older release, or set version = "
             f"{work.name.version + 1} for this space to fill a new one beside it.\n  Nothing was "

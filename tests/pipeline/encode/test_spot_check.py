@@ -113,7 +113,7 @@ def test_an_encoder_that_mixes_up_rows_leaves_nothing_behind(warehouse: Warehous
     work, shards = warehouse.planned(collection)
     with pytest.raises(GateRefused, match="spot_check refused") as found:
         encode_stage(work, shards, Mixing(64, "text"))
-    assert "The shards that were made are dropped" in found.value.do
+    assert "The shards of this process are deleted" in found.value.do
     assert not any(work.finished_shard(key) for key in shards)
     report = warehouse.run(collection)
     assert report["ledger"]["encoded"] == 300
