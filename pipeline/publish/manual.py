@@ -26,7 +26,7 @@ from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work, timer
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PromotionResult:
     """What readers are served now, and what they were served before."""
 
@@ -61,7 +61,7 @@ def promote_by_hand(store: Store, name: SpaceName, number: int | None = None) ->
     promotion = Promotion(release=release, by=PROMOTE, after=release.parent)
     serve(store, name, _require_contract(store, name), promotion)
     lifted = releases.pointer.hold if releases.pointer else None
-    return PromotionResult(release.number, releases.served, lifted=lifted)
+    return PromotionResult(release=release.number, before=releases.served, lifted=lifted)
 
 
 def promote_approved(work: Work) -> None:
@@ -110,7 +110,7 @@ def roll_back(
         hold = pointer.hold  # an interrupted rollback is called again
     promotion = Promotion(release=release, by=ROLLBACK, after=pointer.release, hold=hold)
     serve(store, name, _require_contract(store, name), promotion)
-    return PromotionResult(release.number, pointer.release, hold=hold)
+    return PromotionResult(release=release.number, before=pointer.release, hold=hold)
 
 
 def overwrite_pointer(
@@ -124,7 +124,7 @@ def overwrite_pointer(
     release, hold = load_release(store, name, number), _new_hold(reason)
     promotion = Promotion(release=release, by=ROLLBACK, after=0, hold=hold, overwrite_pointer=True)
     serve(store, name, _require_contract(store, name), promotion)
-    return PromotionResult(number, 0, hold=hold)
+    return PromotionResult(release=number, before=0, hold=hold)
 
 
 @dataclass(frozen=True)

@@ -188,4 +188,11 @@ def _write_part(
     stored = store.read(key)
     if stored is None or hashlib.sha256(stored).hexdigest() != digest:
         raise ContractBroken("was not stored as it was written", item=key, retry=True)
-    return Part(key, partition, bucket, table.num_rows, len(data), digest)
+    return Part(
+        key=key,
+        partition=partition,
+        bucket=bucket,
+        rows=table.num_rows,
+        bytes=len(data),
+        sha256=digest,
+    )

@@ -117,8 +117,8 @@ def serve(store: Store, name: SpaceName, contract: Contract, promotion: Promotio
         moves = pointer is None or pointer.release != promotion.release.number
         if moves:
             announce(store, name, promotion.release, promotion.by)
-        table = _sync_table(store, name, contract, promotion, pointer)
-        new_pointer = _next_pointer(name, promotion, pointer, table)
+        synced = _sync_table(store, name, contract, promotion, pointer)
+        new_pointer = _next_pointer(name, promotion, pointer, synced)
         if new_pointer != pointer:
             _move_pointer(store, name, stored, new_pointer)
             # Before the withdrawal: where it fails, the same call again finishes the promotion.
@@ -210,13 +210,15 @@ def _next_pointer(
     name: SpaceName,
     promotion: Promotion,
     pointer: Current | None,
-    table: tuple[int, Indexes | None],
+    synced: tuple[int, Indexes | None],
 ) -> Current:
-    """The pointer once the release is served by that version of the table."""
-    number, by, (version, indexes) = promotion.release.number, promotion.by, table
+    """The pointer once the release is served; `synced`: by which version of the table."""
+    number, by, (version, indexes) = promotion.release.number, promotion.by, synced
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     if pointer is None:
-        moved = Current(number, name.table, version, moment, by)
+        moved = Current(
+            release=number, table=name.table, table_version=version, promoted_at=moment, run=by
+        )
     elif pointer.release != number:
         moved = pointer.after_promotion(
             release=number, table_version=version, promoted_at=moment, run=by

@@ -74,7 +74,7 @@ def test_a_space_that_fails_does_not_stop_the_others(
     assert code == 1
     first, second, last = json.loads(out)
     assert (first["error"], first["item"]) == ("ContractBroken", release_key(others, 1))
-    assert "delete it, where its release is neither served nor needed" in first["do"]
+    assert "delete it if its release is neither served nor needed" in first["do"]
     assert (second["error"], second["removed"]) == ("ContractBroken", [])
     assert last["removed"] == [1]
     assert "others/text/v1 failed: others/text/v1/releases/000001.json: is damaged" in err

@@ -39,7 +39,7 @@ def harm(warehouse: Warehouse, how: str) -> None:
 @pytest.mark.parametrize("how", ["damaged", "lost"])
 def test_only_its_own_space_stops(warehouse: Warehouse, how: str) -> None:
     for number in (1, 2):
-        warehouse.run(numbered_items(number), spaces=SPACES)
+        warehouse.run_spaces(numbered_items(number), spaces=SPACES)
     harm(warehouse, how)
     collection = warehouse.collection(numbered_items(3), spaces=SPACES)
     refused, planned = plan_collection(

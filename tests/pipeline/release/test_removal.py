@@ -201,7 +201,7 @@ def test_a_damaged_mark_is_named(
     for data in (b"", b"[]", b'{"release"', b'{"what": 1}', bytes([0xFF])):
         warehouse.store.put(key, data)
         with pytest.raises(ContractBroken, match="is damaged") as refusal:
-            ask(warehouse.store)
+            ask(warehouse)
         assert refusal.value.item == key
 
 
