@@ -7,16 +7,10 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.maintenance.retain import orphaned_files
 from commonspace.pipeline.release.history import load_manifests
 from commonspace.pipeline.release.removal import PendingRemoval, load_pending_removal
-from tests.support.warehouse import NAME, Warehouse, numbered_items
+from tests.support.warehouse import NAME, Warehouse
 
 
-def grown(warehouse: Warehouse, releases: int) -> None:
-    """As many releases, each with one item more than the one before."""
-    for number in range(1, releases + 1):
-        warehouse.run(numbered_items(number))
-
-
-def damage(warehouse: Warehouse, name: SpaceName, number: int) -> None:
+def damage_manifest(warehouse: Warehouse, name: SpaceName, number: int) -> None:
     """Change one figure of a manifest."""
     data = warehouse.store.read(release_key(name, number))
     assert data is not None

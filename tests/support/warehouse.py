@@ -86,6 +86,11 @@ class Warehouse:
         run = Run(new_run_id(), collection, self.store, quiet=True, **run_options)
         return run_collection(run, list(collection.space), promote=promote, log=log)
 
+    def publish_releases(self, count: int, *, items: int = 1) -> None:
+        """As many releases; each has so many items more than the one before."""
+        for number in range(1, count + 1):
+            self.run(numbered_items(number * items))
+
     def planned(
         self, collection: Collection, run: str = "", **options: Any
     ) -> tuple[Work, list[str]]:

@@ -22,7 +22,7 @@ from commonspace.encoders.protocol import Content, Encoded, Purpose
 from commonspace.pipeline.contract.layout import crash_log_folder
 from commonspace.pipeline.encode.crash_isolation import SMALL_SHARD_ROWS
 from commonspace.pipeline.encode.crash_log import CrashLog
-from commonspace.pipeline.encode.note import EncodeNote
+from commonspace.pipeline.encode.notes import EncodeNote
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.storage.local import LocalStore

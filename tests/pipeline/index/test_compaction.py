@@ -12,7 +12,6 @@ from commonspace.pipeline.index import compaction
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.maintenance.retain import retain
 from commonspace.pipeline.release.pointer import Current, ServedRelease, load_current
-from tests.support.retained import grown
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
@@ -20,7 +19,7 @@ def test_the_tables_old_versions_go_too(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compaction, "STALL", timedelta(seconds=2))
-    grown(warehouse, 3)
+    warehouse.publish_releases(3)
     time.sleep(2.2)
     warehouse.run(numbered_items(6))
     reader = warehouse.open()
@@ -42,7 +41,7 @@ def test_what_was_served_lately_stays_in_the_table(
     monkeypatch.setattr(compaction, "READER_GRACE", timedelta(seconds=2))
     monkeypatch.setattr(compaction, "STALL", timedelta(seconds=3))
     monkeypatch.setattr(compaction, "VERSIONS_BETWEEN_COMPACTIONS", 1)
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     reader = warehouse.open()
     time.sleep(4)
     warehouse.run(numbered_items(2))

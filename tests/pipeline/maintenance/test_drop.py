@@ -14,12 +14,11 @@ from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.pins import pin_release, unpin_release
 from commonspace.pipeline.release.retirement import retire_space, revive_space
-from tests.support.retained import grown
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
 def test_a_retired_version_is_removed_on_request_only(warehouse: Warehouse) -> None:
-    grown(warehouse, 2)
+    warehouse.publish_releases(2)
     pin_release(warehouse.store, NAME, 1)
     retire_space(warehouse.store, NAME, "over")
     assert retain_all(warehouse.store, [], keep=5)[0]["removed"] == []
@@ -42,7 +41,7 @@ def test_a_retired_version_is_removed_on_request_only(warehouse: Warehouse) -> N
 
 def test_an_interrupted_drop_cannot_be_taken_back(warehouse: Warehouse) -> None:
     """LanceDB fails in the middle; its words come as one of our errors."""
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     retire_space(warehouse.store, NAME)
     database = warehouse.root / "lancedb"
     shutil.move(database, database.with_name("aside"))

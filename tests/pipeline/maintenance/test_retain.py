@@ -30,7 +30,8 @@ from commonspace.pipeline.release.pointer import load_current
 from commonspace.pipeline.release.retirement import retire_space
 from commonspace.pipeline.storage.store import open_store
 from tests.support.checkout import REPOSITORY
-from tests.support.retained import check_whole, grown
+from tests.support.killed_process import kill_at_change
+from tests.support.retained import check_whole
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
@@ -57,7 +58,7 @@ def test_what_is_kept() -> None:
 
 
 def test_old_releases_go_and_pinned_ones_stay(warehouse: Warehouse) -> None:
-    grown(warehouse, 6)
+    warehouse.publish_releases(6)
     pin_release(warehouse.store, NAME, 2, "paper")
     before = {p for p in warehouse.root.rglob("*") if p.is_file()}
     planned = plan_retention(warehouse.store, NAME, 2)
@@ -79,7 +80,7 @@ def test_old_releases_go_and_pinned_ones_stay(warehouse: Warehouse) -> None:
 
 
 def test_a_reader_of_a_removed_release_is_told(warehouse: Warehouse) -> None:
-    grown(warehouse, 2)
+    warehouse.publish_releases(2)
     old = warehouse.open().at(1)
     grown_reader = warehouse.open()
     warehouse.run(numbered_items(3))
@@ -123,7 +124,7 @@ def test_a_reader_whose_table_went_on_is_told_to_open_again(
 
 
 def test_rolling_back_stays_possible(warehouse: Warehouse) -> None:
-    grown(warehouse, 5)
+    warehouse.publish_releases(5)
     retain(warehouse.store, NAME, 3)
     for number in (4, 3):
         assert roll_back(warehouse.store, NAME).release == number
@@ -135,7 +136,7 @@ def test_rolling_back_stays_possible(warehouse: Warehouse) -> None:
 
 
 def test_a_file_in_flight_stays_for_a_day(warehouse: Warehouse) -> None:
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     key = parts_folder(NAME) + "/all/all-of-a-run-that-has-not-committed.parquet"
     warehouse.store.put_if_absent(key, b"rows")
     assert orphaned_files(warehouse.store, NAME) == [key]
@@ -147,7 +148,7 @@ def test_a_file_in_flight_stays_for_a_day(warehouse: Warehouse) -> None:
 
 
 def test_what_a_killed_write_left_goes_after_a_day(warehouse: Warehouse) -> None:
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     folder = warehouse.root / "things/text/v1"
     old, young, other = (
         folder / name
@@ -172,20 +173,8 @@ def test_what_a_killed_write_left_goes_after_a_day(warehouse: Warehouse) -> None
     check_whole(warehouse)
 
 
-# Stops the process before the n-th file it puts or removes in the warehouse.
-KILLER = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def hook(event, arguments):
-    global left
-    if event not in {"os.link", "os.rename", "os.remove"}:
-        return
-    name = str(arguments[event != "os.remove"])
-    if "warehouse" in name and not os.path.basename(name).startswith("."):
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
+RETAIN = """
+import sys
 from commonspace.pipeline.storage.store import open_store
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.maintenance.retain import retain
@@ -198,11 +187,8 @@ retain(open_store(sys.argv[1]), SpaceName("things", "text", 1), 1)
 )
 def test_killed_at_any_change(warehouse: Warehouse, point: int) -> None:
     """The announcement, two manifests, two parts, its withdrawal, and the pointer's history."""
-    grown(warehouse, 3)
-    answer = subprocess.run(
-        [sys.executable, "-c", KILLER, str(point), warehouse.address],
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    warehouse.publish_releases(3)
+    answer = kill_at_change(point, warehouse, warehouse.address, code=RETAIN)
     assert answer.returncode == (-9 if point < 8 else 0), answer.stderr
     assert warehouse.verify()["ok"]
     retain(warehouse.store, NAME, 1)
@@ -214,7 +200,7 @@ def test_killed_at_any_change(warehouse: Warehouse, point: int) -> None:
 
 
 def test_a_candidate_may_be_promoted_beside_retention(warehouse: Warehouse) -> None:
-    grown(warehouse, 2)
+    warehouse.publish_releases(2)
     warehouse.run(numbered_items(3), promote=False)
     retain(warehouse.store, NAME, 1)
     assert release_numbers(warehouse.store, NAME) == [2, 3]
@@ -224,7 +210,7 @@ def test_a_candidate_may_be_promoted_beside_retention(warehouse: Warehouse) -> N
 
 def test_a_life_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
     warehouse = Warehouse(warehouse.folder, open_store(bucket))
-    grown(warehouse, 4)
+    warehouse.publish_releases(4)
     warehouse.run(numbered_items(5), promote=False)
     assert promote_by_hand(warehouse.store, NAME).release == 5
     assert roll_back(warehouse.store, NAME).release == 4
@@ -258,7 +244,7 @@ while True:
 @pytest.mark.crash
 def test_runs_beside_retention_and_a_reader(warehouse: Warehouse) -> None:
     """Two states take turns, so that each run needs parts that retention is removing."""
-    grown(warehouse, 2)
+    warehouse.publish_releases(2)
     with subprocess.Popen(
         [sys.executable, "-c", RETAINING, warehouse.address],
         cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,

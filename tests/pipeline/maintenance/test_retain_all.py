@@ -14,12 +14,12 @@ from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.retirement import retire_space
 from tests.support.command_line import CommandLine
-from tests.support.retained import damage, grown
+from tests.support.retained import damage_manifest
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
 def test_every_space_as_its_file_says(warehouse: Warehouse) -> None:
-    grown(warehouse, 3)
+    warehouse.publish_releases(3)
     other = warehouse.collection(numbered_items(1), name="others")
     warehouse.run(other)
     collection = warehouse.collection(numbered_items(3))
@@ -41,7 +41,7 @@ def test_every_space_as_its_file_says(warehouse: Warehouse) -> None:
 def test_a_space_whose_owner_is_not_heard_is_left_out(
     warehouse: Warehouse, command: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grown(warehouse, 2)
+    warehouse.publish_releases(2)
     warehouse.run(numbered_items(1), name="others")
     folder = warehouse.root.parent
     (folder / "things.toml").write_text("[collection]\nkeep_releases = 500\noops")
@@ -67,7 +67,7 @@ def test_a_space_that_fails_does_not_stop_the_others(
         for name in ("others", "quiet", "things"):
             warehouse.run(numbered_items(count), name=name)
     others, quiet = (SpaceName(name, "text", 1) for name in ("others", "quiet"))
-    damage(warehouse, others, 1)
+    damage_manifest(warehouse, others, 1)
     retire_space(warehouse.store, quiet)
     warehouse.store.put(retirement_key(quiet), b"[]")
     code, out, err = command("retain", "--keep", "1", "--retired", "--json")

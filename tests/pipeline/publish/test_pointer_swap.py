@@ -12,7 +12,7 @@ from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.index.connection import connect
-from commonspace.pipeline.publish.manual import promote_by_hand
+from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
 from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.publish.promote import Promotion, recover_promotion, serve
 from commonspace.pipeline.release.manifest import load_release
@@ -67,8 +67,6 @@ def test_of_two_promotions_at_once_one_is_refused(warehouse: Warehouse, served: 
 
 def test_a_promotion_keeps_no_hold_that_came_meanwhile(warehouse: Warehouse) -> None:
     """A run that read CURRENT before a rollback would lift the rollback's hold."""
-    from commonspace.pipeline.publish.manual import roll_back
-
     for count in (10, 12):
         warehouse.run(numbered_items(count))
     warehouse.run(numbered_items(14), promote=False)

@@ -1,45 +1,21 @@
-"""The life of releases: candidates, promotion by hand, rollback, pins, versions of a space."""
+"""The life of releases: candidates, promotion by hand, rollback and pins."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import warnings
 from typing import Any
 
 import pytest
 
 from commonspace.pipeline.contract.layout import current_key
-from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.errors import Conflict, ContractBroken, NotPublished, UserMistake
-from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.errors import Conflict, NotPublished, UserMistake
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
-from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.release.history import classify_releases, list_releases
 from commonspace.pipeline.release.manifest import number_ranges, release_numbers
 from commonspace.pipeline.release.pins import load_pins, pin_release, unpin_release
-from commonspace.pipeline.release.pointer import load_current
-from commonspace.pipeline.release.retirement import retire_space, revive_space
 from commonspace.pipeline.run.process import run_stage
-from tests.support.checkout import REPOSITORY
+from tests.support.releases import lancedb_ids, release_states
 from tests.support.warehouse import NAME, Warehouse, numbered_items
-
-
-def in_lance(warehouse: Warehouse) -> set[str]:
-    """The ids that a plain LanceDB client sees."""
-    table = connect(warehouse.address).open_table(NAME.table)
-    return set(table.to_arrow()["id"].to_pylist())
-
-
-def found(warehouse: Warehouse) -> dict[int, str]:
-    return {one.number: one.state for one in list_releases(warehouse.store, NAME)}
-
-
-def three(warehouse: Warehouse, **options: Any) -> None:
-    """Releases 1, 2 and 3, of as many rows as their number times ten."""
-    for number in (1, 2, 3):
-        warehouse.run(numbered_items(10 * number), **options)
 
 
 def test_states_are_a_function_of_parents_and_history() -> None:
@@ -63,12 +39,12 @@ def test_a_candidate_waits_for_its_owner(warehouse: Warehouse) -> None:
     report = warehouse.run(numbered_items(12), promote=False)
     assert report["state"] == "candidate"
     assert len(warehouse.open()) == 10
-    assert in_lance(warehouse) == {row["id"] for row in numbered_items(10)}
-    assert found(warehouse) == {1: "current", 2: "candidate"}
+    assert lancedb_ids(warehouse) == {row["id"] for row in numbered_items(10)}
+    assert release_states(warehouse) == {1: "current", 2: "candidate"}
     done = promote_by_hand(warehouse.store, NAME)
     assert (done.release, done.before, done.moved) == (2, 1, True)
     assert len(warehouse.open()) == 12
-    assert found(warehouse) == {1: "retired", 2: "current"}
+    assert release_states(warehouse) == {1: "retired", 2: "current"}
     assert warehouse.verify()["ok"]
     with pytest.raises(UserMistake, match="no candidate"):
         promote_by_hand(warehouse.store, NAME)
@@ -125,7 +101,7 @@ def test_what_was_approved_is_promoted_and_nothing_else(warehouse: Warehouse) ->
     with pytest.raises(Conflict, match="release 1 has been promoted meanwhile") as late:
         run_stage("approved", other, warehouse.store, "b", space="text/v1")
     assert not late.value.retry
-    assert found(warehouse) == {1: "current", 2: "superseded"}
+    assert release_states(warehouse) == {1: "current", 2: "superseded"}
 
 
 def test_the_next_run_supersedes_a_waiting_candidate(warehouse: Warehouse) -> None:
@@ -133,13 +109,13 @@ def test_the_next_run_supersedes_a_waiting_candidate(warehouse: Warehouse) -> No
     warehouse.run(numbered_items(11), promote=False)
     report = warehouse.run(numbered_items(12), promote=False)
     assert report["ledger"]["kept"] == 10  # it plans from what is served
-    assert found(warehouse) == {1: "current", 2: "superseded", 3: "candidate"}
+    assert release_states(warehouse) == {1: "current", 2: "superseded", 3: "candidate"}
     promote_by_hand(warehouse.store, NAME)
     with pytest.raises(Conflict, match="release 3 has been promoted meanwhile"):
         promote_by_hand(warehouse.store, NAME, 2)
     with pytest.raises(UserMistake, match="was served before"):
         promote_by_hand(warehouse.store, NAME, 1)
-    assert found(warehouse) == {1: "retired", 2: "superseded", 3: "current"}
+    assert release_states(warehouse) == {1: "retired", 2: "superseded", 3: "current"}
 
 
 def test_a_candidate_is_not_made_twice(warehouse: Warehouse) -> None:
@@ -150,17 +126,17 @@ def test_a_candidate_is_not_made_twice(warehouse: Warehouse) -> None:
 
 
 def test_rolling_back_moves_both_tables(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3, items=10)
     reader = warehouse.open()
     done = roll_back(warehouse.store, NAME)
     assert (done.release, done.before) == (2, 3)
     assert len(warehouse.open()) == 20
-    assert in_lance(warehouse) == {row["id"] for row in numbered_items(20)}
-    assert found(warehouse) == {1: "retired", 2: "current", 3: "retired"}
+    assert lancedb_ids(warehouse) == {row["id"] for row in numbered_items(20)}
+    assert release_states(warehouse) == {1: "retired", 2: "current", 3: "retired"}
     assert warehouse.verify()["ok"]
     assert all(reader.get([row["id"] for row in numbered_items(30)])["found"].to_pylist())
     roll_back(warehouse.store, NAME)
-    assert found(warehouse) == {1: "current", 2: "retired", 3: "retired"}
+    assert release_states(warehouse) == {1: "current", 2: "retired", 3: "retired"}
     with pytest.raises(UserMistake, match="release 1 is the first"):
         roll_back(warehouse.store, NAME)
     assert roll_back(warehouse.store, NAME, 3).before == 1
@@ -168,19 +144,19 @@ def test_rolling_back_moves_both_tables(warehouse: Warehouse) -> None:
 
 
 def test_the_run_after_a_rollback_plans_from_what_is_served(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3, items=10)
     roll_back(warehouse.store, NAME)
     report = warehouse.run(numbered_items(25))
     assert (report["release"], report["ledger"]["kept"]) == (4, 20)
-    assert found(warehouse) == {1: "retired", 2: "current", 3: "retired", 4: "candidate"}
+    assert release_states(warehouse) == {1: "retired", 2: "current", 3: "retired", 4: "candidate"}
     promote_by_hand(warehouse.store, NAME)
-    assert found(warehouse) == {1: "retired", 2: "retired", 3: "retired", 4: "current"}
+    assert release_states(warehouse) == {1: "retired", 2: "retired", 3: "retired", 4: "current"}
     assert roll_back(warehouse.store, NAME).release == 2
 
 
 def test_an_unchanged_plan_does_not_undo_a_rollback(warehouse: Warehouse) -> None:
     """The run was planned when release 3 was served, and finds nothing new."""
-    three(warehouse)
+    warehouse.publish_releases(3, items=10)
     collection = warehouse.collection(numbered_items(30))
     run_stage("pull", collection, warehouse.store, "late")
     for stage in ("plan", "encode", "validate", "publish"):
@@ -260,126 +236,8 @@ def test_pins_have_a_reason_and_stand(warehouse: Warehouse) -> None:
     assert not load_pins(warehouse.store, NAME)
 
 
-def test_two_versions_live_side_by_side(warehouse: Warehouse) -> None:
-    old = {"name": "text", "encoder": "hashed/64", "fields": ["text"]}
-    new = {"name": "text", "encoder": "hashed/32", "fields": ["text"]}
-    warehouse.run(numbered_items(10), spaces=[old])
-    before = warehouse.open("things/text/v1").to_arrow()
-    with pytest.raises(ContractBroken, match="dim: 64 -> 32") as refusal:
-        warehouse.run(numbered_items(10), spaces=[new])
-    assert "version = 2" in refusal.value.do
-    both = [old, {**new, "version": 2}]
-    reports = warehouse.run_spaces(numbered_items(10), spaces=both)
-    assert [report["state"] for report in reports] == ["unchanged", "promoted"]
-    assert warehouse.open("things/text/v1").to_arrow().equals(before)
-    assert warehouse.open("things/text").spec.dim == 32
-    warehouse.run_spaces(numbered_items(15), spaces=both)
-    assert [len(warehouse.open(f"things/text/v{n}")) for n in (1, 2)] == [15, 15]
-
-
-def test_a_retired_version_warns_readers_and_refuses_runs(warehouse: Warehouse) -> None:
-    collection = warehouse.collection(numbered_items(10))
-    warehouse.run(collection)
-    retire_space(warehouse.store, NAME, "replaced by v2")
-    with pytest.warns(FutureWarning, match=r"things/text/v1 was retired .*: replaced by v2"):
-        assert len(warehouse.open()) == 10
-    with pytest.raises(UserMistake, match="retired"):
-        warehouse.run(collection)
-    with pytest.raises(UserMistake, match="retired"):
-        promote_by_hand(warehouse.store, NAME)
-    revive_space(warehouse.store, NAME)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert warehouse.run(collection)["state"] == "unchanged"
-        warehouse.open()
-
-
-def test_the_highest_version_alive_is_the_one_that_is_meant(warehouse: Warehouse) -> None:
-    space = {"name": "text", "encoder": "hashed/64", "fields": ["text"]}
-    for version in (1, 2):
-        warehouse.run(numbered_items(version), spaces=[{**space, "version": version}])
-    retire_space(warehouse.store, SpaceName("things", "text", 2))
-    assert warehouse.open().name == "things/text/v1"
-
-
-# Stops the process before the n-th change of the pointer and of the announcement.
-KILLER = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def hook(event, arguments):
-    global left
-    if event not in {"os.link", "os.rename", "os.remove"}:
-        return
-    if os.path.basename(str(arguments[event != "os.remove"])) in {"PROMOTING", "CURRENT"}:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-from commonspace.pipeline.cli.app import main
-main()
-"""
-
-
-def killed(warehouse: Warehouse, point: int, *arguments: str) -> bool:
-    """Whether the command was killed at that change; it ended well otherwise."""
-    answer = subprocess.run(
-        [sys.executable, "-c", KILLER, str(point), *arguments],
-        env={"COMMONSPACE_WAREHOUSE": warehouse.address, "PATH": ""},
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert answer.returncode in (0, -9), answer.stderr
-    return answer.returncode == -9
-
-
-@pytest.mark.parametrize("point", [pytest.param(1, marks=pytest.mark.crash), 2, 3])
-def test_a_killed_promotion_is_finished_or_undone(warehouse: Warehouse, point: int) -> None:
-    """The announcement, the pointer and the withdrawal are the changes it makes."""
-    warehouse.run(numbered_items(10))
-    warehouse.run(numbered_items(20), promote=False)
-    assert killed(warehouse, point, "promote", "things/text")
-    served = len(warehouse.open())
-    assert served == (20 if point == 3 else 10)
-    assert warehouse.open().get(["i0000"])["found"].to_pylist() == [True]
-    assert len(warehouse.open().search("text", k=100)) == served
-    interrupted = load_pending_promotion(warehouse.store, NAME) is not None
-    assert interrupted == (point > 1)
-    checked = warehouse.verify()
-    assert checked["ok"] is not interrupted
-    # Undone: LanceDB is what CURRENT says.
-    repaired = warehouse.verify(repair=True)
-    assert repaired["ok"]
-    assert load_pending_promotion(warehouse.store, NAME) is None
-    assert len(in_lance(warehouse)) == served
-    # Finished.
-    if point < 3:
-        promote_by_hand(warehouse.store, NAME)
-    assert len(warehouse.open()) == len(in_lance(warehouse)) == 20
-
-
-def test_a_killed_rollback_does_not_go_back_twice(warehouse: Warehouse) -> None:
-    three(warehouse)
-    assert killed(warehouse, 3, "rollback", "things/text")
-    pointer = load_current(warehouse.store, NAME)
-    assert pointer is not None
-    assert pointer.release == 2
-    assert roll_back(warehouse.store, NAME).moved is False
-    assert load_pending_promotion(warehouse.store, NAME) is None
-    assert len(warehouse.open()) == len(in_lance(warehouse)) == 20
-
-
-def test_a_run_that_promotes_nothing_undoes_a_killed_promotion(warehouse: Warehouse) -> None:
-    warehouse.run(numbered_items(10))
-    warehouse.run(numbered_items(20), promote=False)
-    assert killed(warehouse, 2, "promote", "things/text")
-    assert len(in_lance(warehouse)) == 20
-    warehouse.run(numbered_items(10), promote=False)
-    assert load_pending_promotion(warehouse.store, NAME) is None
-    assert len(in_lance(warehouse)) == 10
-    assert warehouse.verify()["ok"]
-
-
 def test_what_the_pointer_says_is_plain_json(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3, items=10)
     data = warehouse.store.read(current_key(NAME))
     assert data is not None
     document = json.loads(data.to_pybytes())
@@ -397,12 +255,3 @@ def test_columns_keep_their_order_when_the_file_names_them_in_another(warehouse:
     roll_back(warehouse.store, NAME)
     assert warehouse.open().to_arrow().equals(first)
     assert warehouse.verify()["ok"]
-
-
-def test_a_retired_version_that_was_never_promoted_comes_back(warehouse: Warehouse) -> None:
-    collection = warehouse.collection(numbered_items(10))
-    warehouse.run(collection, promote=False)
-    retire_space(warehouse.store, NAME, "by mistake")
-    revive_space(warehouse.store, NAME)
-    assert warehouse.run(collection)["release"] == 1
-    assert len(warehouse.open()) == 10

@@ -35,7 +35,7 @@ from commonspace.pipeline.release.removal import (
 from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.work import Work
-from tests.support.retained import check_whole, damage, grown
+from tests.support.retained import check_whole, damage_manifest
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 GATES: dict[str, Any] = {"gates": {"max_deleted_share": 1.0}}
@@ -54,7 +54,7 @@ def test_a_part_that_comes_back_is_not_lost(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The classic race: a run finds an old part there, `retain` removes it, the run names it."""
-    grown(warehouse, 3)
+    warehouse.publish_releases(3)
     published_as_before(warehouse)
     real, removed = commit.create_release, []
 
@@ -76,7 +76,7 @@ def test_a_part_that_comes_back_is_not_lost(
 
 def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
     """`retain` was killed once it had announced what it removes."""
-    grown(warehouse, 3)
+    warehouse.publish_releases(3)
     (part,) = load_manifests(warehouse.store, NAME)[1].parts
     plan = plan_retention(warehouse.store, NAME, 1)
     warehouse.store.put(
@@ -102,7 +102,7 @@ def test_a_release_that_is_turned_to_is_spared(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody pins and rolls back after `retain` has decided and before it has announced."""
-    grown(warehouse, 5)
+    warehouse.publish_releases(5)
     real = type(warehouse.store).put
 
     def announce_late(self: Any, key: str, data: Any) -> None:
@@ -121,7 +121,7 @@ def test_a_release_that_is_turned_to_is_spared(
 
 
 def test_a_run_whose_base_was_removed_plans_again(warehouse: Warehouse) -> None:
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     collection = warehouse.collection(numbered_items(9))
     run_stage("pull", collection, warehouse.store, "slow")
     run_stage("plan", collection, warehouse.store, "slow", space="text/v1")
@@ -138,9 +138,9 @@ def test_a_run_whose_base_was_removed_plans_again(warehouse: Warehouse) -> None:
 
 
 def test_a_damaged_old_manifest_stops_only_what_needs_it(warehouse: Warehouse) -> None:
-    grown(warehouse, 3)
+    warehouse.publish_releases(3)
     warehouse.run(numbered_items(4), promote=False)
-    damage(warehouse, NAME, 1)
+    damage_manifest(warehouse, NAME, 1)
     checked = warehouse.verify()
     assert checked["problems"] == [f"{release_key(NAME, 1)}: is damaged: its checksum "
                                    "does not match"]  # fmt: skip
@@ -154,7 +154,7 @@ def test_a_damaged_old_manifest_stops_only_what_needs_it(warehouse: Warehouse) -
         retain(warehouse.store, NAME, 1)
     warehouse.run(numbered_items(5), promote=False)
     warehouse.run(numbered_items(6), promote=False)
-    damage(warehouse, NAME, 6)
+    damage_manifest(warehouse, NAME, 6)
     with pytest.raises(ContractBroken, match=r"000006\.json"):  # not the older candidate
         promote_by_hand(warehouse.store, NAME)
     report = warehouse.run(numbered_items(6), promote=False)
@@ -166,7 +166,7 @@ def test_an_adopted_release_that_is_removed_is_made_again(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run finds its equal in a superseded candidate, which `retain` removes just then."""
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     for count in (2, 3):
         warehouse.run(numbered_items(count), promote=False)
     real, removed = commit.require_not_in_removal, []
@@ -196,7 +196,7 @@ def test_an_adopted_release_that_is_removed_is_made_again(
 def test_a_damaged_mark_is_named(
     warehouse: Warehouse, key: str, ask: Callable[[Warehouse], Any]
 ) -> None:
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     pin_release(warehouse.store, NAME, 1)
     for data in (b"", b"[]", b'{"release"', b'{"what": 1}', bytes([0xFF])):
         warehouse.store.put(key, data)
@@ -206,7 +206,7 @@ def test_a_damaged_mark_is_named(
 
 
 def test_what_is_announced_is_plain_json(warehouse: Warehouse) -> None:
-    grown(warehouse, 1)
+    warehouse.publish_releases(1)
     (release,) = load_manifests(warehouse.store, NAME).values()
     pending = PendingRemoval(frozenset({2, 1}), frozenset(removable_files(release)))
     assert json.loads(marker_bytes(pending))["releases"] == [1, 2]

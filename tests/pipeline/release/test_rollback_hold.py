@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -21,7 +19,7 @@ from commonspace.pipeline.release.history import list_releases
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
 from commonspace.pipeline.run.process import run_stage
-from tests.support.checkout import REPOSITORY
+from tests.support.killed_process import kill_at_change
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 
@@ -38,14 +36,8 @@ def hold(warehouse: Warehouse) -> RollbackHold | None:
     return pointer.hold
 
 
-def three(warehouse: Warehouse) -> None:
-    """Releases 1, 2 and 3, of as many rows as their number."""
-    for number in (1, 2, 3):
-        run_and_log(warehouse, numbered_items(number))
-
-
 def test_a_rollback_lasts_until_a_promotion_by_hand(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     done = roll_back(warehouse.store, NAME, reason="wrong titles")
     assert done.hold is not None
     assert (done.hold, done.hold.reason) == (hold(warehouse), "wrong titles")
@@ -69,7 +61,7 @@ def test_a_rollback_lasts_until_a_promotion_by_hand(warehouse: Warehouse) -> Non
 
 
 def test_what_was_rolled_back_from_can_be_promoted_again(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     roll_back(warehouse.store, NAME)
     for _ in range(2):  # the candidate is not made twice
         report, _ = run_and_log(warehouse, numbered_items(3))
@@ -79,7 +71,7 @@ def test_what_was_rolled_back_from_can_be_promoted_again(warehouse: Warehouse) -
 
 
 def test_a_hold_is_lifted_where_the_space_is(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     roll_back(warehouse.store, NAME, 1)
     gates = {"max_deleted_share": 1.0}
     report, said = run_and_log(warehouse, numbered_items(1), gates=gates)
@@ -94,7 +86,7 @@ def test_a_hold_is_lifted_where_the_space_is(warehouse: Warehouse) -> None:
 
 
 def test_a_space_can_be_held_where_it_is(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     assert roll_back(warehouse.store, NAME, 3, "an audit").moved is False
     first = hold(warehouse)
     assert roll_back(warehouse.store, NAME, 3).hold == first  # the same call again
@@ -119,7 +111,7 @@ def test_a_rollback_is_not_lost_to_a_run_that_was_about_to_promote(warehouse: Wa
 
 
 def test_a_task_that_meets_a_hold_plans_again_and_waits(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     collection = warehouse.collection(numbered_items(5))
     run_stage("pull", collection, warehouse.store, "late")
     for stage in ("plan", "encode", "validate", "publish"):
@@ -136,7 +128,7 @@ def test_a_task_that_meets_a_hold_plans_again_and_waits(warehouse: Warehouse) ->
 
 
 def test_nobody_else_touches_the_hold(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     made = roll_back(warehouse.store, NAME, reason="kept").hold
     table = warehouse.root / "lancedb/things__text__v1.lance"
     for data in table.rglob("data/*.lance"):
@@ -151,7 +143,7 @@ def test_nobody_else_touches_the_hold(warehouse: Warehouse) -> None:
 
 
 def test_a_damaged_hold_holds(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     roll_back(warehouse.store, NAME)
     data = warehouse.store.read(current_key(NAME))
     assert data is not None
@@ -163,7 +155,7 @@ def test_a_damaged_hold_holds(warehouse: Warehouse) -> None:
 
 
 def test_a_pointer_from_before_there_were_holds(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     data = warehouse.store.read(current_key(NAME))
     assert data is not None
     document = json.loads(data.to_pybytes())
@@ -172,32 +164,12 @@ def test_a_pointer_from_before_there_were_holds(warehouse: Warehouse) -> None:
     assert Current.from_bytes(json.dumps(document).encode()) == load_current(warehouse.store, NAME)
 
 
-# Stops the process before the n-th change of the pointer and of the announcement.
-KILLER = """
-import os, signal, sys
-left = int(sys.argv.pop(1))
-def hook(event, arguments):
-    global left
-    if event not in {"os.link", "os.rename", "os.remove"}:
-        return
-    if os.path.basename(str(arguments[event != "os.remove"])) in {"PROMOTING", "CURRENT"}:
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-sys.addaudithook(hook)
-from commonspace.pipeline.cli.app import main
-main()
-"""
-
-
 @pytest.mark.parametrize("point", [pytest.param(1, marks=pytest.mark.crash), 2, 3])
 def test_a_killed_rollback_has_its_hold_or_did_not_happen(warehouse: Warehouse, point: int) -> None:
-    three(warehouse)
-    answer = subprocess.run(
-        [sys.executable, "-c", KILLER, str(point), "rollback", "things/text", "--reason", "x"],
-        env={"COMMONSPACE_WAREHOUSE": warehouse.address, "PATH": ""},
-        cwd=REPOSITORY, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    warehouse.publish_releases(3)
+    answer = kill_at_change(
+        point, warehouse, "rollback", "things/text", "--reason", "x", names=["PROMOTING", "CURRENT"]
+    )
     assert answer.returncode == -9, answer.stderr
     happened = len(warehouse.open()) == 2
     assert happened == (point == 3)
@@ -208,7 +180,7 @@ def test_a_killed_rollback_has_its_hold_or_did_not_happen(warehouse: Warehouse, 
 
 
 def test_a_killed_rollback_is_called_again(warehouse: Warehouse) -> None:
-    three(warehouse)
+    warehouse.publish_releases(3)
     warehouse.store.put(promotion_key(NAME), b'{"release": 2, "by": "rollback"}')
     done = roll_back(warehouse.store, NAME)
     assert (done.release, hold(warehouse)) == (2, done.hold)

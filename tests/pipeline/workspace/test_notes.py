@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from commonspace.pipeline.canary.check import CanaryNote
-from commonspace.pipeline.encode.note import EncodeNote
+from commonspace.pipeline.encode.notes import EncodeNote
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.ledger import Ledger
 from commonspace.pipeline.gates.spot import SpotCheckResult
