@@ -1,6 +1,6 @@
 """Promotion by hand, inside Airflow: a task that waits for a person.
 
-Loaded only for spaces that need it: the operator brings a web framework with it.
+Imported only for spaces that need it, so that parsing all other DAGs stays light.
 """
 
 from __future__ import annotations

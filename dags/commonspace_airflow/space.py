@@ -105,7 +105,7 @@ def _needs_approval(collection: Collection, space: SpaceSection) -> bool:
 
 
 def _approval(collection: Collection, publish_task: str) -> Any:
-    from commonspace_airflow.approval import approval_task  # slow to import, and rarely needed
+    from commonspace_airflow.approval import approval_task  # see its docstring
 
     return approval_task(publish_task, collection.collection.approve_within)
 
