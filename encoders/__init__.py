@@ -1,6 +1,5 @@
 """Encoders: contents in, vectors out.
 
-Torch is imported inside this package only, and only by the modules that compute
-(`text`, `image`). `spec`, `protocol`, `errors` and `catalog` load without it.
-Nothing here knows of storage, Airflow or the `pipeline` package.
+The files beside this one are what other packages may import; they load without torch, which only
+the modules that compute import. Nothing here knows of storage, Airflow or the `pipeline` package.
 """

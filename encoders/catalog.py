@@ -1,7 +1,7 @@
 """From the name of an encoder to its spec, and to the encoder itself.
 
-`describe` needs no torch unless the weights are torchvision's own; `load` computes, and so
-imports what it needs only when called.
+`describe` needs no torch unless torchvision has to be asked for weights or shapes. Everything that
+computes is imported inside the functions, so that this module loads fast and without torch.
 """
 
 from __future__ import annotations
@@ -27,55 +27,66 @@ def describe(reference: EncoderReference) -> EncoderSpec:
     """The spec of the named encoder, without loading its weights.
 
     Raises:
-        EncoderNotFound: no such encoder, revision, layer or file, or of another modality.
-        WeightsRefused: the files are there but cut off, incomplete or unsafe.
+        EncoderNotFound: there is no such encoder, revision, layer or file, or it encodes another
+            modality.
+        WeightsRefused: the files exist but are cut off, incomplete or unsafe.
     """
     return family_of(reference).describe(reference)
 
 
 def load(reference: EncoderReference) -> Encoder:
-    """The named encoder, ready to encode, with `spec` equal to what `describe` says.
+    """The named encoder, ready to encode, with `spec` equal to what `describe` returns.
 
     Raises:
-        EncoderNotFound, WeightsRefused: as `describe`, and where the weights do not fit.
+        EncoderNotFound, WeightsRefused: as `describe`, or the weights do not fit the network.
         EncoderError: torch is missing or broken.
     """
     family = family_of(reference)
     spec = family.describe(reference)
     encoder = family.load(reference, spec)
-    # Described once more: files replaced while they were being loaded are nobody's model.
+    # Described again: if files were replaced during the load, the weights may match no spec.
     if not encoder.spec == spec == family.describe(reference):
         raise WeightsRefused(FILES_CHANGED, item=reference.name, retry=True)
     return encoder
 
 
 def passage_splitter(reference: EncoderReference) -> Callable[[str], list[tuple[int, int]]]:
-    """Cuts a text into the passages that get a row each: first character, and one past the last.
+    """The function that cuts a text into the passages that get a row each; needs no torch.
 
-    As `encoders.passages.Passages`; needs no torch. Raises EncoderNotFound where the encoder
-    gives a text one row, and as `describe`.
+    It returns the span of each passage: its first character, and one past its last.
+
+    Raises:
+        EncoderNotFound: the encoder gives each text one row; or as `describe`.
+        WeightsRefused: as `describe`, or the model has no usable tokenizer.json.
     """
-    from commonspace.encoders.text.passages import passages_of_characters, passages_of_tokens
+    from commonspace.encoders.text.passages import (
+        character_passage_splitter,
+        token_passage_splitter,
+    )
 
     spec = describe(reference)
     if spec.overflow != "rows" or spec.max_tokens is None:
-        raise EncoderNotFound("gives each text one row, not its passages", item=reference.name)
+        raise EncoderNotFound(
+            "gives each text one row, so it has no passages",
+            item=reference.name,
+            do='Set `overflow = "rows"` to give each passage a row.',
+        )
     if spec.kind == "hashed":
-        return passages_of_characters(spec.max_tokens)
+        return character_passage_splitter(spec.max_tokens)
     from commonspace.encoders.int8.record import is_int8_folder
     from commonspace.encoders.model_folder.location import find_model_folder
     from commonspace.encoders.model_folder.module_list import read_modules
 
     folder = find_model_folder(reference)
-    place = folder if is_int8_folder(folder) else folder / read_modules(folder)[0].path
-    return passages_of_tokens(place / "tokenizer.json", spec)
+    tokenizer_folder = folder if is_int8_folder(folder) else folder / read_modules(folder)[0].path
+    return token_passage_splitter(tokenizer_folder / "tokenizer.json", spec)
 
 
 def probes(modality: Modality) -> list[Content]:
-    """32 fixed contents whose vectors show a changed encoder.
+    """32 fixed contents whose vectors show whether an encoder has changed.
 
     Raises:
-        EncoderError: images are to be drawn, and Pillow is not installed.
+        EncoderError: the probes are images, and Pillow is not installed.
     """
     if modality == "text":
         from commonspace.encoders.text.probes import text_probes
@@ -99,9 +110,18 @@ def quantise(
 ) -> dict[str, Any]:
     """Write an int8 model of the named encoder into `folder`, and compare the two.
 
-    calibration: contents that decide its ranges; compared: others, that both encode.
+    Args:
+        reference: the encoder to quantise.
+        folder: where to write the int8 model; it must not exist yet.
+        calibration: contents that set the ranges of its 8-bit numbers.
+        compared: other contents, which both encoders encode.
+
+    Returns:
+        The folder, the fingerprint of the int8 encoder, how close its vectors come to the
+        original's and how much faster it is, with the keys that `commonspace quantise` prints.
 
     Raises:
+        EncoderNotFound: the folder exists already; or as `describe`.
         EncoderError: the encoder is of a kind that cannot be quantised, or NNCF is missing.
     """
     from commonspace.encoders.int8.quantise import write_int8
@@ -109,18 +129,18 @@ def quantise(
     spec = describe(reference)
     if spec.preprocessing.get("decoder") == "nvjpeg":
         raise EncoderError(
-            "its images are decoded on a GPU, and int8 models compute on a CPU",
+            "its images are decoded on a GPU, but int8 models compute on a CPU",
             item=reference.name,
             do="Name a space without a `decoder`.",
         )
     write_int8(reference, spec, folder, calibration)
     from commonspace.encoders.int8.fidelity import compare
 
-    made = EncoderReference(str(folder), reference.modality)
+    quantised = EncoderReference(str(folder), reference.modality)
     return {
         "folder": str(folder),
         "encoder": spec.label,
-        "fingerprint": describe(made).fingerprint,
+        "fingerprint": describe(quantised).fingerprint,
         "calibrated_on": len(calibration),
-        **compare(load(reference), load(made), compared),
+        **compare(load(reference), load(quantised), compared),
     }

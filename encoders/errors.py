@@ -6,12 +6,18 @@ from typing import Any
 
 INSTALL_HINT = 'In a checkout of commonspace: pip install ".[encoders]".'
 """The project is on no package index: its name alone installs nothing."""
+FILES_CHANGED = "the model's files changed while it was loaded"
 
 
 class CommonspaceError(Exception):
-    """Something a person has to know about, said without a traceback.
+    """An error that a person can act on: it is printed without a traceback.
 
-    `what` happened, to which `item`, whether a `retry` can help, and what to `do` next.
+    Attributes:
+        what: what happened.
+        item: what it happened to.
+        retry: whether trying again can help.
+        do: what to do next.
+        exit_code: what the command line exits with.
     """
 
     exit_code = 1
@@ -28,6 +34,7 @@ class CommonspaceError(Exception):
         return f"{subject}{self.what}{advice}"
 
     def to_json(self) -> dict[str, Any]:
+        """The error as `--json` prints it."""
         return {
             "error": type(self).__name__,
             "what": self.what,
@@ -37,15 +44,12 @@ class CommonspaceError(Exception):
         }
 
 
-FILES_CHANGED = "the model's files changed while it was loaded"
-
-
 class EncoderError(CommonspaceError):
     """An encoder that cannot be described, loaded or trusted."""
 
 
 class EncoderNotFound(EncoderError):
-    """The user named an encoder, a revision or a weights file that is not there."""
+    """The user named an encoder, a revision, an option or a weights file that does not exist."""
 
     exit_code = 2
 
@@ -57,15 +61,15 @@ class WeightsRefused(EncoderError):
 
 
 class DeviceOutOfMemory(Exception):
-    """A device has no memory for a batch of this size; internal, a smaller batch may fit."""
+    """A device has no memory for a batch of this size; internal, as a smaller batch may fit."""
 
 
 def device_memory_error(
     what: str, *, or_else: str = "or set COMMONSPACE_DEVICE to cpu"
 ) -> EncoderError:
-    """What becomes of DeviceFull where nothing smaller can be tried."""
+    """The error for a user when a device is full and no smaller batch can be tried."""
     return EncoderError(
         f"no device memory for {what}",
         retry=True,
-        do=f"Wait until other processes leave the device, {or_else}.",
+        do=f"Wait until other processes have freed the device, {or_else}.",
     )

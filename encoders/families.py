@@ -1,6 +1,7 @@
-"""The kinds of encoders there are, and which names belong to each.
+"""The kinds of encoders, and which names belong to each.
 
-A family is asked to describe or to load; each imports what it needs only then.
+What describes or loads an encoder is imported inside the functions, so that naming one imports
+neither torch nor a model library.
 """
 
 from __future__ import annotations
@@ -25,7 +26,14 @@ _HASHED_NAME = re.compile(r"hashed(/[0-9]{1,6})?")
 
 @dataclass(frozen=True)
 class Family:
-    """How encoders of one kind are described and loaded, and which options they take."""
+    """How encoders of one kind are described and loaded, and which options they take.
+
+    Attributes:
+        modalities: what an encoder of this kind may encode.
+        options: the fields of an `EncoderReference` that may be set beside `name` and `modality`.
+        describe: the spec of the named encoder, without its weights.
+        load: the encoder itself, for the spec that `describe` returned.
+    """
 
     modalities: tuple[Modality, ...]
     options: frozenset[str]
@@ -34,16 +42,18 @@ class Family:
 
 
 def family_of(reference: EncoderReference) -> Family:
-    """The family that the name belongs to, its modality and options checked.
+    """The family that the name belongs to, with the modality and the options checked.
 
     Raises:
-        EncoderNotFound: no such encoder, or an option that it does not take.
+        EncoderNotFound: there is no such encoder, or it takes no such modality or option.
+        WeightsRefused: the named folder cannot be read as a model.
     """
-    family = _named(reference)
+    family = _family_by_name(reference)
     if reference.modality not in family.modalities:
         raise EncoderNotFound(
             f"encodes {' or '.join(family.modalities)}, not {reference.modality!r}",
             item=reference.name,
+            do="Name an encoder of this modality.",
         )
     for option, value in reference.to_json().items():
         if option not in _ALWAYS and value is not None and option not in family.options:
@@ -55,7 +65,7 @@ def family_of(reference: EncoderReference) -> Family:
     return family
 
 
-def _named(reference: EncoderReference) -> Family:
+def _family_by_name(reference: EncoderReference) -> Family:
     name = reference.name
     kind, _, rest = name.partition("/")
     if _HASHED_NAME.fullmatch(name):
@@ -65,17 +75,17 @@ def _named(reference: EncoderReference) -> Family:
     if Path(name).is_absolute() and (Path(name) / "int8.json").is_file():
         return _INT8
     if name.startswith("package:") or Path(name).is_absolute():
-        return _CLIP_FOLDER if _holds_clip(reference) else _FOLDER
-    bare = [known for known in _KNOWN if known == f"torchvision/{name}"]
-    near = bare or difflib.get_close_matches(name, _KNOWN, n=3, cutoff=0.8)
+        return _CLIP_FOLDER if _is_clip(reference) else _FOLDER
+    without_prefix = [known for known in _KNOWN if known == f"torchvision/{name}"]
+    near = without_prefix or difflib.get_close_matches(name, _KNOWN, n=3, cutoff=0.8)
     if _HUB_NAME.fullmatch(name) and kind not in ("hashed", "torchvision") and not near:
-        return _CLIP_HUB if _holds_clip(reference) else _HUB
+        return _CLIP_HUB if _is_clip(reference) else _HUB
     raise EncoderNotFound(
-        "no encoder of this name",
+        "there is no encoder of this name",
         item=name,
         do=(f"Did you mean {', '.join(near)}? " if near else "")
-        + "There are torchvision/<architecture>, <owner>/<model> with a revision, "
-        "package:<module>, an absolute folder, and hashed/<dim>.",
+        + "An encoder is named torchvision/<architecture>, <owner>/<model> with a revision, "
+        "package:<module>, hashed/<dim>, or by the absolute path of a folder.",
     )
 
 
@@ -84,12 +94,16 @@ def _describe_hashed(reference: EncoderReference) -> EncoderSpec:
 
     dim = int(reference.name.partition("/")[2] or DEFAULT_DIM)
     if not 1 <= dim <= LARGEST_DIM:
-        raise EncoderNotFound(f"dim must lie in 1..{LARGEST_DIM}", item=reference.name)
+        raise EncoderNotFound(
+            f"dim must lie in 1..{LARGEST_DIM}",
+            item=reference.name,
+            do="Name it hashed/<dim>, such as hashed/256.",
+        )
     if reference.overflow and (reference.overflow, reference.modality) != ("rows", "text"):
         raise EncoderNotFound(
-            f"has no overflow {reference.overflow!r}: it reads a content of any length whole",
+            f"has no overflow {reference.overflow!r}: it reads contents of any length whole",
             item=reference.name,
-            do='Remove `overflow`; of texts it may be "rows".',
+            do='Remove `overflow`, or set it to "rows" if the contents are texts.',
         )
     modality: Modality = "text" if reference.modality == "text" else "image"
     return hashed_spec(dim, modality, passages=reference.overflow == "rows")
@@ -116,14 +130,14 @@ def _load_sentence(reference: EncoderReference, spec: EncoderSpec) -> Encoder:
 
         if (encoder := cached_encoder(spec)) is not None:
             return encoder
-    device = choose_device()  # says in words where torch is missing, before anything needs it
+    device = choose_device()  # before the imports that need torch: its error says what is missing
     from commonspace.encoders.sentence.encoder import load_sentence_encoder
 
     return load_sentence_encoder(reference, spec, device)
 
 
-def _holds_clip(reference: EncoderReference) -> bool:
-    """A folder of either kind may have any name: only its files tell."""
+def _is_clip(reference: EncoderReference) -> bool:
+    """Whether the model is CLIP: names do not say, so its files are read."""
     from commonspace.encoders.clip.spec import is_clip_folder
     from commonspace.encoders.model_folder.location import find_model_folder
 

@@ -1,8 +1,8 @@
 """Feature hashing: vectors without weights, for tests and as a floor to compare with.
 
-Texts that share character 3-grams, and files that share byte 4-grams, lie close; nothing
-deeper is meant. Sums of +1 and -1 are exact in float64, so every vector is the same bit for
-bit in every batch, process and machine.
+Texts that share character 3-grams, and files that share byte 4-grams, lie close; the vectors carry
+no other meaning. Sums of +1 and -1 are exact in float64, so every vector is the same bit for bit in
+every batch, process and machine.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ _Symbols = NDArray[np.uint64]
 
 
 def hashed_spec(dim: int, modality: Modality, *, passages: bool = False) -> EncoderSpec:
-    """The spec of a `HashedEncoder`; `passages`: a text has a row for each of its passages."""
+    """The spec of a `HashedEncoder`.
+
+    Args:
+        dim: the width of its vectors.
+        modality: what it encodes.
+        passages: whether a text gets a row for each of its passages.
+    """
     unit = {"text": "casefolded-characters", "image": "file-bytes"}[modality]
     return EncoderSpec(
         kind="hashed",
@@ -143,7 +149,7 @@ def _bucket(rows: NDArray[np.intp], grams: _Symbols, count: int, dim: int) -> ND
     buckets = ((grams & np.uint64(0x7FFFFFFFFFFFFFFF)) % np.uint64(dim)).astype(np.intp)
     sums = np.bincount(rows * dim + buckets, weights=signs, minlength=count * dim)
     sums = sums.reshape(count, dim)
-    # Signs may cancel to nothing, in few dimensions above all: the first gram then stands alone.
+    # All signs of a row may cancel, most likely in few dimensions: then only its first gram counts.
     cancelled = np.flatnonzero(~sums.any(axis=1))
     sums[cancelled, buckets[np.searchsorted(rows, cancelled)]] = 1.0
     unit: NDArray[np.float64] = sums / np.linalg.norm(sums, axis=1, keepdims=True)

@@ -12,22 +12,25 @@ from commonspace.encoders.spec import Precision
 
 @dataclass(frozen=True)
 class EncoderReference:
-    """`catalog.describe` and `catalog.load` turn this into a spec and an encoder.
+    """The name and options that `catalog.describe` and `catalog.load` take.
 
-    name: one of
-        `hashed` or `hashed/<dim>`: weight-free feature hashing, for tests;
-        `package:<module>`: the model folder inside an installed package;
-        an absolute folder: a sentence-transformers or CLIP model on disk;
-        `<owner>/<model>`: one of either kind on the hub, `revision` required;
-        `torchvision/<architecture>`: any classification network, `weights` required.
-    modality: `text` or `image`; only `hashed` and CLIP models serve both.
-    weights: torchvision only: a weights name such as `IMAGENET1K_V2`, an absolute path to a
-        `.safetensors` or `.pth` file, or `untrained`.
-    layer, pooling: torchvision only: a module's name, and `average` or `max` over its map.
-    overflow: text only: `truncate` (the default), `mean` or `rows`, as in `EncoderSpec`.
-    dimensions: text only: keep the first so many of a Matryoshka model's dimensions.
-    precision: `fp32` (the default), `fp16` or `bf16`; an int8 model is a folder of its own.
-    decoder: torchvision only: `pillow` (the default), or `nvjpeg` where a GPU decodes JPEG.
+    Attributes:
+        name: one of
+            `hashed` or `hashed/<dim>`: weight-free feature hashing, for tests;
+            `package:<module>`: the model folder inside an installed package;
+            an absolute folder: a sentence-transformers, CLIP or int8 model on disk;
+            `<owner>/<model>`: a sentence-transformers or CLIP model on the hub;
+            `torchvision/<architecture>`: any classification network, `weights` required.
+        modality: `text` or `image`; only `hashed` and CLIP models encode both.
+        revision: models on the hub only, and required there: the 40 hex digits of a commit.
+        weights: torchvision only: a weights name such as `IMAGENET1K_V2`, an absolute path to a
+            `.safetensors` or `.pth` file, or `untrained`.
+        layer: torchvision only: the name of the module whose output is taken.
+        pooling: torchvision only: `average` or `max` over that module's feature map.
+        overflow: text only: `truncate` (the default), `mean` or `rows`, as in `EncoderSpec`.
+        dimensions: text only: how many of a Matryoshka model's first dimensions are kept.
+        precision: `fp32` (the default), `fp16` or `bf16`; an int8 model is a folder of its own.
+        decoder: torchvision only: `pillow` (the default), or `nvjpeg`, where a GPU decodes JPEG.
     """
 
     name: str

@@ -1,8 +1,7 @@
 """The encoder spec: everything that decides what a vector means, and nothing else.
 
-Two vectors may be compared exactly when the fingerprints of their specs are equal.
-Device, batch size, threads and paths are not part of a spec: they may change speed,
-never meaning.
+Two vectors may be compared if and only if the fingerprints of their specs are equal. Device, batch
+size, threads and paths are not part of a spec: they may change speed, never meaning.
 """
 
 from __future__ import annotations
@@ -27,46 +26,55 @@ which little drift is seen: choose fp16 where there is a choice.
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderSpec:
-    """A frozen description of an encoder; equal fingerprints mean comparable vectors."""
+    """A frozen description of an encoder; equal fingerprints mean comparable vectors.
+
+    Its fields are what the fingerprint is computed from: a new one changes every fingerprint.
+    """
 
     kind: str
     """Which loader built it: `sentence-transformers`, `clip`, `torchvision` or `hashed`."""
     modality: Modality
     architecture: str
     weights: str
-    """`sha256:<hex>` of the weights file, or the words that say there are none."""
+    """`sha256:<hex>` of the weights file, `none`, or `untrained:…` with the seed."""
     trained: bool
     """False for random weights: such vectors carry no meaning beyond low-level texture."""
     files: Mapping[str, str] = field(default_factory=dict)
     """sha256 of every further model file that decides a vector (tokenizer, configuration)."""
     preprocessing: Mapping[str, Any] = field(default_factory=dict)
+    """What is done to a content before the network sees it; the keys depend on `kind`."""
     layer: str = ""
+    """The part of the network whose output is taken."""
     pooling: str = ""
+    """How that output becomes one vector; empty where it is one already."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     """Prefixes by purpose: `document` and `query`."""
     max_tokens: int | None = None
     overflow: str = ""
-    """What becomes of content beyond `max_tokens`: `truncate` cuts it, `mean` pools the vectors
-    of its windows by their tokens, `rows` gives each passage a row; empty where none can be."""
+    """How text beyond `max_tokens` is treated: `truncate` drops it, `mean` averages the vectors of
+    its windows, weighted by their tokens, `rows` gives each passage a row; empty where there is
+    no limit."""
     normalised: bool = True
     """True: every vector has Euclidean norm 1 (to 1e-3)."""
     dim: int
     metric: Literal["cosine"] = "cosine"
     dtype: Literal["float32"] = "float32"
     full_dim: int | None = None
-    """The width the model makes where `dim` keeps only the first of it (Matryoshka)."""
+    """The width of the model's output where only its first `dim` are kept (Matryoshka)."""
     queries: tuple[Modality, ...] = ()
-    """Modalities beside its own that a query may come in: `text` for images that words find."""
+    """Modalities beside its own that a query may have: `text` where texts find images."""
     precision: Precision = "fp32"
     """What it computes in; a device may compute in more (a CPU runs fp16 models in fp32)."""
     tolerance: float = TOLERANCE["fp32"]
-    """Largest angle in radians between the vectors that two machines make of one content."""
+    """Largest angle in radians between the vectors that two machines compute of one content."""
 
     def to_json(self) -> dict[str, Any]:
+        """Every field by its name."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> EncoderSpec:
+        """The spec that `to_json` wrote; keys of later versions are ignored."""
         known = {f.name for f in fields(cls)}
         values = {key: value[key] for key in value if key in known}
         return cls(**{**values, "queries": tuple(values.get("queries", ()))})
@@ -81,7 +89,7 @@ class EncoderSpec:
 
     @property
     def label(self) -> str:
-        """A short name for people; says so where no training stands behind the vectors."""
+        """A short name for people; it says so if the weights are untrained."""
         name = f"{self.kind}/{self.architecture}"
         name += "" if self.precision == "fp32" else f" {self.precision}"
         return name if self.trained else f"{name} (UNTRAINED)"

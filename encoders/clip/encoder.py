@@ -1,8 +1,7 @@
-"""CLIP: images and texts in one space, so that a text finds a photo.
+"""The CLIP encoder: images and texts in one space, so that a text finds a photo.
 
-Images are decoded by `image_rules` and texts tokenised here: neither is ever handed to a
-processor of the libraries, which would fetch a text that is an address and open one that is a
-path.
+Images are decoded and texts tokenised by this package: neither is ever handed to a processor of the
+libraries, which would fetch a text that is an address and open one that is a path.
 """
 
 from __future__ import annotations
@@ -30,22 +29,22 @@ from commonspace.encoders.text.model_inputs import TextInputs
 from commonspace.encoders.text.tokenizer import TextTokenizer
 
 CPU_BUDGET, CUDA_BUDGET = 512, 65_536
-"""Padded tokens of texts a batch, as for sentence models."""
+"""Padded tokens in a batch of texts, as for sentence models."""
 
 
 class ClipEncoder:
     """Unit vectors (m, dim) float32 of images or of texts, and queries of either.
 
-    Documents are of `spec.modality`, anything else is a failure. Of queries a `str` is a text
-    and `bytes` are an image file; the facts of each are those of its own modality. The tower of
-    the other modality is made ready by the first query that needs it.
+    Documents are of `spec.modality`; anything else is a failure. A query is a text if it is a `str`
+    and an image file if it is `bytes`; its facts are those of its own modality. The tower of the
+    other modality is set up by the first query that needs it.
     """
 
     def __init__(self, folder: Path, spec: EncoderSpec, device: str) -> None:
         """Load the model.
 
         Raises:
-            WeightsRefused: as `clip_model.load_clip`.
+            WeightsRefused: as `load_clip`.
             EncoderError: OpenVINO is to run the model and cannot.
         """
         # Threads of the tokenizer hang in a forked child; on a CPU they would gain 1 %.
@@ -54,7 +53,7 @@ class ClipEncoder:
         self.device = device
         self._model: LoadedClip = load_clip(folder, spec.preprocessing)
         self._kind = choose_engine(device)
-        _ = self._texts if spec.modality == "text" else self._images
+        _ = self._texts if spec.modality == "text" else self._images  # set up now, not by a query
 
     @property
     def engine(self) -> str:
@@ -62,7 +61,7 @@ class ClipEncoder:
         return self._texts.engine if self.spec.modality == "text" else self._images.engine
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
-        """Encode documents of `spec.modality`, or queries of any; prompts stand before texts."""
+        """As `Encoder.encode`; queries may be of either modality, and prompts precede texts."""
         if purpose == "document":
             as_texts = [self.spec.modality == "text"] * len(contents)
         else:
@@ -71,11 +70,12 @@ class ClipEncoder:
         images = [i for i, is_text in enumerate(as_texts) if not is_text]
         parts = []
         if texts:
-            made = self._texts.encode([contents[i] for i in texts], purpose=purpose)
-            parts.append(_placed(made, texts))
+            encoded = self._texts.encode([contents[i] for i in texts], purpose=purpose)
+            parts.append(_at_positions(encoded, texts))
         if images:
-            parts.append(_placed(self._images.encode([contents[i] for i in images]), images))
-        return _together(parts, self.spec.dim)
+            encoded = self._images.encode([contents[i] for i in images])
+            parts.append(_at_positions(encoded, images))
+        return _merged(parts, self.spec.dim)
 
     @cached_property
     def _texts(self) -> TextEncoder:
@@ -87,9 +87,9 @@ class ClipEncoder:
             tokenizer.truncation_side,
             self.spec.overflow,
         )
-        # Attention looks back only and the vector is the first end's: padding changes nothing.
+        # Attention looks back only, and the vector is the first end token's: any padding does.
         inputs = TextInputs(pad=0, pad_left=False, types=False)
-        windows = [one.windows[0] for one in tokens(["probe", "a second, longer probe"])]
+        windows = [text.windows[0] for text in tokens(["probe", "a second, longer probe"])]
         width = max(len(window.ids) for window in windows)
         engine = self._engine(self._model.text, inputs.arrays(Batch([0, 1], width, 2), windows))
         on_cpu = self.device == "cpu"
@@ -117,14 +117,14 @@ class ClipEncoder:
         return convert_to_engine(tower, example, exact, self.spec.label)
 
 
-def _placed(encoded: Encoded, positions: Sequence[int]) -> Encoded:
-    """What was made of some contents, at their positions among all."""
-    places = np.asarray(positions, dtype=np.intp)
-    failures = {positions[place]: failure for place, failure in encoded.failures.items()}
-    return Encoded(encoded.vectors, places[encoded.positions], encoded.facts, failures)
+def _at_positions(encoded: Encoded, positions: Sequence[int]) -> Encoded:
+    """The outcome for some contents, with their positions among all contents."""
+    failures = {positions[index]: failure for index, failure in encoded.failures.items()}
+    all_positions = np.asarray(positions, dtype=np.intp)[encoded.positions]
+    return Encoded(encoded.vectors, all_positions, encoded.facts, failures)
 
 
-def _together(parts: Sequence[Encoded], dim: int) -> Encoded:
+def _merged(parts: Sequence[Encoded], dim: int) -> Encoded:
     vectors = np.concatenate([np.empty((0, dim), np.float32), *(part.vectors for part in parts)])
     positions = np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)])
     facts: list[Mapping[str, Fact]] = [fact for part in parts for fact in part.facts]

@@ -1,6 +1,6 @@
-"""How a CLIP folder prepares its images: its processor's settings, as values of the spec.
+"""Reads how a CLIP folder prepares its images: its processor's settings, as values of the spec.
 
-Settings a file leaves out have the values of transformers' `CLIPImageProcessor`. A setting
+Settings that a file leaves out have the defaults of transformers' `CLIPImageProcessor`. A setting
 whose effect `preprocess_image` does not reproduce is refused.
 """
 
@@ -25,14 +25,16 @@ _ALWAYS = ("do_resize", "do_rescale", "do_normalize")
 def read_image_settings(model: Path, image_size: int) -> dict[str, Any]:
     """The settings by which an image becomes (3, image_size, image_size) float32.
 
-    resize: the shortest side in pixels, or [height, width] whatever the aspect.
-    crop: the side of the square cut from the centre; interpolation: the filter's name.
-    rescale: what a level in 0..255 is multiplied by, before `mean` is taken off and the rest
-    divided by `std`, channel by channel.
+    Returns:
+        resize: the shortest side in pixels, or [height, width] whatever the aspect.
+        interpolation, antialias: of the resizing filter.
+        crop: the side of the square cut from the centre.
+        rescale: the factor for a level in 0..255.
+        mean, std: of each channel, subtracted and divided by after that.
 
     Raises:
-        EncoderNotFound: the folder has no processor's settings.
-        WeightsRefused: settings that are not supported, or that do not suit the model.
+        EncoderNotFound: the folder has no settings of a processor.
+        WeightsRefused: the settings are not supported, or do not suit the model.
     """
     path, settings = _settings(model)
     unsupported = _unsupported(settings)
@@ -42,9 +44,9 @@ def read_image_settings(model: Path, image_size: int) -> dict[str, Any]:
     crop = _crop(settings, resize)
     if crop != image_size:
         raise WeightsRefused(
-            f"prepares images of {crop or resize} pixels, where the model takes {image_size}",
+            f"it prepares images of {crop or resize} pixels, but the model takes {image_size}",
             item=str(path),
-            do="Copy or download the folder anew: its files do not belong together.",
+            do="Copy or download the folder again: its files do not belong together.",
         )
     return {
         "resize": resize,
@@ -58,7 +60,7 @@ def read_image_settings(model: Path, image_size: int) -> dict[str, Any]:
 
 
 def _settings(model: Path) -> tuple[Path, Mapping[str, Any]]:
-    """As transformers looks for them: nested in the processor's file, else in their own."""
+    """Nested in the processor's file, else in their own, as transformers looks for them."""
     path = model / "processor_config.json"
     if path.exists():
         nested = read_json_object(path).get("image_processor")
@@ -69,17 +71,17 @@ def _settings(model: Path) -> tuple[Path, Mapping[str, Any]]:
 
 
 def _unsupported(settings: Mapping[str, Any]) -> list[str]:
-    found = [key for key in _ALWAYS if not settings.get(key, True)]
-    found += [key for key in ("do_pad", "auto_map") if settings.get(key)]
+    unsupported = [key for key in _ALWAYS if not settings.get(key, True)]
+    unsupported += [key for key in ("do_pad", "auto_map") if settings.get(key)]
     kind = settings.get("image_processor_type", settings.get("feature_extractor_type"))
     if kind not in _PROCESSORS:
-        found.append(f"processor {kind}")
+        unsupported.append(f"processor {kind}")
     if settings.get("resample", 3) not in _INTERPOLATIONS:
-        found.append(f"resample {settings['resample']}")
+        unsupported.append(f"resample {settings['resample']}")
     channels = (settings.get("image_mean", _MEAN), settings.get("image_std", _STD))
     if not all(isinstance(values, list | tuple) and len(values) == 3 for values in channels):
-        found.append("a mean or deviation that is not of three channels")
-    return found
+        unsupported.append("a mean or deviation that is not of three channels")
+    return unsupported
 
 
 def _resize(size: Any) -> int | list[int]:
@@ -93,7 +95,7 @@ def _resize(size: Any) -> int | list[int]:
 
 
 def _crop(settings: Mapping[str, Any], resize: int | list[int]) -> int | None:
-    """The side of the square that is left; None where it is no square, or is padded out."""
+    """The side of the square that is left; None where it is not square, or would be padded."""
     height, width = (resize, resize) if isinstance(resize, int) else resize
     if settings.get("do_center_crop", True):
         crop = settings.get("crop_size", 224)

@@ -1,4 +1,4 @@
-"""Loading a CLIP folder so that no weight is a guess, and its two towers as graphs."""
+"""Loads a CLIP folder, and refuses it if a weight is missing; its two towers as modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from commonspace.encoders.errors import WeightsRefused
 
 
 class TextTower(torch.nn.Module):
-    """(ids, mask), each (n, width) int64, to (n, dim) float32 of unit norm."""
+    """From (ids, mask), each (n, width) int64, to (n, dim) float32 of unit norm."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
@@ -29,18 +29,18 @@ class TextTower(torch.nn.Module):
 
 
 class ImageTower(torch.nn.Module):
-    """Levels (n, 3, side, side) uint8 to (n, dim) float32 of unit norm."""
+    """From levels (n, 3, side, side) uint8 to (n, dim) float32 of unit norm."""
 
     mean: torch.Tensor
     deviation: torch.Tensor
 
-    def __init__(self, model: Any, preset: Mapping[str, Any]) -> None:
-        """preset: the keys of `clip_preset.read_image_settings`."""
+    def __init__(self, model: Any, preprocessing: Mapping[str, Any]) -> None:
+        """Take the model's tower; `preprocessing` is as `read_image_settings` returns it."""
         super().__init__()
         self._model = model
         # Rescaling and normalising in one step, as transformers computes them.
-        for name, values in (("mean", preset["mean"]), ("deviation", preset["std"])):
-            levels = torch.tensor(values) * (1.0 / preset["rescale"])
+        for name, values in (("mean", preprocessing["mean"]), ("deviation", preprocessing["std"])):
+            levels = torch.tensor(values) * (1.0 / preprocessing["rescale"])
             self.register_buffer(name, levels.view(1, 3, 1, 1))
 
     def forward(self, levels: torch.Tensor) -> torch.Tensor:
@@ -61,56 +61,61 @@ class LoadedClip:
     tokenizer: Any
 
 
-def load_clip(folder: Path, preset: Mapping[str, Any]) -> LoadedClip:
-    """The model of `folder`, every weight from its files, for images prepared by `preset`.
+def load_clip(folder: Path, preprocessing: Mapping[str, Any]) -> LoadedClip:
+    """The model in `folder`, with every weight from its files.
+
+    Args:
+        folder: of the model.
+        preprocessing: of images, as `read_image_settings` returns it.
 
     Raises:
-        WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, or its
-            tokenizer does not end a text as the network expects.
+        WeightsRefused: a weight is missing or has another shape, the folder cannot be loaded, or
+            its tokenizer does not end a text as the network expects.
     """
-    place = str(network_folder(folder))
+    network_path = str(network_folder(folder))
     network: Any = CLIPModel
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         model, report = network.from_pretrained(
-            place,
+            network_path,
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(
-            place, local_files_only=True, trust_remote_code=False
+            network_path, local_files_only=True, trust_remote_code=False
         )
-        ended = _ends_texts(tokenizer, model.config.text_config)
+        ends_texts = _ends_texts(tokenizer, model.config.text_config)
     # What the libraries raise for a folder that does not fit together is not a closed list.
     except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError,
             RuntimeError, SafetensorError) as error:  # fmt: skip
         raise WeightsRefused(
-            f"cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
+            f"the model cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
             item=str(folder),
-            do="Check that the folder is whole and that its files belong together.",
+            do="Check that the folder is complete and that its files belong together.",
         ) from error
     _require_every_weight(report, folder)
-    if not ended:
+    if not ends_texts:
         raise WeightsRefused(
-            "its tokenizer does not end a text with the token the network pools",
+            "its tokenizer does not end a text with the token that the network takes the vector of",
             item=str(folder),
             do="Check that the tokenizer's files belong to this model.",
         )
     model = model.eval().requires_grad_(False)
-    return LoadedClip(TextTower(model).eval(), ImageTower(model, preset).eval(), tokenizer)
+    return LoadedClip(TextTower(model).eval(), ImageTower(model, preprocessing).eval(), tokenizer)
 
 
 def _require_every_weight(report: Any, folder: Path) -> None:
-    """Transformers fills a missing weight with random values."""
+    """Transformers silently fills a missing weight with random values."""
     missing, misshapen = sorted(report["missing_keys"]), sorted(map(str, report["mismatched_keys"]))
     if missing or misshapen:
-        named = ", ".join((missing + misshapen)[:3])
+        examples = ", ".join((missing + misshapen)[:3])
         raise WeightsRefused(
-            f"{len(missing)} weights are missing and {len(misshapen)} misshapen, such as {named}",
+            f"{len(missing)} weights are missing and {len(misshapen)} have the wrong shape, "
+            f"such as {examples}",
             item=str(folder),
-            do="Copy or download the weights anew; loaded like this they would be random.",
+            do="Copy or download the weights again: without them, they would be random.",
         )
 
 
@@ -122,6 +127,6 @@ def _ends_texts(tokenizer: Any, config: Any) -> bool:
     ids = tokenizer("a probe").input_ids
     if max(ids) >= config.vocab_size:
         return False
-    # Configurations of before 2023 say 2 and mean the highest token, as transformers knows.
+    # Configurations from before 2023 say 2 and mean the highest token, as in transformers.
     end = max(ids) if config.eos_token_id == 2 else config.eos_token_id
     return bool(ids) and ids.index(ids[-1]) == len(ids) - 1 and ids[-1] == end

@@ -1,8 +1,8 @@
 """From the folder of a CLIP model to its specs: images and texts in one space.
 
-One folder has two specs. `modality="image"` embeds images that texts find, `modality="text"`
-the reverse; what embeds a query decides a vector too, so both name every file. Nothing is
-executed and no tensor is read.
+One folder has two specs. With `modality="image"` documents are images, which texts find, with
+`modality="text"` the reverse; the other tower embeds queries, so both specs name every file.
+Nothing is executed and no tensor is read.
 
 | the folder                                                           | outcome        |
 |----------------------------------------------------------------------|----------------|
@@ -25,21 +25,23 @@ from commonspace.encoders.image.image_file import IMAGE_RULES_VERSION
 from commonspace.encoders.model_folder.digests import digest_files, pop_weights_digest
 from commonspace.encoders.model_folder.json_files import read_json_object
 from commonspace.encoders.model_folder.module_list import ModuleEntry, read_modules
-from commonspace.encoders.sentence.spec import TEXT_RULES_VERSION, saved_prompts
+from commonspace.encoders.sentence.spec import saved_prompts
 from commonspace.encoders.spec import EncoderSpec, Modality
+from commonspace.encoders.text.validity import TEXT_RULES_VERSION
 
 _OTHER: Mapping[Modality, Modality] = {"text": "image", "image": "text"}
 _POOLING: Mapping[Modality, str] = {"text": "end-of-text", "image": "class"}
 _METHODS = {"text": "get_text_features", "image": "get_image_features"}
 _DEFAULT_DIM, _DEFAULT_IMAGE_SIZE, _DEFAULT_TOKENS = 512, 224, 77
-"""What transformers' CLIPConfig has where `config.json` says nothing."""
+"""The defaults of transformers' CLIPConfig."""
 
 
 def is_clip_folder(folder: Path) -> bool:
-    """Whether the folder's first module, or the folder itself, says it is a CLIP model.
+    """Whether the folder's first module, or the folder itself, is a CLIP model by its own account.
 
     Raises:
-        WeightsRefused: its files are no JSON, or its modules are not to be trusted.
+        EncoderNotFound: a file is missing.
+        WeightsRefused: its files are no JSON, or its modules are unsafe or not supported.
     """
     if not (folder / "modules.json").exists():
         return _model_type(folder) == "clip"
@@ -48,23 +50,23 @@ def is_clip_folder(folder: Path) -> bool:
 
 
 def network_folder(folder: Path) -> Path:
-    """Where in the folder the network and its tokenizer lie."""
+    """The folder of the network and its tokenizer, inside the model's."""
     return folder / _modules(folder)[0].path
 
 
 def describe_clip(folder: Path, modality: Modality) -> EncoderSpec:
-    """The spec of the space of images, or of texts, that the model in `folder` makes.
+    """The spec of the model in `folder` as an encoder of images, or of texts.
 
     Raises:
         EncoderNotFound: the folder or one of its files is missing.
-        WeightsRefused: weights are pickled, cut off or missing, or settings not supported.
+        WeightsRefused: weights are pickled, cut off or missing, or a setting is not supported.
     """
     modules = _modules(folder)
     model = folder / modules[0].path
     config = read_json_object(model / "config.json")
     _require_clip(model, config)
     settings = _settings(model, modules[0])
-    text, vision = _half(config, "text"), _half(config, "vision")
+    text, vision = _tower_config(config, "text"), _tower_config(config, "vision")
     digests = digest_files(folder, modules)
     weights = pop_weights_digest(model, folder, digests)
     return EncoderSpec(
@@ -93,63 +95,64 @@ def _modules(folder: Path) -> list[ModuleEntry]:
     if not (folder / "modules.json").exists():
         return [ModuleEntry("CLIPModel", ".")]
     modules = read_modules(folder)
-    behind = [module.kind for module in modules[1:] if module.kind != "Normalize"]
-    if behind:
+    further = [module.kind for module in modules[1:] if module.kind != "Normalize"]
+    if further:
         raise WeightsRefused(
-            f"a {behind[0]} behind a CLIP model is not supported", item=str(folder / "modules.json")
+            f"a {further[0]} module after a CLIP model is not supported",
+            item=str(folder / "modules.json"),
         )
     return modules
 
 
-def _model_type(place: Path) -> str:
-    path = place / "config.json"
+def _model_type(folder: Path) -> str:
+    path = folder / "config.json"
     return str(read_json_object(path).get("model_type")) if path.exists() else ""
 
 
 def _require_clip(model: Path, config: Mapping[str, Any]) -> None:
     if config.get("model_type") != "clip":
         raise WeightsRefused(
-            f"a module of images whose model_type is {config.get('model_type')!r} is not "
-            "supported: only 'clip' is",
+            f"a model of images with model_type {config.get('model_type')!r} is not supported; "
+            "'clip' is",
             item=str(model / "config.json"),
         )
     if (model / "adapter_config.json").exists():
         raise WeightsRefused(
-            "an adapter, not a whole model",
+            "the folder holds an adapter, not a complete model",
             item=str(model),
-            do="Merge the adapter into its base model and save that.",
+            do="Merge the adapter into its base model, and save the result.",
         )
 
 
 def _settings(model: Path, head: ModuleEntry) -> Mapping[str, Any]:
-    """What sentence-transformers keeps beside the network; nothing in the older layout."""
+    """Sentence-transformers' settings beside the network; the older layout has none."""
     path = model / "sentence_bert_config.json"
     if not path.exists() and head.kind == "CLIPModel":
         return {}
     settings = read_json_object(path)
-    unknown = [key for key in ("do_lower_case", "processing_kwargs") if settings.get(key)]
+    unsupported = [key for key in ("do_lower_case", "processing_kwargs") if settings.get(key)]
     if settings.get("transformer_task", "feature-extraction") != "feature-extraction":
-        unknown.append(f"transformer_task {settings['transformer_task']}")
+        unsupported.append(f"transformer_task {settings['transformer_task']}")
     if head.kind == "Transformer" or "modality_config" in settings:
-        ways = settings.get("modality_config", {})
-        unknown += [
+        by_modality = settings.get("modality_config", {})
+        unsupported += [
             f"modality_config without {method}"
             for modality, method in _METHODS.items()
-            if ways.get(modality, {}).get("method") != method
-            or ways[modality].get("method_output_name") not in ("pooler_output", None)
+            if by_modality.get(modality, {}).get("method") != method
+            or by_modality[modality].get("method_output_name") not in ("pooler_output", None)
         ]
-    if unknown:
-        raise WeightsRefused(f"unsupported settings: {', '.join(unknown)}", item=str(path))
+    if unsupported:
+        raise WeightsRefused(f"unsupported settings: {', '.join(unsupported)}", item=str(path))
     return settings
 
 
-def _half(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """One tower's settings; older folders have them twice, and the second set counts."""
+def _tower_config(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """One tower's settings; older folders have them twice, and the second ones count."""
     return {**(config.get(f"{name}_config") or {}), **(config.get(f"{name}_config_dict") or {})}
 
 
-def _shape(half: Mapping[str, Any]) -> str:
-    return f"{half.get('num_hidden_layers', 12)}x{half.get('hidden_size', 'default')}"
+def _shape(tower: Mapping[str, Any]) -> str:
+    return f"{tower.get('num_hidden_layers', 12)}x{tower.get('hidden_size', 'default')}"
 
 
 def _max_tokens(model: Path, settings: Mapping[str, Any], text: Mapping[str, Any]) -> int:

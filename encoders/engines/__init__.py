@@ -1,4 +1,4 @@
-"""What runs a network: OpenVINO, torch, torch.compile; on which device, with which memory.
+"""What runs a network: OpenVINO, torch or torch.compile, on which device and with which memory.
 
 Imports weights, vectors and the protocol.
 """

@@ -1,4 +1,4 @@
-"""Working ahead in threads, only so far, in order."""
+"""An ordered map over an executor that works only so far ahead of its consumer."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Result = TypeVar("Result")
 
 
 def bounded_map(
-    executor: Executor, work: Callable[[Item], Result], items: Iterable[Item], limit: int
+    executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], limit: int
 ) -> Generator[Result, None, None]:
-    """`work` of each item in order, at most `limit` items ahead of the consumer."""
+    """`function` of each item, in order; at most `limit` items are in the executor at a time."""
     running: deque[Future[Result]] = deque()
     try:
         for item in items:
-            running.append(executor.submit(work, item))
+            running.append(executor.submit(function, item))
             if len(running) >= limit:
                 yield running.popleft().result()
         while running:

@@ -1,4 +1,4 @@
-"""What computes: batches of arrays in, their vectors out, in order."""
+"""What an engine is: batches of arrays in, their vectors out, in order."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ class Engine(Protocol):
         ...
 
     def run(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
-        """The output (rows, dim) of each batch, in order; some batches ahead of the consumer.
+        """The vectors (rows, dim) float32 of each batch, in order.
+
+        Some batches are computed ahead of the consumer.
 
         Raises:
-            DeviceFull: the device has no memory for one of the batches not yet yielded.
+            DeviceOutOfMemory: the device has no memory for one of the batches not yet yielded.
         """
         ...

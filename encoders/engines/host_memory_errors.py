@@ -1,4 +1,4 @@
-"""The machine's memory is full, as the libraries say it: not by `MemoryError`."""
+"""RuntimeErrors by which libraries report that the machine's memory is full, as MemoryError."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _FULL = re.compile(r"DefaultCPUAllocator: .*allocate memory|Failed to allocate \
 
 @contextmanager
 def translated_memory_errors() -> Iterator[None]:
-    """A block whose RuntimeErrors of that kind become MemoryError."""
+    """Raise MemoryError in place of such a RuntimeError of the block."""
     try:
         yield
     except RuntimeError as error:
-        said = _FULL.search(str(error))
-        if said is None:
+        match = _FULL.search(str(error))
+        if match is None:
             raise
-        raise MemoryError(said[0]) from None
+        raise MemoryError(match[0]) from None

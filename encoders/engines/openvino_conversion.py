@@ -1,60 +1,66 @@
-"""From a PyTorch module to an OpenVINO engine that gives the same vectors."""
+"""From a PyTorch module to an OpenVINO engine that computes the same vectors."""
 
 from __future__ import annotations
 
 import warnings
-from typing import Any
 
 import torch
 
+from commonspace.encoders.engines.agreement import require_agreement, switch_off_advice
 from commonspace.encoders.engines.engine import Arrays, Engine
 from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
 from commonspace.encoders.engines.openvino_import import openvino
 from commonspace.encoders.engines.selection import choose_threads
 from commonspace.encoders.errors import EncoderError
-from commonspace.encoders.vectors import largest_angle
 
-_CLOSE = 1e-4
-"""Radians between what PyTorch and a conversion of the same module may give; measured: 7e-6."""
-_OTHERWISE = "Set COMMONSPACE_ENGINE=torch: slower on a CPU, the same vectors."
+_WITHOUT = switch_off_advice(
+    "Set COMMONSPACE_ENGINE=torch", speed="but a CPU computes them more slowly"
+)
 
 
 def convert_to_engine(module: torch.nn.Module, example: Arrays, exact: Engine, item: str) -> Engine:
-    """`module` as OpenVINO runs it, tried on `example` against `exact`, PyTorch running it.
+    """The engine by which OpenVINO runs `module`, compared with PyTorch on one batch.
+
+    Args:
+        module: the network.
+        example: the batch that it is traced and compared on.
+        exact: the engine by which PyTorch runs `module`.
+        item: the encoder, for errors.
 
     Raises:
-        EncoderError: OpenVINO cannot express what the module does, or gives other vectors.
+        EncoderError: OpenVINO cannot convert the module, or computes other vectors.
     """
     engine = OpenVinoEngine(convert_to_openvino(module, example, item), choose_threads())
-    require_close(engine, exact, example, item)
+    require_openvino_agrees(engine, exact, example, item)
     return engine
 
 
-def require_close(engine: Engine, exact: Engine, example: Arrays, item: str) -> None:
-    """Raises EncoderError where `engine` gives other vectors than `exact`, PyTorch's, does."""
-    (found,), (expected,) = engine.run([example]), exact.run([example])
-    angle = largest_angle(found, expected)
-    if not angle <= _CLOSE:
-        raise EncoderError(
-            f"OpenVINO's vectors lie {angle:.1e} rad from PyTorch's", item=item, do=_OTHERWISE
-        )
-
-
-def convert_to_openvino(module: torch.nn.Module, example: Arrays, item: str) -> Any:
-    """The OpenVINO model of `module`, traced on `example`; every dimension may then vary.
+def require_openvino_agrees(engine: Engine, exact: Engine, example: Arrays, item: str) -> None:
+    """Check OpenVINO's `engine` against PyTorch's, `exact`, on one batch.
 
     Raises:
-        EncoderError: OpenVINO cannot express what the module does.
+        EncoderError: its vectors differ.
+    """
+    (vectors,), (expected,) = engine.run([example]), exact.run([example])
+    require_agreement(vectors, expected, engine="OpenVINO", item=item, do=_WITHOUT)
+
+
+def convert_to_openvino(module: torch.nn.Module, example: Arrays, item: str) -> openvino.Model:
+    """The OpenVINO model of `module`, traced on `example`; every dimension may vary afterwards.
+
+    Raises:
+        EncoderError: OpenVINO cannot convert the module.
     """
     inputs = tuple(torch.from_numpy(array) for array in example)
     try:
         with warnings.catch_warnings(), torch.inference_mode():
-            warnings.simplefilter("ignore")  # of the tracer: branches on what never changes
+            # The tracer warns of branches, here on what is the same for every input.
+            warnings.simplefilter("ignore")
             return openvino.convert_model(module, example_input=inputs)
-    # Tracing runs the model's own code, and the front end adds errors of its own.
+    # Tracing runs the model's own code, and OpenVINO's front end adds errors of its own.
     except Exception as error:
         raise EncoderError(
             f"OpenVINO cannot convert the model: {str(error).splitlines()[0]}",
             item=item,
-            do=_OTHERWISE,
+            do=_WITHOUT,
         ) from error

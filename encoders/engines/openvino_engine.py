@@ -1,8 +1,8 @@
-"""OpenVINO: a model on a CPU, faster than PyTorch runs it (decision 0008), and more so in int8.
+"""OpenVINO runs a model on a CPU, faster than PyTorch does (decision 0008), most of all in int8.
 
 Each request computes on one thread and several run side by side, so that the bits of a vector
-depend neither on the number of cores nor on how a matrix was split among them. Measured: nor on
-the number of rows in a batch.
+depend neither on the number of cores nor on how a matrix was split among them. Measurements
+showed that they do not depend on the number of rows in a batch either.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from commonspace.encoders.engines.host_memory_errors import translated_memory_er
 from commonspace.encoders.engines.openvino_import import openvino
 
 _SETTINGS = {
-    # Without it, a CPU with bfloat16 units computes in bfloat16 and says nothing.
+    # Without it, a CPU with bfloat16 units silently computes in bfloat16.
     "INFERENCE_PRECISION_HINT": "f32",
     "ENABLE_CPU_PINNING": False,
 }
@@ -31,15 +31,19 @@ class OpenVinoEngine:
     """A compiled model that computes several batches at once, each on one thread."""
 
     def __init__(self, model: openvino.Model | Path, threads: int) -> None:
-        """Compile a converted model, or the `.xml` file of one, for `threads` cores."""
+        """Compile a converted model, or the `.xml` file of one, to use `threads` cores."""
         settings = {**_SETTINGS, "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
         compiled = openvino.Core().compile_model(model, "CPU", settings)
-        # One more than can run: the next batch is ready when a thread falls idle.
+        # One more than can run, so that a batch is waiting when a thread falls idle.
         self._requests = [compiled.create_infer_request() for _ in range(threads + 1)]
         self.name = f"openvino {version('openvino')}"
 
     def run(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
-        """As `Engine.run`. Raises MemoryError where the machine has none left."""
+        """As `Engine.run`.
+
+        Raises:
+            MemoryError: the machine has no memory left.
+        """
         idle, running = deque(self._requests), deque[openvino.InferRequest]()
         try:
             for batch in batches:
@@ -53,7 +57,7 @@ class OpenVinoEngine:
                 yield _finish(running, idle)
         finally:
             for request in running:
-                with suppress(RuntimeError):  # the first one has been told
+                with suppress(RuntimeError):  # the first one has been raised already
                     request.wait()
 
 

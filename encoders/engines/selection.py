@@ -1,4 +1,4 @@
-"""What computes: torch itself, the device, the threads."""
+"""Which device, engine and number of threads compute; environment variables may decide."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from typing import Literal
 
 from commonspace.encoders.errors import INSTALL_HINT, EncoderError
 
-Engine = Literal["openvino", "torch"]
+EngineName = Literal["openvino", "torch"]
 
 _log = logging.getLogger(__name__)
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 def require_torch() -> None:
-    """Import torch, and torchvision where it is installed.
+    """Check that torch can be imported, and torchvision where it is installed.
 
     Raises:
-        EncoderError: torch is missing, or the two are not builds of one pair.
+        EncoderError: torch is missing, or the two do not fit together.
     """
     try:
         import torch  # noqa: F401
@@ -38,20 +38,20 @@ def require_torch() -> None:
     except (RuntimeError, ImportError, OSError) as error:
         # A CPU build of one beside a CUDA build of the other: `torchvision::nms does not exist`.
         raise EncoderError(
-            "torch and torchvision are not builds of one pair",
+            "torch and torchvision are builds that do not fit together",
             do="Install both from the same index, in one command: a CPU build of one does not "
-            "load beside a CUDA build of the other.",
+            "work with a CUDA build of the other.",
         ) from error
 
 
 def choose_device() -> str:
-    """`cuda` where there is one, else `cpu`; `COMMONSPACE_DEVICE` decides where it is set.
+    """`COMMONSPACE_DEVICE` where it is set, else `cuda` if there is such a device, else `cpu`.
 
     Also limits torch's threads to `COMMONSPACE_THREADS` where that is set, and switches
     TensorFloat-32 off.
 
     Raises:
-        EncoderError: a setting that is not valid, or a device that is not there.
+        EncoderError: torch is missing, a setting is not valid, or there is no such device.
     """
     require_torch()
     import torch
@@ -60,46 +60,46 @@ def choose_device() -> str:
     # TensorFloat-32 keeps 10 bits of the mantissa: beyond every spec's tolerance.
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
-    wanted = os.environ.get("COMMONSPACE_DEVICE", "")
-    if not wanted:
+    setting = os.environ.get("COMMONSPACE_DEVICE", "")
+    if not setting:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    if not _DEVICE.fullmatch(wanted):
+    if not _DEVICE.fullmatch(setting):
         raise EncoderError(
-            f"COMMONSPACE_DEVICE is {wanted!r}", do="Set it to cpu, cuda or cuda:<number>."
+            f"COMMONSPACE_DEVICE is {setting!r}", do="Set it to cpu, cuda or cuda:<number>."
         )
-    number = int(wanted.partition(":")[2] or 0)
-    if wanted != "cpu" and number >= torch.cuda.device_count():
+    number = int(setting.partition(":")[2] or 0)
+    if setting != "cpu" and number >= torch.cuda.device_count():
         raise EncoderError(
-            f"COMMONSPACE_DEVICE is {wanted!r}, but {torch.cuda.device_count()} CUDA devices "
-            "can be seen",
+            f"COMMONSPACE_DEVICE is {setting!r}, but torch sees {torch.cuda.device_count()} CUDA "
+            "devices",
             do="Unset it, or set it to cpu.",
         )
-    return wanted
+    return setting
 
 
-def choose_engine(device: str) -> Engine:
-    """What computes on `device`: OpenVINO on a CPU where it is installed, else torch.
+def choose_engine(device: str) -> EngineName:
+    """`COMMONSPACE_ENGINE` where it is set, else OpenVINO on a CPU if it is installed, else torch.
 
-    `COMMONSPACE_ENGINE` decides where it is set. The choice changes speed and no meaning.
+    The choice changes speed and never what a vector means.
 
     Raises:
-        EncoderError: a setting that is not valid, or OpenVINO where it cannot run.
+        EncoderError: the setting is not valid, or names OpenVINO where it cannot run.
     """
-    wanted = os.environ.get("COMMONSPACE_ENGINE", "")
-    if wanted not in ("", "openvino", "torch"):
+    setting = os.environ.get("COMMONSPACE_ENGINE", "")
+    if setting not in ("", "openvino", "torch"):
         raise EncoderError(
-            f"COMMONSPACE_ENGINE is {wanted!r}", do="Set it to openvino or torch, or unset it."
+            f"COMMONSPACE_ENGINE is {setting!r}", do="Set it to openvino or torch, or unset it."
         )
-    if wanted == "openvino" and device != "cpu":
+    if setting == "openvino" and device != "cpu":
         raise EncoderError(
             f"COMMONSPACE_ENGINE is 'openvino', which computes on a CPU, not on {device}",
             do="Unset it, or set COMMONSPACE_DEVICE to cpu.",
         )
-    if wanted == "torch" or device != "cpu":
+    if setting == "torch" or device != "cpu":
         return "torch"
     if importlib.util.find_spec("openvino") is not None:
         return "openvino"
-    if wanted:
+    if setting:
         raise EncoderError(
             "COMMONSPACE_ENGINE is 'openvino', which is not installed", do=INSTALL_HINT
         )
@@ -108,17 +108,39 @@ def choose_engine(device: str) -> Engine:
 
 
 def uses_openvino() -> bool:
-    """Whether OpenVINO on the CPU will compute; torch is asked only where it may see a GPU.
+    """Whether OpenVINO will compute on the CPU; imports torch only where it may see a GPU.
 
-    Raises as `choose_device` and `choose_engine`.
+    Raises:
+        EncoderError: as `choose_device` and `choose_engine`.
     """
-    wanted = os.environ.get("COMMONSPACE_DEVICE", "")
-    cpu = wanted == "cpu" or (not wanted and _cuda_is_unavailable()) or choose_device() == "cpu"
-    return cpu and choose_engine("cpu") == "openvino"
+    setting = os.environ.get("COMMONSPACE_DEVICE", "")
+    on_cpu = setting == "cpu" or (not setting and _cuda_is_unavailable())
+    return (on_cpu or choose_device() == "cpu") and choose_engine("cpu") == "openvino"
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def choose_threads() -> int:
+    """How many threads compute: `COMMONSPACE_THREADS` where it is set, else one for each core.
+
+    Raises:
+        EncoderError: the setting is not a number above 0.
+    """
+    setting = os.environ.get("COMMONSPACE_THREADS", "")
+    if not setting:
+        return available_cores()
+    if not setting.isdecimal() or int(setting) == 0:
+        raise EncoderError(f"COMMONSPACE_THREADS is {setting!r}", do="Set it to a number above 0.")
+    return int(setting)
 
 
 def _cuda_is_unavailable() -> bool:
-    """True where torch cannot see a GPU: it is a CPU build, or there is no driver."""
+    """Without importing torch: whether it is a CPU build, or the machine has no driver."""
     try:
         build = version("torch").partition("+")[2]
     except PackageNotFoundError:
@@ -137,30 +159,9 @@ def _cuda_is_unavailable() -> bool:
 @functools.cache
 def _warn_of_missing_openvino() -> None:
     _log.warning(
-        "openvino is not installed: torch computes on the CPU, and takes about half as long again. "
-        "Install it, or set COMMONSPACE_ENGINE=torch to say that this is meant."
+        "openvino is not installed, so torch computes on the CPU and takes about 1.5 times as "
+        "long. Install it, or set COMMONSPACE_ENGINE=torch to silence this warning."
     )
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def choose_threads() -> int:
-    """How many threads compute: `COMMONSPACE_THREADS` where it is set, else one a core.
-
-    Raises:
-        EncoderError: the setting is not a number above 0.
-    """
-    wanted = os.environ.get("COMMONSPACE_THREADS", "")
-    if not wanted:
-        return cores()
-    if not wanted.isdecimal() or int(wanted) == 0:
-        raise EncoderError(f"COMMONSPACE_THREADS is {wanted!r}", do="Set it to a number above 0.")
-    return int(wanted)
 
 
 def _limit_threads() -> None:

@@ -1,4 +1,4 @@
-"""PyTorch as an engine: every CUDA device, and CPUs where OpenVINO is not wanted."""
+"""PyTorch as an engine: for CUDA devices, and for CPUs without OpenVINO."""
 
 from __future__ import annotations
 
@@ -26,13 +26,19 @@ _HALF = {"fp16": torch.float16, "bf16": torch.bfloat16}
 class TorchEngine:
     """A module on a device.
 
-    On CUDA one batch computes while the next is prepared. On a CPU several compute side by side,
-    each on one thread: of a product that MKL splits over threads, a row's last bits depend on its
-    place (measured on Zen 3: 6 rows of 64 numbers and two threads, rows 0 to 3 against 4 and 5).
+    On CUDA one batch is computed while the next is prepared. On a CPU several are computed side by
+    side, each on one thread: where MKL splits a product over threads, a row's last bits depend on
+    its place (measured on Zen 3: 6 rows of 64 numbers and two threads, rows 0 to 3 against 4 and
+    5).
     """
 
     def __init__(self, module: torch.nn.Module, device: str, precision: Precision = "fp32") -> None:
-        """precision: `fp16` and `bf16` compute so under autocast, weights stay in fp32.
+        """Move the module to the device.
+
+        Args:
+            module: the network, with weights in fp32.
+            device: `cpu`, `cuda` or `cuda:<number>`.
+            precision: `fp16` and `bf16` compute under autocast; the weights stay in fp32.
 
         Raises:
             EncoderError: the device has failed, or has no memory for the weights.
@@ -47,10 +53,10 @@ class TorchEngine:
         self.name = f"torch {torch.__version__}"
 
     def run(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
-        """As `Engine.run`. A row that overflows in half precision comes out as it is: NaN.
+        """As `Engine.run`. A row that overflows in half precision comes out as NaN.
 
         Raises:
-            DeviceFull: as `Engine.run`.
+            DeviceOutOfMemory: as `Engine.run`.
             EncoderError: CUDA has failed, in this batch or in one before it.
             MemoryError: the machine has no memory for a batch, on a CPU.
         """
@@ -58,8 +64,8 @@ class TorchEngine:
 
     def _on_cpu(self, batches: Iterable[Arrays]) -> Iterator[NDArray[np.float32]]:
         threads = choose_threads()
-        with ThreadPoolExecutor(threads, initializer=_compute_alone) as pool:
-            # One more than can run: the next batch is ready when a thread falls idle.
+        with ThreadPoolExecutor(threads, initializer=_use_one_thread) as pool:
+            # One more than can run, so that a batch is waiting when a thread falls idle.
             yield from bounded_map(pool, self._vectors, batches, threads + 1)
 
     def _vectors(self, batch: Arrays) -> NDArray[np.float32]:
@@ -78,9 +84,9 @@ class TorchEngine:
             yield run_on_device(running.finish)
 
     def _start(self, batch: Arrays) -> _Running:
-        # Pinning and events are the current device's: not cuda:0's where cuda:1 was chosen.
+        # Pinned memory and events belong to the current device, which need not be cuda:0.
         with torch.inference_mode(), torch.cuda.device(self._device):
-            return _Running.of(self._output(batch))
+            return _Running.start(self._output(batch))
 
     @torch.inference_mode()
     def _output(self, batch: Arrays) -> torch.Tensor:
@@ -88,21 +94,21 @@ class TorchEngine:
         if self._half is not None:
             half = torch.autocast(self._device.type, dtype=self._half)
         with half:
-            output: torch.Tensor = self._module(*(self._placed(array) for array in batch))
+            output: torch.Tensor = self._module(*(self._to_device(array) for array in batch))
         return output.float()
 
-    def _placed(self, array: NDArray[Any]) -> torch.Tensor:
+    def _to_device(self, array: NDArray[Any]) -> torch.Tensor:
         tensor = torch.from_numpy(array)
         if self._device.type == "cpu":
             return tensor
-        # Its memory is given to another tensor only when the copy is done: torch sees to it.
+        # torch reuses the pinned memory only when the copy is done.
         return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
-def _compute_alone() -> None:
-    """This thread computes without help. Torch keeps the number of helpers for each thread.
+def _use_one_thread() -> None:
+    """Make this thread compute alone; torch keeps the number of helpers for each thread.
 
-    Asked first, because a thread's first question fetches what was set last in any other.
+    It is read first, because the first read of a thread fetches what any other has set last.
     """
     torch.get_num_threads()
     torch.set_num_threads(1)
@@ -110,23 +116,23 @@ def _compute_alone() -> None:
 
 @dataclass(frozen=True)
 class _Running:
-    """A batch's output on its way to the host, and what tells that it is there."""
+    """A batch's output on its way to the host, and the event that says it has arrived."""
 
     host: torch.Tensor
     done: torch.cuda.Event
 
     @classmethod
-    def of(cls, output: torch.Tensor) -> _Running:
-        # Copied before the next batch is queued: behind it, the copy would wait for that too.
+    def start(cls, output: torch.Tensor) -> _Running:
+        # Copied before the next batch is queued: else the copy would wait for that batch, too.
         host = torch.empty(output.shape, dtype=output.dtype, pin_memory=True)
         host.copy_(output, non_blocking=True)
-        # Waits asleep: the cores are the decoders'.
+        # A blocking event sleeps while it waits and leaves the cores to the decoders.
         done: torch.cuda.Event = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
         done.record()
         return cls(host, done)
 
     def finish(self) -> NDArray[np.float32]:
         self.done.synchronize()
-        # Pinned memory is scarce, and wanted for the next batch.
+        # Copied out of pinned memory, which is scarce and needed for the next batch.
         array: NDArray[np.float32] = self.host.numpy().copy()
         return array

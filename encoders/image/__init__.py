@@ -1,4 +1,4 @@
-"""From the bytes of an image file to upright RGB, to a network's crop, to vectors.
+"""Images to vectors: reading files, crops, batches; which files are valid.
 
 Imports engines, weights, vectors and the protocol.
 """

@@ -1,4 +1,4 @@
-"""Images of one shape through an engine, in batches that shrink when the device is full."""
+"""Runs images of one shape through an engine, in batches that shrink when the device is full."""
 
 from __future__ import annotations
 
@@ -17,14 +17,20 @@ Pixels = NDArray[Any]
 
 
 class ImageBatches:
-    """An engine, and how many images it takes at a time: fewer, for good, after it was full."""
+    """An engine, and how many images it gets at a time: fewer from the first time it was full."""
 
     def __init__(self, engine: Engine, rows: int, *, fill: bool = False) -> None:
-        """fill: the last batch is as large as the others, its rest repeats its last image."""
+        """Set the size of a batch.
+
+        Args:
+            engine: what computes.
+            rows: images in a batch.
+            fill: make the last batch as large as the others by repeating its last image.
+        """
         self.engine, self.rows, self._fill = engine, rows, fill
 
     def run(self, images: Iterable[Pixels]) -> Iterator[tuple[list[Pixels], NDArray[np.float32]]]:
-        """Each batch with its vectors (n, dim), in the order of `images`.
+        """Each batch of images with its vectors (n, dim), in order.
 
         Raises:
             EncoderError: the device has no memory for one image.
@@ -44,7 +50,7 @@ class ImageBatches:
                 return
 
     def _batches(self, images: Iterator[Pixels], running: deque[list[Pixels]]) -> Iterator[Arrays]:
-        """What the engine takes; `running` gets each batch that it has not given back."""
+        """The batches for the engine, each appended to `running` before it is yielded."""
         waiting: list[Pixels] = []
         for image in images:
             waiting.append(image)

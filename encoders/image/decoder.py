@@ -1,4 +1,4 @@
-"""From image files to what a network takes: what decodes, and how far ahead it works."""
+"""Decodes image files and prepares them for a network, in threads that work ahead of it."""
 
 from __future__ import annotations
 
@@ -17,22 +17,26 @@ from commonspace.encoders.protocol import Content, Fact, Failure
 _MOST_THREADS = 16
 
 Prepare = Callable[[Image.Image, Mapping[str, Any]], Pixels]
-"""An RGB image and `spec.preprocessing` to an array of one shape."""
+"""From an RGB image and `spec.preprocessing` to an array of one shape."""
 PreparedImage = tuple[Pixels, dict[str, Fact]]
-"""What a network takes of an image, and the facts of its row."""
+"""The array that a network takes, and the facts of its row."""
 Outcomes = Generator[PreparedImage | Failure, None, None]
 
 
 class Decoder(Protocol):
-    """Decodes image files by `image_rules` and prepares them for a network."""
+    """Decodes image files, accepting what `read_image` accepts, and prepares them for a network."""
 
     @property
     def threads(self) -> int:
-        """How many files it works on at once."""
+        """How many files it decodes at once."""
         ...
 
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
-        """Each content's outcome, in order, at most `limit` contents ahead of the consumer.
+        """The prepared image of each content or its failure, in order.
+
+        Args:
+            contents: bytes of image files.
+            limit: how many contents may be decoded ahead of the consumer.
 
         Raises:
             EncoderError: the device that decodes has failed, or has no memory for one image.
@@ -41,11 +45,11 @@ class Decoder(Protocol):
 
 
 class PillowDecoder:
-    """Pillow, with libjpeg-turbo for JPEG, in threads: the same bits on every machine."""
+    """Decodes with Pillow, and libjpeg-turbo for JPEG: the same bits on every machine."""
 
-    def __init__(self, preset: Mapping[str, Any], prepare: Prepare) -> None:
-        """preset: `spec.preprocessing`, as `prepare` takes it."""
-        self._preset, self._prepare = preset, prepare
+    def __init__(self, preprocessing: Mapping[str, Any], prepare: Prepare) -> None:
+        """Prepare each image by `prepare`, which is given `preprocessing` as in the spec."""
+        self._preprocessing, self._prepare = preprocessing, prepare
         self.threads = min(_MOST_THREADS, choose_threads())
 
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
@@ -54,14 +58,14 @@ class PillowDecoder:
             yield from bounded_map(executor, self.read, contents, limit)
 
     def read(self, content: Content) -> PreparedImage | Failure:
-        """The outcome of one content."""
+        """The prepared image of one content, or its failure."""
         image = read_image(content)
         if isinstance(image, Failure):
             return image
-        return self._prepare(image.pixels, self._preset), dict(image.facts)
+        return self._prepare(image.pixels, self._preprocessing), dict(image.facts)
 
 
 def add_image_rule(facts: dict[str, Fact], rule: str) -> None:
-    """Add a rule to those that the facts of a row name."""
-    done = facts["image_rules"]
-    facts["image_rules"] = f"{done},{rule}" if done else rule
+    """Add a rule to those that a row's `image_rules` names."""
+    rules = facts["image_rules"]
+    facts["image_rules"] = f"{rules},{rule}" if rules else rule

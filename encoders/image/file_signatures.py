@@ -1,8 +1,8 @@
-"""What the bytes of an image file say before anything decodes them."""
+"""What the first and last bytes of an image file tell without decoding it."""
 
 from __future__ import annotations
 
-_OTHERS = (
+_SIGNATURES = (
     (b"8BPS", "Photoshop"),
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
@@ -21,8 +21,8 @@ _PNG_HEADER = 8
 
 
 def unaccepted_format(content: bytes) -> str | None:
-    """The name of a well-known image format outside the allow-list, or None."""
-    for signature, name in _OTHERS:
+    """The name of a well-known image format that is not accepted, or None."""
+    for signature, name in _SIGNATURES:
         if content.startswith(signature):
             return name
     if content[4:8] == b"ftyp":
@@ -31,14 +31,14 @@ def unaccepted_format(content: bytes) -> str | None:
 
 
 def is_png_truncated(content: bytes) -> bool:
-    """Whether a PNG lacks its last chunk, IEND, whole: Pillow takes a PNG cut at 99 %.
+    """Whether a PNG lacks its last chunk, IEND; Pillow accepts a PNG cut at 99 %.
 
     Chunk layout: https://www.w3.org/TR/png-3/#5Chunk-layout (length, type, data, 4 of CRC).
     """
-    at = _PNG_HEADER
-    while at + 12 <= len(content):
-        length = int.from_bytes(content[at : at + 4], "big")
-        if content[at + 4 : at + 8] == b"IEND":
+    start = _PNG_HEADER
+    while start + 12 <= len(content):
+        length = int.from_bytes(content[start : start + 4], "big")
+        if content[start + 4 : start + 8] == b"IEND":
             return False
-        at += 12 + length
+        start += 12 + length
     return True

@@ -1,4 +1,4 @@
-"""From the bytes of an image file to an upright RGB image, by rules that are written down.
+"""Reads an image file: from its bytes to an upright RGB image, by these rules.
 
 | the file                                     | outcome                                    |
 |----------------------------------------------|--------------------------------------------|
@@ -47,11 +47,11 @@ from commonspace.encoders.image.file_signatures import is_png_truncated, unaccep
 from commonspace.encoders.image.to_rgb import has_16_bit_channels, to_rgb
 from commonspace.encoders.protocol import Fact, Failure, Reason
 
-# What Pillow warns of, the rules decide; a line for every odd tag of every file helps nobody.
+# The rules decide about what Pillow warns of; a line for each odd tag of each file helps nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 IMAGE_RULES_VERSION = 1
-"""Raise it when a rule above changes the pixels of any file."""
+"""Part of specs. Raise it when a rule above changes the pixels of any file."""
 
 _PLUGINS = (
     JpegImagePlugin,
@@ -60,14 +60,14 @@ _PLUGINS = (
     WebPImagePlugin,
     BmpImagePlugin,
     TiffImagePlugin,
-)  # imported by name: asked for a format it has not loaded, Pillow loads all of its forty
+)  # named here, so that they are loaded: for a format it has not, Pillow loads all of its forty
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
 MAX_PIXELS = 50_000_000
 """A 50 MP photo takes 150 MB as RGB, a few times that while it is converted."""
 MIN_SIDE = 8
-"""Smaller images are pixels of tracking and layout: enlarged thirtyfold they are one colour."""
+"""Smaller images are tracking or layout pixels: enlarged thirtyfold they are one colour."""
 MAX_ASPECT = 100
-"""A strip thinner than this keeps nothing of itself in a square crop."""
+"""Of the long side to the short one; a square crop would show next to nothing of a thinner one."""
 
 DECODING_ERRORS = (
     OSError,
@@ -82,7 +82,7 @@ DECODING_ERRORS = (
     AssertionError,
     RuntimeError,
 )
-"""What Pillow raises on hostile files: found on 2,127 of them, and by reading its plugins."""
+"""What Pillow raises on hostile files: seen on 2,127 of them, or found by reading its plugins."""
 _UNKNOWN_RANGE = ("I", "F")
 
 
@@ -98,14 +98,14 @@ class UprightImage:
 
 
 class ImageRefused(Exception):
-    """A rule has refused a file."""
+    """A file is refused by a rule; internal, carries the failure."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         self.failure = Failure(reason, message)
 
 
 def read_image(content: object) -> UprightImage | Failure:
-    """Decode by the rules above; never raises for what the bytes hold."""
+    """Decode by the rules above; whatever the bytes hold, it raises nothing."""
     if not isinstance(content, bytes):
         return Failure(Reason.WRONG_TYPE, f"expected bytes, got {type(content).__name__}")
     if not content:
@@ -120,14 +120,15 @@ def read_image(content: object) -> UprightImage | Failure:
     except UnidentifiedImageError:
         return _unidentified(content)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        return Failure(Reason.IMAGE_TOO_LARGE, _short(error))
+        return Failure(Reason.IMAGE_TOO_LARGE, _first_line(error))
     except MemoryError:
         return Failure(Reason.UNREADABLE_IMAGE, "no memory to decode it", retryable=True)
     except EOFError as error:
-        return Failure(Reason.TRUNCATED_IMAGE, _short(error))
+        return Failure(Reason.TRUNCATED_IMAGE, _first_line(error))
     except DECODING_ERRORS as error:
-        cut = "truncated" in str(error).lower()
-        return Failure(Reason.TRUNCATED_IMAGE if cut else Reason.UNREADABLE_IMAGE, _short(error))
+        truncated = "truncated" in str(error).lower()
+        reason = Reason.TRUNCATED_IMAGE if truncated else Reason.UNREADABLE_IMAGE
+        return Failure(reason, _first_line(error))
 
 
 def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
@@ -138,19 +139,19 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
         raise ImageRefused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
     if image.format == "PNG" and is_png_truncated(content):
         raise ImageRefused(Reason.TRUNCATED_IMAGE, "the PNG's end is missing")
-    sixteen = has_16_bit_channels(image)
+    sixteen_bits = has_16_bit_channels(image)
     # Read before `load`, which turns a TIFF upright by itself and drops the tag.
     orientation = exif_orientation(image)
     if image.format == "TIFF" and orientation >= 5:
-        width, height = height, width  # Pillow gives a TIFF's size as it is upright
+        width, height = height, width  # of a TIFF, Pillow gives the size of the upright image
     image.load()
     rules = ["exif-transpose"] if orientation != 1 else []
     frames = int(getattr(image, "n_frames", 1))
     if frames > 1:
         rules.append("first-frame")
-    if sixteen:
+    if sixteen_bits:
         rules.append("16-to-8")
-    image.load()  # a TIFF has forgotten its pixels while its frames were counted
+    image.load()  # again, as counting the frames drops the pixels of a TIFF
     upright = image if orientation == 1 else ImageOps.exif_transpose(image)
     pixels = to_rgb(upright, rules)
     facts: dict[str, Fact] = {
@@ -166,7 +167,11 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
 
 
 def require_accepted_size(width: int, height: int) -> None:
-    """Raises Refused for sizes that the rules refuse."""
+    """Check the size of an image by the rules.
+
+    Raises:
+        ImageRefused: it is too large, too small or too thin.
+    """
     if width * height > MAX_PIXELS:
         raise ImageRefused(
             Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels; the limit is {MAX_PIXELS:,}"
@@ -175,24 +180,25 @@ def require_accepted_size(width: int, height: int) -> None:
     if short < MIN_SIDE or long > MAX_ASPECT * short:
         raise ImageRefused(
             Reason.IMAGE_TOO_SMALL,
-            f"{width} × {height} pixels; sides start at {MIN_SIDE}, strips end at 1:{MAX_ASPECT}",
+            f"{width} × {height} pixels; the least side is {MIN_SIDE}, and the long side at most "
+            f"{MAX_ASPECT} times the short one",
         )
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none that is valid."""
+    """The EXIF orientation, 1 to 8; 1 where there is none or it is not valid."""
     tag = image.getexif().get(ExifTags.Base.Orientation, 1)
     return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
 
 
 def _unidentified(content: bytes) -> Failure:
-    other = unaccepted_format(content)
-    if other:
-        return Failure(Reason.UNSUPPORTED_FORMAT, f"{other} is not one of {', '.join(FORMATS)}")
+    name = unaccepted_format(content)
+    if name:
+        return Failure(Reason.UNSUPPORTED_FORMAT, f"{name} is not one of {', '.join(FORMATS)}")
     return Failure(
-        Reason.UNREADABLE_IMAGE, f"broken, or not an image in one of {', '.join(FORMATS)}"
+        Reason.UNREADABLE_IMAGE, f"damaged, or not an image in one of {', '.join(FORMATS)}"
     )
 
 
-def _short(error: BaseException) -> str:
+def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [""])[0][:200] or type(error).__name__

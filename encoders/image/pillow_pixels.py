@@ -1,6 +1,6 @@
-"""The pixels of a Pillow image where they lie, without a copy.
+"""The pixels of a Pillow image as an array, without a copy.
 
-Pillow keeps RGB in four bytes a pixel, and hands them out by the Arrow C data interface
+Pillow keeps RGB in four bytes a pixel, and exports them by the Arrow C data interface
 (https://arrow.apache.org/docs/format/CDataInterface.html) as a list of four bytes per pixel:
 one array, whose only child holds the bytes as its second buffer.
 """
@@ -16,7 +16,7 @@ from PIL import Image
 
 
 class _ArrowArray(ctypes.Structure):
-    """The struct up to the last member that is read here."""
+    """Arrow's struct, up to the last member that is read here."""
 
 
 _ArrowArray._fields_ = [
@@ -29,23 +29,23 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 
 
 def rgbx_pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """(height, width, 4) uint8 of an RGB image: red, green, blue and a byte of no meaning.
+    """(height, width, 4) uint8 of an RGB image: red, green, blue and a byte without meaning.
 
-    Not to be written to. The image may go: the memory stays for as long as the array.
+    The array is read-only, and keeps the memory alive when the image is gone.
     """
     shape = (image.height, image.width, 4)
     try:
         _, capsule = image.__arrow_c_array__()
-    except ValueError:  # beyond 16 MB, Pillow keeps an image in several pieces
+    except ValueError:  # Pillow keeps an image beyond 16 MB in several blocks
         return np.frombuffer(image.tobytes("raw", "RGBX"), np.uint8).reshape(shape)
     return np.asarray(_Memory(capsule, shape))
 
 
 class _Memory:
-    """What numpy takes an array's memory from, and keeps alive beside it."""
+    """The owner of an array's memory, which numpy keeps alive with the array."""
 
     def __init__(self, capsule: Any, shape: tuple[int, int, int]) -> None:
-        self._capsule = capsule  # releases the memory when it goes
+        self._capsule = capsule  # its destructor releases the memory
         array = _ArrowArray.from_address(_pointer(capsule, b"arrow_array"))
         address = array.children[0].contents.buffers[1]
         self.__array_interface__ = {

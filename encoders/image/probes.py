@@ -1,7 +1,8 @@
-"""Image files whose vectors show a changed image encoder: 32, in what a collection may hold.
+"""32 image files of many kinds, whose vectors show whether an encoder has changed.
 
-Drawn by whole-number formulas, so that every machine draws the same pixels. The files that
-Pillow makes of them may differ between its versions: who compares keeps the files.
+They are drawn by whole-number formulas, so that every machine draws the same pixels. The files that
+Pillow writes of them may differ between its versions: whoever compares has to keep the files. Not
+one may be changed: spaces are stored with the vectors of these files.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def image_probes() -> list[bytes]:
 
 
 def _photos() -> Iterator[bytes]:
-    """JPEG: large ones, which may be decoded at a reduced scale, and every way to store one."""
+    """JPEG, stored in many ways; the large ones may be decoded at a reduced scale."""
     yield _file(_coloured(_clouds(1600, 1200, 160)), "JPEG", quality=90)
     yield _file(_coloured(_clouds(1024, 768, 64)), "JPEG", quality=75, subsampling="4:4:4")
     yield _file(_coloured(_rings(900, 600)), "JPEG", quality=95, subsampling="4:2:2")
@@ -38,7 +39,7 @@ def _photos() -> Iterator[bytes]:
 
 
 def _turned() -> Iterator[bytes]:
-    """JPEG that its EXIF orientation turns or mirrors."""
+    """JPEG whose EXIF orientation turns or mirrors it."""
     for orientation, size in ((3, (320, 200)), (5, (200, 320)), (6, (480, 360)), (8, (300, 200))):
         exif = Image.Exif()
         exif[ExifTags.Base.Orientation] = orientation
@@ -47,7 +48,7 @@ def _turned() -> Iterator[bytes]:
 
 
 def _drawings() -> Iterator[bytes]:
-    """PNG with 8 bits a channel: fine patterns, extreme sizes, nothing at all."""
+    """PNG with 8 bits a channel: fine patterns, extreme sizes, a single colour."""
     yield _file(_coloured(_gradient(256, 256)), "PNG")
     yield _file(_coloured(_checks(224, 224, 1)), "PNG")
     yield _file(_coloured(_checks(500, 375, 25)), "PNG")
@@ -126,7 +127,7 @@ def _stripes(width: int, height: int, period: int) -> _Pixels:
 
 
 def _rings(width: int, height: int) -> _Pixels:
-    """Circles around a point off the centre, ever closer together."""
+    """Circles around a point beside the centre, closer together further out."""
     x, y = _grid(width, height)
     distance = (3 * x - width) ** 2 + (3 * y - height) ** 2
     return 1024 * distance // (width * height) % 256
@@ -140,7 +141,7 @@ def _noise(width: int, height: int) -> _Pixels:
 
 
 def _clouds(width: int, height: int, cell: int) -> _Pixels:
-    """Noise a cell apart with straight slopes between: smooth, as most of a photo is."""
+    """Noise at the corners of cells, interpolated between: smooth, like most of a photo."""
     x, y = _grid(width, height)
     column, row, right, down = x // cell, y // cell, x % cell, y % cell
     knots = _noise(width // cell + 2, height // cell + 2)

@@ -1,4 +1,4 @@
-"""Every mode of image to RGB, by the rules that `image_rules` lists."""
+"""Converts images of every mode to RGB, by the rules that `image_file` lists."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SIXTEEN = re.compile(r";16[BLN]$")
 
 
 def has_16_bit_channels(image: ImageFile.ImageFile) -> bool:
-    """Whether Pillow has no mode for the file's 16 bits a channel, and keeps the upper eight.
+    """Whether the file has 16 bits a channel, of which Pillow keeps the upper eight.
 
-    To be asked first: to read a PNG's EXIF tags is to load it, after which this is forgotten.
+    Must be called first: reading a PNG's EXIF tags loads the image, and Pillow then forgets this.
     """
     if not image.tile or image.mode in _GREY16:
         return False
@@ -25,7 +25,7 @@ def has_16_bit_channels(image: ImageFile.ImageFile) -> bool:
 
 
 def to_rgb(image: Image.Image, rules: list[str]) -> Image.Image:
-    """`image` in mode RGB; the names of what was done are appended to `rules`."""
+    """`image` in mode RGB; the names of the rules that were applied are appended to `rules`."""
     if image.mode in _GREY16:
         rules.append("grey16-to-8")
         wide = np.asarray(image).astype(np.uint32)

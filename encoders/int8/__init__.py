@@ -1,4 +1,4 @@
-"""Models in eight bits: made, compared with their original, loaded.
+"""Models in eight bits: quantised, compared with their original, loaded.
 
 Imports torchvision, clip and what is below them.
 """

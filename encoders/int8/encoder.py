@@ -1,4 +1,4 @@
-"""Loading an int8 folder: OpenVINO and a tokenizer, no torch."""
+"""Loads an int8 model: OpenVINO and a tokenizer, without torch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from commonspace.encoders.text.encoder import Computation, TextEncoder
 from commonspace.encoders.text.tokenizer import TextTokenizer
 
 BUDGET = 1024
-"""Padded tokens a batch. Measured on 2 cores: 512 to 2,048 alike within the noise."""
+"""Padded tokens in a batch. Measured on 2 cores: 512 to 2,048 alike within the noise."""
 
 
 def load_int8(folder: Path, spec: EncoderSpec) -> Encoder:
-    """The encoder in `folder`, on the CPU whatever else there is.
+    """The encoder in `folder`; it computes on the CPU whatever the machine has.
 
     Raises:
-        EncoderError: OpenVINO is not installed, or is told not to run.
-        WeightsRefused: its files do not fit together.
+        EncoderError: OpenVINO is not installed, or COMMONSPACE_ENGINE forbids it.
+        EncoderNotFound: a file is missing.
+        WeightsRefused: a file was changed, or OpenVINO cannot load the network.
     """
     try:
         from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
@@ -39,13 +40,17 @@ def load_int8(folder: Path, spec: EncoderSpec) -> Encoder:
         raise EncoderError(
             "COMMONSPACE_ENGINE is 'torch', which cannot run an int8 model",
             item=str(folder),
-            do="Unset it.",
+            do="Unset it, or set it to openvino.",
         )
     record = read_record(folder)
     try:
         engine = OpenVinoEngine(folder / NETWORK, choose_threads())
     except RuntimeError as error:
-        raise WeightsRefused("OpenVINO cannot load its network", item=str(folder)) from error
+        raise WeightsRefused(
+            "OpenVINO cannot load its network",
+            item=str(folder),
+            do="Write the model again with `commonspace quantise`.",
+        ) from error
     if record.inputs is None:
         from commonspace.encoders.image.encoder import ImageEncoder
 

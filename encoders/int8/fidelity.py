@@ -1,4 +1,4 @@
-"""How near one encoder's vectors come to another's, of the same contents."""
+"""How close one encoder's vectors come to another's of the same contents, and how much faster."""
 
 from __future__ import annotations
 
@@ -14,13 +14,20 @@ from commonspace.encoders.errors import EncoderError
 from commonspace.encoders.protocol import Content, Encoder
 
 NEIGHBOURS = 10
-_PIECE = 100
+"""Nearest neighbours of an item that are compared."""
+_CHUNK = 100
+"""Contents that an encoder encodes before it is the other's turn."""
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """items: contents that were compared; cosine_mean, cosine_min: row by row;
-    neighbours: share of each item's ten nearest that both agree on, None under 100 items."""
+    """How close two sets of vectors of the same contents are.
+
+    Attributes:
+        items: contents that were compared.
+        cosine_mean, cosine_min: of the cosines row by row.
+        neighbours: share of each item's ten nearest that both agree on; None under 100 items.
+    """
 
     items: int
     cosine_mean: float
@@ -28,36 +35,42 @@ class Fidelity:
     neighbours: float | None
 
 
-def fidelity(found: NDArray[np.float32], expected: NDArray[np.float32]) -> Fidelity:
+def fidelity(vectors: NDArray[np.float32], expected: NDArray[np.float32]) -> Fidelity:
     """Compare row by row; both (n, dim) float32 of unit norm, n at least 1."""
-    cosines = np.einsum("nd,nd->n", found.astype(np.float64), expected.astype(np.float64))
+    cosines = np.einsum("nd,nd->n", vectors.astype(np.float64), expected.astype(np.float64))
     overlap = None
-    if len(found) >= 10 * NEIGHBOURS:
-        pairs = zip(_nearest(found), _nearest(expected), strict=True)
+    if len(vectors) >= 10 * NEIGHBOURS:
+        pairs = zip(_nearest(vectors), _nearest(expected), strict=True)
         overlap = float(np.mean([len(set(a) & set(b)) / NEIGHBOURS for a, b in pairs]))
-    return Fidelity(len(found), float(cosines.mean()), float(cosines.min()), overlap)
+    return Fidelity(len(vectors), float(cosines.mean()), float(cosines.min()), overlap)
 
 
 def compare(exact: Encoder, other: Encoder, contents: Sequence[Content]) -> dict[str, Any]:
-    """Both encode `contents`, piece after piece in turn: fidelity, and how much faster.
+    """Encode `contents` with both encoders, which take turns so that both see the same load.
+
+    Returns:
+        The fields of `Fidelity`, and `times_as_fast`: `other` in relation to `exact`.
 
     Raises:
-        EncoderError: neither gives a vector for any of them.
+        EncoderError: no content could be encoded, or not the same ones by both.
     """
-    pieces = [contents[start : start + _PIECE] for start in range(0, len(contents), _PIECE)]
+    chunks = [contents[start : start + _CHUNK] for start in range(0, len(contents), _CHUNK)]
     seconds = {exact: 0.0, other: 0.0}
     vectors: dict[Encoder, list[NDArray[np.float32]]] = {exact: [], other: []}
     for encoder in (exact, other):
         encoder.encode(contents[:8])  # the first batches of a shape compile kernels
-    for piece in pieces:
+    for chunk in chunks:
         for encoder in (exact, other):
-            began = time.perf_counter()
-            vectors[encoder].append(encoder.encode(piece).vectors)
-            seconds[encoder] += time.perf_counter() - began
-    found, expected = (np.concatenate(vectors[encoder]) for encoder in (other, exact))
-    if not len(found) or found.shape != expected.shape:
-        raise EncoderError(f"{len(found)} and {len(expected)} contents could be encoded")
-    return {**asdict(fidelity(found, expected)), "times_as_fast": seconds[exact] / seconds[other]}
+            started = time.perf_counter()
+            vectors[encoder].append(encoder.encode(chunk).vectors)
+            seconds[encoder] += time.perf_counter() - started
+    others, expected = (np.concatenate(vectors[encoder]) for encoder in (other, exact))
+    if not len(others) or others.shape != expected.shape:
+        raise EncoderError(
+            f"the two encoders cannot be compared: of {len(contents)} contents, one encoded "
+            f"{len(expected)} and the other {len(others)}"
+        )
+    return {**asdict(fidelity(others, expected)), "times_as_fast": seconds[exact] / seconds[other]}
 
 
 def _nearest(vectors: NDArray[np.float32]) -> list[list[int]]:

@@ -1,10 +1,10 @@
-"""A folder that holds an int8 model: what is in it, and the spec that its files make.
+"""The record in the folder of an int8 model, and the spec that follows from it.
 
-    int8.json       the record below: the spec, how texts are padded, how it was made
-    model.xml, .bin the quantised network, as OpenVINO stores it
-    tokenizer.json  of a text model
+    int8.json        the record: the original's spec, how texts are padded, how it was made
+    model.xml, .bin  the quantised network, as OpenVINO stores it
+    tokenizer.json   of a text model
 
-`quantise` writes it. The numbers differ from those of the model it was made from, so it is an
+`quantise` writes the folder. Its vectors differ from those of the original model, so it is an
 encoder of its own, with weights, a fingerprint and spaces of its own.
 """
 
@@ -32,10 +32,15 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Int8Record:
-    """What `int8.json` says.
+    """What `int8.json` says; the fields are its keys.
 
-    source: the spec of the model it was made from; inputs, side: for texts, how they are
-    padded and where they are cut; recipe: what made it; fidelity: how near it came.
+    Attributes:
+        source: the spec of the original model.
+        files: sha256 of the other files, by name.
+        recipe: how the model was quantised, and by which versions.
+        inputs: how texts are padded; None of images.
+        side: at which end texts are cut.
+        fidelity: how close it came to the original.
     """
 
     source: EncoderSpec
@@ -75,15 +80,19 @@ def is_int8_folder(folder: Path) -> bool:
 
 
 def read_record(folder: Path) -> Int8Record:
-    """The record of the folder, its files proved by their digests.
+    """The record in the folder, whose files are checked by their digests.
 
     Raises:
         EncoderNotFound: a file is missing.
-        WeightsRefused: a file is not the one that was written, or the record cannot be read.
+        WeightsRefused: a file was changed, or the record cannot be read.
     """
     stored = dict(read_json_object(folder / RECORD))
     if stored.pop("format", None) != FORMAT:
-        raise WeightsRefused("written by another version of commonspace", item=str(folder))
+        raise WeightsRefused(
+            "the model was written by another version of commonspace",
+            item=str(folder),
+            do="Write it again with `commonspace quantise`.",
+        )
     try:
         inputs = stored["inputs"]
         record = Int8Record(
@@ -96,28 +105,47 @@ def read_record(folder: Path) -> Int8Record:
         digests = {name: str(record.files[name]) for name in (NETWORK, WEIGHTS)}
         digests |= {TOKENIZER: str(record.files[TOKENIZER])} if inputs else {}
     except (TypeError, KeyError, AttributeError) as error:
-        raise WeightsRefused(f"its record lacks or adds {error}", item=str(folder)) from error
+        raise WeightsRefused(
+            f"its record has missing or further keys: {error}",
+            item=str(folder),
+            do="Copy the folder again, or write it again with `commonspace quantise`.",
+        ) from error
     for name, digest in digests.items():
         if not (folder / name).is_file():
-            raise EncoderNotFound(f"the model folder lacks {name}", item=str(folder))
+            raise EncoderNotFound(
+                f"the model folder lacks {name}",
+                item=str(folder),
+                do="Copy the folder again, with all of its files.",
+            )
         if sha256_of(folder / name) != digest:
             raise WeightsRefused(
                 f"{name} is not the file that was written",
                 item=str(folder),
-                do="Copy the folder anew, or make it anew with `commonspace quantise`.",
+                do="Copy the folder again, or write it again with `commonspace quantise`.",
             )
     return record
 
 
 def describe_int8(folder: Path, reference: EncoderReference) -> EncoderSpec:
-    """The spec of the int8 model in `folder`. Raises as `read_record`."""
+    """The spec of the int8 model in `folder`, with the options of `reference`.
+
+    Raises:
+        EncoderNotFound: a file is missing, or the model has no such modality or overflow.
+        WeightsRefused: a file was changed, or the record cannot be read.
+    """
     spec = read_record(folder).spec
     if spec.modality != reference.modality:
         raise EncoderNotFound(
-            f"encodes {spec.modality}, not {reference.modality!r}", item=reference.name
+            f"encodes {spec.modality}, not {reference.modality!r}",
+            item=reference.name,
+            do="Name an encoder of this modality.",
         )
     if reference.overflow is None:
         return spec
     if spec.modality != "text" or reference.overflow not in ("truncate", "mean", "rows"):
-        raise EncoderNotFound(f"has no overflow {reference.overflow!r}", item=reference.name)
+        raise EncoderNotFound(
+            f"has no overflow {reference.overflow!r}",
+            item=reference.name,
+            do="Remove `overflow`, or set it for texts to truncate, mean or rows.",
+        )
     return replace(spec, overflow=reference.overflow)

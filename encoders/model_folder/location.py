@@ -1,4 +1,4 @@
-"""Where the folder of a model lies: on disk, in a package, on the hub."""
+"""Where the folder of a model lies: on disk, in an installed package or on the hub."""
 
 from __future__ import annotations
 
@@ -11,56 +11,58 @@ from commonspace.encoders.errors import INSTALL_HINT, EncoderError, EncoderNotFo
 from commonspace.encoders.reference import EncoderReference
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-_UNWANTED = ("onnx/*", "openvino/*")
+_DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
+_NOT_DOWNLOADED = ("onnx/*", "openvino/*")
 
 
 def find_model_folder(reference: EncoderReference) -> Path:
-    """The model's folder, `modules.json` in it if it has one; fetched first if on the hub.
+    """The model's folder; a model on the hub is downloaded first.
 
     Raises:
-        EncoderNotFound: no such folder, package or revision, or the hub is out of reach.
+        EncoderNotFound: there is no such folder, package or revision, or the hub cannot be reached.
         EncoderError: the hub's client is not installed.
     """
     name = reference.name
     if name.startswith("package:"):
-        return _in_package(name.removeprefix("package:"))
+        return _find_in_package(name.removeprefix("package:"))
     if Path(name).is_absolute():
         if not Path(name).is_dir():
-            raise EncoderNotFound("no such folder", item=name)
+            raise EncoderNotFound(
+                "there is no such folder", item=name, do="Correct the path of the encoder."
+            )
         return Path(name)
     if not reference.revision or not _COMMIT.fullmatch(reference.revision):
         raise EncoderNotFound(
-            f"revision is {reference.revision!r}, not a commit",
+            f"the revision is {reference.revision!r}, which is not a commit",
             item=name,
             do="Pin the model: set `revision` to the 40 hexadecimal digits of a commit. "
             "Branches and tags move, and vectors of two revisions cannot be compared.",
         )
-    return _from_hub(name, reference.revision)
+    return _download(name, reference.revision)
 
 
-def _in_package(module: str) -> Path:
-    # A dotted name would import its parents; the package's own code must not run here.
+def _find_in_package(module: str) -> Path:
+    # To find a dotted name imports its parents, but the package's own code must not run here.
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
         raise EncoderNotFound(
-            "no such package is installed",
+            "there is no such package installed",
             item=f"package:{module}",
             do="Install it in this environment, or correct the name.",
         )
     roots = [Path(location) for location in spec.submodule_search_locations]
-    found = sorted(path.parent for root in roots for path in root.rglob("modules.json"))
-    if len(found) != 1:
+    folders = sorted(path.parent for root in roots for path in root.rglob("modules.json"))
+    if len(folders) != 1:
         raise EncoderNotFound(
-            f"the package holds {len(found)} model folders instead of one",
+            f"the package holds {len(folders)} model folders instead of one",
             item=f"package:{module}",
             do="Name the folder by its absolute path.",
         )
-    return found[0]
+    return folders[0]
 
 
 @lru_cache
-def _from_hub(name: str, revision: str) -> Path:
+def _download(name: str, revision: str) -> Path:
     try:
         from httpx import TransportError
         from huggingface_hub import snapshot_download
@@ -75,25 +77,27 @@ def _from_hub(name: str, revision: str) -> Path:
         folder = snapshot_download(
             name,
             revision=revision,
-            allow_patterns=list(_WANTED),
-            ignore_patterns=list(_UNWANTED),
+            allow_patterns=list(_DOWNLOADED),
+            ignore_patterns=list(_NOT_DOWNLOADED),
         )
     except HFValidationError as error:
-        raise EncoderNotFound("not a name the hub accepts", item=name) from error
+        raise EncoderNotFound(
+            "the hub has no names of this form", item=name, do="Name it <owner>/<model>."
+        ) from error
     except HfHubHTTPError as error:
         status = error.response.status_code
         raise EncoderNotFound(
             f"the hub answered {status} for revision {revision}",
             item=name,
             retry=status >= 500 or status == 429,
-            do="Check the name and the revision, and that the model is open to you.",
+            do="Check the name and the revision, and that you may download the model.",
         ) from error
     except (LocalEntryNotFoundError, TransportError, OSError) as error:
         raise EncoderNotFound(
             "the hub cannot be reached, and this revision is not in its cache",
             item=name,
             retry=True,
-            do="Try again, copy the model to a folder and name that, "
-            "or use `package:<module>` for a model that comes as a package.",
+            do="Try again, copy the model to a folder and name that folder, "
+            "or name a model in an installed package by `package:<module>`.",
         ) from error
     return Path(folder)

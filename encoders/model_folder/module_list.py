@@ -16,7 +16,7 @@ _WITH_WEIGHTS = ("Dense", "LayerNorm")
 
 @dataclass(frozen=True)
 class ModuleEntry:
-    """One module: its class without the package, and its folder inside the model's."""
+    """One module: its class without the package, and its folder inside the model's folder."""
 
     kind: str
     path: str
@@ -26,18 +26,22 @@ def read_modules(folder: Path) -> list[ModuleEntry]:
     """The modules in order, a Transformer or a CLIPModel first.
 
     Raises:
-        EncoderNotFound: no `modules.json`.
-        WeightsRefused: a class from outside sentence-transformers, one that is not supported,
-            a folder outside the model's, or pickled weights.
+        EncoderNotFound: there is no `modules.json`.
+        WeightsRefused: a class is not of sentence-transformers or not supported, a module's folder
+            lies outside the model's, or weights are pickled.
     """
     path = folder / "modules.json"
     entries = read_json(path)
     if not isinstance(entries, list) or not entries:
-        raise WeightsRefused("not a list of modules", item=str(path))
+        raise WeightsRefused("the file is not a list of modules", item=str(path))
     modules = [_entry(entry, path) for entry in entries]
     kinds = [module.kind for module in modules]
     if kinds[0] not in _HEADS or any(kind in _HEADS for kind in kinds[1:]):
-        raise WeightsRefused(f"expected one Transformer, at the head of {kinds}", item=str(path))
+        raise WeightsRefused(
+            f"its modules are {', '.join(kinds)}, of which only the first one may be, and must be, "
+            f"a {' or '.join(_HEADS)}",
+            item=str(path),
+        )
     for module in modules:
         if module.kind in _WITH_WEIGHTS:
             _require_safetensors(folder / module.path)
@@ -46,30 +50,33 @@ def read_modules(folder: Path) -> list[ModuleEntry]:
 
 def _entry(entry: Any, path: Path) -> ModuleEntry:
     try:
-        name, place = str(entry["type"]), PurePosixPath(entry["path"])
+        name, folder = str(entry["type"]), PurePosixPath(entry["path"])
     except (KeyError, TypeError) as error:
-        raise WeightsRefused("a module without type or path", item=str(path)) from error
+        raise WeightsRefused("a module has no type or no path", item=str(path)) from error
     package, _, _ = name.partition(".")
     kind = name.rpartition(".")[2]
     if package != "sentence_transformers":
         raise WeightsRefused(
-            f"names the class {name}, which is code of the model's own",
+            f"it names the class {name}, which is not part of sentence-transformers",
             item=str(path),
-            do="Use a model made of sentence-transformers' own modules.",
+            do="Use a model whose modules are all sentence-transformers' own.",
         )
     if kind not in _SUPPORTED:
         raise WeightsRefused(
-            f"module {kind} is not supported", item=str(path), do=f"Supported: {_SUPPORTED}."
+            f"module {kind} is not supported",
+            item=str(path),
+            do=f"Use a model made of {', '.join(_SUPPORTED)}.",
         )
-    if place.is_absolute() or ".." in place.parts:
-        raise WeightsRefused(f"module folder {place} lies outside the model", item=str(path))
-    return ModuleEntry(kind, str(place))
+    if folder.is_absolute() or ".." in folder.parts:
+        raise WeightsRefused(f"module folder {folder} lies outside the model", item=str(path))
+    return ModuleEntry(kind, str(folder))
 
 
 def _require_safetensors(folder: Path) -> None:
     if not (folder / "model.safetensors").exists():
         raise WeightsRefused(
-            "no model.safetensors",
+            "the module's folder has no model.safetensors",
             item=str(folder),
-            do="Save the model once with safe_serialization=True; pickles are never opened.",
+            do="Load and save the model once with safe_serialization=True: pickled weights are "
+            "never opened.",
         )

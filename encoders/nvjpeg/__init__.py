@@ -1,4 +1,4 @@
-"""JPEG decoded by the GPU, and which files it may be given.
+"""Decodes JPEG on a GPU, and decides which files may be decoded there.
 
 Imports image and what is below it.
 """

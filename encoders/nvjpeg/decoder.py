@@ -1,4 +1,4 @@
-"""The decoder of a space with `decoder = "nvjpeg"`: plain JPEGs on the GPU, the rest by Pillow."""
+"""The decoder for `decoder = "nvjpeg"`: plain JPEGs on the GPU, all other files by Pillow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 from commonspace.encoders.engines.bounded_map import bounded_map
-from commonspace.encoders.image.crops import crop_image
+from commonspace.encoders.image.crops import Crop, crop_image
 from commonspace.encoders.image.decoder import (
     Outcomes,
     PillowDecoder,
@@ -19,24 +19,28 @@ from commonspace.encoders.nvjpeg.gpu_crops import GpuJpegCropper
 from commonspace.encoders.nvjpeg.plain_jpeg import PlainJpeg, plain_jpeg
 from commonspace.encoders.protocol import Content, Failure
 
-PIXELS = 100_000_000
-"""A batch has no more, but for a lone image: 300 MB, and while the largest is resized four bytes
-more for each of its values."""
+MAX_PIXELS = 100_000_000
+"""Of a batch, unless a single image has more. As RGB these are 300 MB; while the largest image is
+resized, each of its values takes four bytes more."""
 
 _Item = PlainJpeg | PreparedImage | Failure
 
 
 class NvjpegDecoder:
-    """The rows of files that nvJPEG decoded say `nvjpeg`.
+    """Decodes plain JPEGs by nvJPEG, and adds the rule `nvjpeg` to the facts of their rows.
 
-    Every other file goes Pillow's way, to the same pixels or the same failure as in any space: what
-    is no plain JPEG, and what nvJPEG refuses alone.
+    Every other file, and any that nvJPEG refuses by itself, is decoded by Pillow, to the same
+    pixels or the same failure as in other spaces.
     """
 
-    def __init__(self, preset: Mapping[str, Any], device: str) -> None:
-        """preset: `spec.preprocessing`. Raises EncoderError as `GpuJpegCropper`."""
-        self._pillow = PillowDecoder(preset, crop_image)
-        self._crops = GpuJpegCropper(preset, device)
+    def __init__(self, preprocessing: Mapping[str, Any], device: str) -> None:
+        """Set up both decoders; `preprocessing` is the spec's.
+
+        Raises:
+            EncoderError: the device does not decode, or has failed.
+        """
+        self._pillow = PillowDecoder(preprocessing, crop_image)
+        self._crop_files = GpuJpegCropper(preprocessing, device)
         self.threads = self._pillow.threads
 
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
@@ -45,7 +49,7 @@ class NvjpegDecoder:
             ThreadPoolExecutor(self.threads, "decode") as readers,
             ThreadPoolExecutor(1, "nvjpeg") as device,
             closing(bounded_map(readers, self._read, contents, limit)) as items,
-            closing(bounded_map(device, self._finished, self._groups(items), 2)) as groups,
+            closing(bounded_map(device, self._decode_group, self._groups(items), 2)) as groups,
         ):
             for group in groups:
                 yield from group
@@ -57,23 +61,23 @@ class NvjpegDecoder:
         group: list[_Item] = []
         pixels = 0
         for item in items:
-            more = item.width * item.height if isinstance(item, PlainJpeg) else 0
-            if group and (len(group) >= self._crops.files or pixels + more > PIXELS):
+            added = item.width * item.height if isinstance(item, PlainJpeg) else 0
+            if group and (len(group) >= self._crop_files.batch_size or pixels + added > MAX_PIXELS):
                 yield group
                 group, pixels = [], 0
             group.append(item)
-            pixels += more
+            pixels += added
         if group:
             yield group
 
-    def _finished(self, group: Sequence[_Item]) -> list[PreparedImage | Failure]:
-        crops = iter(self._crops([item for item in group if isinstance(item, PlainJpeg)]))
+    def _decode_group(self, group: Sequence[_Item]) -> list[PreparedImage | Failure]:
+        crops = iter(self._crop_files([item for item in group if isinstance(item, PlainJpeg)]))
         return [
             self._outcome(item, next(crops)) if isinstance(item, PlainJpeg) else item
             for item in group
         ]
 
-    def _outcome(self, file: PlainJpeg, crop: Any) -> PreparedImage | Failure:
+    def _outcome(self, file: PlainJpeg, crop: Crop | None) -> PreparedImage | Failure:
         if crop is None:
             return self._pillow.read(file.content)
         facts = dict(file.facts)

@@ -1,8 +1,8 @@
-"""JPEG files that leave nothing to judge: whole, 8 bits a channel, grey or YCbCr, one picture.
+"""Recognises plain JPEG files: complete, 8 bits a channel, grey or YCbCr, one picture.
 
-Only these may be decoded by another decoder than Pillow. Whatever a file's structure does not
-prove (cut off, CMYK, RGB, arithmetic or lossless coding, odd sampling, several pictures) is
-Pillow's, whose verdict is the rule. Markers: ITU-T T.81, table B.1 and B.1.1.2.
+Only these may be decoded by another decoder than Pillow. All others (cut off, CMYK, RGB, arithmetic
+or lossless coding, unusual sampling, several pictures) are left to Pillow, which decides whether
+they can be read. Markers: ITU-T T.81, table B.1 and B.1.1.2.
 """
 
 from __future__ import annotations
@@ -25,15 +25,19 @@ from commonspace.encoders.protocol import Fact
 
 _END, _SCAN = 0xD9, 0xDA
 _SCAN_ENDS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
-"""The next marker behind coded data, in which FF 00 is a byte and FF D0 to FF D7 are restarts."""
+"""The next marker behind coded data, where FF 00 is a data byte and FF D0 to FF D7 are restarts."""
 
 
 @dataclass(frozen=True)
 class PlainJpeg:
-    """content: the file; end: where its end marker ends, there may be more behind it;
-    facts: those of its row, as Pillow's, but for what its pixels' decoder adds.
+    """A plain JPEG file.
 
-    Width and height are those of the file, before `orientation` is applied.
+    Attributes:
+        content: the file's bytes.
+        end: where its end marker ends; bytes may follow.
+        width, height: of the stored image, before `orientation` is applied.
+        orientation: the EXIF orientation, 1 to 8.
+        facts: those of its row, as if Pillow had decoded it.
     """
 
     content: bytes = field(repr=False)
@@ -45,7 +49,7 @@ class PlainJpeg:
 
 
 def plain_jpeg(content: object) -> PlainJpeg | None:
-    """What the bytes are if they are a plain JPEG that `image_rules` has no objection to."""
+    """The plain JPEG in these bytes, if they are one that `read_image` accepts; else None."""
     if not isinstance(content, bytes) or not (end := _plain_end(content)):
         return None
     try:
@@ -76,31 +80,31 @@ def _plain_end(content: bytes) -> int:
     for marker, payload, end in _segments(content):
         if marker == _END:
             return end if structure.is_plain else 0
-        if not structure.take(marker, payload):
+        if not structure.accept(marker, payload):
             return 0
     return 0
 
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Marker, payload and end of each segment; the end marker is the last, if it is there."""
+    """Marker, payload and end of each segment, up to the end marker if there is one."""
     if not content.startswith(b"\xff\xd8"):
         return
-    at = 2
-    while at + 2 <= len(content) and content[at] == 0xFF:
-        marker = content[at + 1]
-        if marker == 0xFF:  # a byte to fill up
-            at += 1
+    start = 2
+    while start + 2 <= len(content) and content[start] == 0xFF:
+        marker = content[start + 1]
+        if marker == 0xFF:  # a fill byte
+            start += 1
             continue
         if marker == _END:
-            yield marker, b"", at + 2
+            yield marker, b"", start + 2
             return
-        end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-        if end < at + 4 or end > len(content):
+        end = start + 2 + int.from_bytes(content[start + 2 : start + 4], "big")
+        if end < start + 4 or end > len(content):
             return
-        yield marker, content[at + 4 : end], end
-        at = end
+        yield marker, content[start + 4 : end], end
+        start = end
         if marker == _SCAN:
-            behind = _SCAN_ENDS.search(content, end)
-            if behind is None:
+            next_marker = _SCAN_ENDS.search(content, end)
+            if next_marker is None:
                 return
-            at = behind.start()
+            start = next_marker.start()

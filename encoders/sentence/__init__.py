@@ -1,4 +1,4 @@
-"""sentence-transformers models: what a folder means, loaded, converted, and kept converted.
+"""sentence-transformers models: described, loaded, converted to OpenVINO, cached as converted.
 
 Imports text and what is below it.
 """

@@ -1,4 +1,4 @@
-"""From a loaded sentence-transformers model to the encoder that OpenVINO runs, kept on disk."""
+"""Converts a loaded sentence-transformers model to OpenVINO, and keeps the result in the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from commonspace.encoders.engines.engine import Engine
-from commonspace.encoders.engines.openvino_conversion import convert_to_openvino, require_close
+from commonspace.encoders.engines.openvino_conversion import (
+    convert_to_openvino,
+    require_openvino_agrees,
+)
 from commonspace.encoders.errors import FILES_CHANGED, WeightsRefused
 from commonspace.encoders.protocol import Purpose
 from commonspace.encoders.reference import EncoderReference
@@ -19,33 +22,42 @@ from commonspace.encoders.text.encoder import TextEncoder
 
 
 def converted_encoder(
-    parts: LoadedSentenceModel,
+    model: LoadedSentenceModel,
     exact: Mapping[Purpose, Engine],
     spec: EncoderSpec,
     folder: Path,
     reference: EncoderReference,
 ) -> TextEncoder:
-    """The model as OpenVINO runs it, tried against `exact`, PyTorch running it.
+    """The encoder by which OpenVINO runs the model, compared with PyTorch.
 
-    It is written and then loaded as every later process loads it: compiled from memory, the same
-    network has other last bits. folder, reference: of the model that `parts` were loaded from.
+    It is written and then loaded as later processes will load it: compiled from memory, the same
+    network would have other last bits.
+
+    Args:
+        model: the loaded model.
+        exact: the engines by which PyTorch runs it.
+        spec: of the model.
+        folder: that the model was loaded from.
+        reference: that named the folder.
 
     Raises:
-        EncoderError: OpenVINO cannot express what the model does, or gives other vectors.
-        WeightsRefused: the files changed while they were loaded: they are not what `spec` names.
+        EncoderError: OpenVINO cannot convert the model, or computes other vectors.
+        WeightsRefused: the files changed while they were loaded, and no longer match `spec`.
     """
     item = str(folder)
     networks = {
-        n: convert_to_openvino(graph, parts.probe, item) for n, graph in parts.graphs.items()
+        length: convert_to_openvino(network, model.probe, item)
+        for length, network in model.networks.items()
     }
-    model, tokenizer = ConvertedModel(parts.pooled_out, parts.inputs, parts.side), parts.tokenizer
+    converted = ConvertedModel(model.pooled_out, model.inputs, model.side)
+    tokenizer = model.rust_tokenizer.to_str()
     with new_model_folder(
-        spec, lambda place: model.write(place, networks, tokenizer.to_str())
-    ) as place:
-        engines = model.engines(place)
+        spec, lambda new_folder: converted.write(new_folder, networks, tokenizer)
+    ) as new_folder:
+        engines = converted.engines(new_folder)
         for purpose, engine in engines.items():
-            require_close(engine, exact[purpose], parts.probe, item)
+            require_openvino_agrees(engine, exact[purpose], model.probe, item)
         # Before it is kept: later processes would take it for the model that `spec` names.
         if describe_sentence(folder, reference) != spec:
             raise WeightsRefused(FILES_CHANGED, item=reference.name, retry=True)
-        return model.encoder(place, spec, engines)
+        return converted.encoder(new_folder, spec, engines)

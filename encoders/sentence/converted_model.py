@@ -1,7 +1,7 @@
-"""A text model converted to OpenVINO, in a folder: what loads it needs no torch.
+"""The folder of a text model that was converted to OpenVINO; loading it needs no torch.
 
-record.json          how texts are padded and cut, which network serves a purpose, digests
-network-<n>.xml, .bin  n: prompt tokens that pooling leaves out
+record.json            how texts are padded and cut, the network of each purpose, digests
+network-<n>.xml, .bin  the network that leaves the first n tokens, a prompt, out of pooling
 tokenizer.json
 """
 
@@ -33,18 +33,19 @@ from commonspace.encoders.text.tokenizer import TextTokenizer
 RECORD = "record.json"
 TOKENIZER = "tokenizer.json"
 BUDGET = 512
-"""Padded tokens a batch. Measured on 2 cores: 512 and 1,024 alike, 2,048 a tenth slower."""
-
+"""Padded tokens in a batch. Measured on 2 cores: 512 and 1,024 alike, 2,048 a tenth slower."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ConvertedModel:
-    """What stands beside the networks.
+    """What the record says; the fields are its keys.
 
-    pooled_out: by purpose, the prompt tokens that pooling leaves out, which names the network;
-    side: where long texts are cut.
+    Attributes:
+        pooled_out: by purpose, how many prompt tokens pooling leaves out, which names the network.
+        inputs: how tokens are padded.
+        side: at which end long texts are cut.
     """
 
     pooled_out: Mapping[Purpose, int]
@@ -52,11 +53,15 @@ class ConvertedModel:
     side: str
 
     def write(self, folder: Path, networks: Mapping[int, openvino.Model], tokenizer: str) -> None:
-        """Write the folder, which is there and empty. Raises OSError."""
+        """Fill the folder, which exists and is empty.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
         try:
             for length, network in networks.items():
-                openvino.save_model(network, _network(folder, length), compress_to_fp16=False)
-        except RuntimeError as error:  # what OpenVINO says of a full disk
+                openvino.save_model(network, _network_path(folder, length), compress_to_fp16=False)
+        except RuntimeError as error:  # what OpenVINO raises when the disk is full
             raise OSError(str(error)) from error
         (folder / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         files = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
@@ -67,7 +72,12 @@ class ConvertedModel:
 
     @classmethod
     def read(cls, folder: Path) -> ConvertedModel:
-        """Raises ValueError for a folder that is not what was written, and OSError."""
+        """The model in a folder, whose files are checked by their digests.
+
+        Raises:
+            ValueError: the folder does not hold what was written.
+            OSError: a file cannot be read.
+        """
         stored = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         try:
             if stored.pop("sha256") != _digest(stored):
@@ -75,25 +85,25 @@ class ConvertedModel:
             files: dict[str, str] = stored["files"]
             model = cls(stored["pooled_out"], TextInputs(**stored["inputs"]), stored["side"])
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"its record lacks or adds {error}") from error
+            raise ValueError(f"its record has missing or further keys: {error}") from error
         for name, digest in files.items():
             if sha256_of(folder / name) != digest:
                 raise ValueError(f"{name} is not the file that was written")
         return model
 
     def engines(self, folder: Path) -> dict[Purpose, Engine]:
-        """What runs the networks in `folder` on the CPU, by purpose."""
-        made = {
-            length: OpenVinoEngine(_network(folder, length), choose_threads())
+        """The engines that run the networks in `folder` on the CPU, by purpose."""
+        by_length = {
+            length: OpenVinoEngine(_network_path(folder, length), choose_threads())
             for length in set(self.pooled_out.values())
         }
-        return {purpose: made[length] for purpose, length in self.pooled_out.items()}
+        return {purpose: by_length[length] for purpose, length in self.pooled_out.items()}
 
     def encoder(
         self, folder: Path, spec: EncoderSpec, engines: Mapping[Purpose, Engine]
     ) -> TextEncoder:
-        """The encoder that computes with `engines`, its tokenizer from `folder`."""
-        # Threads of the tokenizer hang in a forked child; on a CPU they would gain 1 %.
+        """The encoder that computes with `engines`, with the tokenizer in `folder`."""
+        # The tokenizer's threads hang in a forked child; on a CPU they gain only 1 %.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
@@ -104,18 +114,18 @@ class ConvertedModel:
 
 
 def cached_encoder(spec: EncoderSpec) -> TextEncoder | None:
-    """The encoder of `spec` from this machine's cache; None where it has to be made first."""
+    """The encoder of `spec` from this machine's cache; None where it must be converted first."""
     folder = find_cached(spec)
     if folder is None:
         return None
     try:
         model = ConvertedModel.read(folder)
     except (ValueError, FileNotFoundError) as error:
-        _log.warning("the model in %s is damaged (%s): it is converted anew", folder, error)
+        _log.warning("the model in %s is damaged (%s) and is converted again", folder, error)
         remove_cached(folder)
         return None
     except OSError as error:
-        _log.warning("the model in %s cannot be read (%s): it is converted anew", folder, error)
+        _log.warning("the model in %s cannot be read (%s) and is converted again", folder, error)
         return None
     return model.encoder(folder, spec, model.engines(folder))
 
@@ -124,5 +134,5 @@ def _digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
 
 
-def _network(folder: Path, length: int) -> Path:
+def _network_path(folder: Path, length: int) -> Path:
     return folder / f"network-{length}.xml"

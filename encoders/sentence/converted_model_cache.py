@@ -1,9 +1,10 @@
-"""Converted models on this machine: made once, then loaded in two seconds instead of twenty.
+"""Keeps converted models on this machine, so that they load in two seconds instead of twenty.
 
-    <cache>/models/<fingerprint>-<made by>/   a folder of `converted_model`
+    <cache>/models/<fingerprint>-<code>/   a folder of `converted_model`
 
-`<cache>` is COMMONSPACE_CACHE, else `commonspace` in XDG_CACHE_HOME or in ~/.cache. Such folders
-can be removed at any time; what nobody has used for a month is.
+`<cache>` is COMMONSPACE_CACHE, else `commonspace` in XDG_CACHE_HOME or in ~/.cache; `<code>` stands
+for the code and the libraries that converted the model. The folders may be removed at any time;
+those that have not been used for a month are removed.
 """
 
 from __future__ import annotations
@@ -26,48 +27,52 @@ from commonspace import encoders
 from commonspace.encoders.errors import EncoderError
 from commonspace.encoders.spec import EncoderSpec
 
-_MAKERS = ("torch", "transformers", "sentence-transformers", "tokenizers", "openvino")
-_PART = ".part-"
-_OURS = re.compile(rf"[0-9a-f]{{32}}-[0-9a-f]{{16}}|{re.escape(_PART)}[0-9a-f]{{16}}")
-"""Only what is called so is ever removed: COMMONSPACE_CACHE may name a folder with other things."""
-_HOUR = 3600.0
-_UNUSED = 30 * 24 * _HOUR
-"""Seconds without use after which a model is removed: of another spec, library or checkout."""
+_LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers", "openvino")
+_PART_PREFIX = ".part-"
+_OUR_FOLDERS = re.compile(rf"[0-9a-f]{{32}}-[0-9a-f]{{16}}|{re.escape(_PART_PREFIX)}[0-9a-f]{{16}}")
+"""Only folders of such names are removed: COMMONSPACE_CACHE may name one that has others, too."""
+_MAX_PART_AGE = 3600.0
+"""Seconds after which an unfinished folder is removed: a killed process has left it."""
+_MAX_UNUSED_AGE = 30 * 24 * 3600.0
+"""Seconds without use after which a model is removed."""
 
 _log = logging.getLogger(__name__)
 
 
 def find_cached(spec: EncoderSpec) -> Path | None:
-    """Where the converted model of `spec` lies, if this code and these libraries made one."""
-    models = _models()
+    """The folder of the converted model of `spec`, if this code and these libraries wrote one."""
+    models = _models_folder()
     try:
         if models is None or not (models / _name(spec)).is_dir():
             return None
     except OSError as error:
-        _warn(str(error))
+        _warn_that_nothing_is_kept(str(error))
         return None
-    with suppress(OSError):  # another user's
+    with suppress(OSError):  # the folder may be another user's
         os.utime(models / _name(spec))
     return models / _name(spec)
 
 
 def remove_cached(folder: Path) -> None:
-    """Remove a folder that `find_cached` named, and that does not hold what was written."""
+    """Remove a folder that `find_cached` returned, because it is damaged."""
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def new_model_folder(spec: EncoderSpec, write: Callable[[Path], None]) -> Iterator[Path]:
-    """A folder that `write` fills with the converted model of `spec`; raises OSError if it cannot.
+    """A new folder with the converted model of `spec`, kept in the cache if the block succeeds.
 
-    It is kept in the cache if the block ends without an error. Where nothing can be kept, a
-    warning says so, and the folder is a temporary one.
+    Where nothing can be kept, a warning is logged, and the folder is a temporary one.
+
+    Args:
+        spec: of the encoder.
+        write: writes the model into a folder, or raises OSError.
 
     Raises:
         EncoderError: it cannot be written anywhere.
     """
-    models = _models()
-    folder = (models and _filled_in(models, write)) or _filled_beside(spec, write)
+    models = _models_folder()
+    folder = (models and _written_to_cache(models, write)) or _written_to_temporary(spec, write)
     try:
         yield folder
         if folder.parent == models:
@@ -76,22 +81,22 @@ def new_model_folder(spec: EncoderSpec, write: Callable[[Path], None]) -> Iterat
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _filled_in(models: Path, write: Callable[[Path], None]) -> Path | None:
-    """None where the cache cannot take it."""
-    folder = models / f"{_PART}{secrets.token_hex(8)}"
+def _written_to_cache(models: Path, write: Callable[[Path], None]) -> Path | None:
+    """A new folder in the cache, or None where the model cannot be written there."""
+    folder = models / f"{_PART_PREFIX}{secrets.token_hex(8)}"
     try:
         models.mkdir(parents=True, exist_ok=True)
-        _sweep(models)
-        folder.mkdir()  # with the rights that others are to have, unlike a temporary folder
+        _remove_unused(models)
+        folder.mkdir()  # with the usual permissions, unlike a temporary folder
         write(folder)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        _warn(str(error))
+        _warn_that_nothing_is_kept(str(error))
         return None
     return folder
 
 
-def _filled_beside(spec: EncoderSpec, write: Callable[[Path], None]) -> Path:
+def _written_to_temporary(spec: EncoderSpec, write: Callable[[Path], None]) -> Path:
     folder = None
     try:
         folder = Path(tempfile.mkdtemp(prefix="commonspace-"))
@@ -102,53 +107,53 @@ def _filled_beside(spec: EncoderSpec, write: Callable[[Path], None]) -> Path:
         raise EncoderError(
             f"the converted model cannot be written: {error}",
             item=spec.label,
-            do="Make room on the disk, or name a folder with COMMONSPACE_CACHE.",
+            do="Free some space on the disk, or set COMMONSPACE_CACHE to another folder.",
         ) from error
     return folder
 
 
-def _keep(folder: Path, place: Path) -> None:
-    """Move the folder to its place, where a twin may be first."""
+def _keep(folder: Path, target: Path) -> None:
+    """Rename the folder to its final name, unless another process was first."""
     try:
-        folder.rename(place)
+        folder.rename(target)
     except OSError as error:
-        if not place.is_dir():
-            _warn(str(error))
+        if not target.is_dir():
+            _warn_that_nothing_is_kept(str(error))
 
 
-def _sweep(models: Path) -> None:
-    """Remove what nobody uses: models by their age, and what a killed process has left."""
-    for path in (one for one in models.iterdir() if _OURS.fullmatch(one.name)):
-        most = _HOUR if path.name.startswith(_PART) else _UNUSED
+def _remove_unused(models: Path) -> None:
+    """Remove models that were not used for long, and what killed processes have left."""
+    for path in (path for path in models.iterdir() if _OUR_FOLDERS.fullmatch(path.name)):
+        max_age = _MAX_PART_AGE if path.name.startswith(_PART_PREFIX) else _MAX_UNUSED_AGE
         with suppress(OSError):
-            if time.time() - path.stat().st_mtime > most:
+            if time.time() - path.stat().st_mtime > max_age:
                 shutil.rmtree(path, ignore_errors=True)
 
 
-def _models() -> Path | None:
-    """The cache's folder of models; None where there is no home to have one in."""
-    named, above = os.environ.get("COMMONSPACE_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
-    if named:
-        return Path(named).absolute() / "models"
-    if Path(above).is_absolute():
-        return Path(above) / "commonspace" / "models"
+def _models_folder() -> Path | None:
+    """The cache's folder of models; None where the user has no home folder for it."""
+    setting, xdg_cache = os.environ.get("COMMONSPACE_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
+    if setting:
+        return Path(setting).absolute() / "models"
+    if Path(xdg_cache).is_absolute():
+        return Path(xdg_cache) / "commonspace" / "models"
     try:
         return Path.home() / ".cache" / "commonspace" / "models"
     except RuntimeError as error:
-        _warn(str(error))
+        _warn_that_nothing_is_kept(str(error))
         return None
 
 
 def _name(spec: EncoderSpec) -> str:
-    """What decides the files: the spec, and by `_made_by` what converts."""
-    return f"{spec.fingerprint[:32]}-{_made_by()}"
+    """The name of a model's folder: what it converts, and what converts it."""
+    return f"{spec.fingerprint[:32]}-{_code_digest()}"
 
 
 @functools.cache
-def _made_by() -> str:
+def _code_digest() -> str:
     """16 hex digits over the versions of the libraries and over all code of the encoders."""
     digest = hashlib.sha256()
-    for package in _MAKERS:
+    for package in _LIBRARIES:
         try:
             digest.update(f"{package} {version(package)}\n".encode())
         except PackageNotFoundError:
@@ -160,9 +165,9 @@ def _made_by() -> str:
 
 
 @functools.cache
-def _warn(why: str) -> None:
+def _warn_that_nothing_is_kept(reason: str) -> None:
     _log.warning(
-        "the converted model cannot be kept (%s): every process converts it again, in some "
-        "twenty seconds. COMMONSPACE_CACHE names a folder for it.",
-        why,
+        "the converted model cannot be kept (%s), so every process converts it again, which takes "
+        "about twenty seconds. Set COMMONSPACE_CACHE to a folder that can be written to.",
+        reason,
     )

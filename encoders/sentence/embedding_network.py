@@ -1,4 +1,4 @@
-"""A sentence-transformers model as one function of arrays: token ids in, unit vectors out."""
+"""A sentence-transformers model as one module: token ids in, unit vectors out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from commonspace.encoders.spec import EncoderSpec
 
 
 class TextEmbeddingNetwork(torch.nn.Module):
-    """(ids, mask[, types]), each (n, width) int64, to (n, spec.dim) float32 of unit norm."""
+    """From (ids, mask[, types]), each (n, width) int64, to (n, spec.dim) float32 of unit norm."""
 
     def __init__(self, model: SentenceTransformer, spec: EncoderSpec, prompt_length: int) -> None:
-        """prompt_length: tokens at the head of each text that pooling leaves out."""
+        """Take the model's modules; pooling leaves out the first `prompt_length` tokens."""
         super().__init__()
         self._modules_in_order = torch.nn.Sequential(*model)
         self._prompt_length = prompt_length

@@ -1,4 +1,4 @@
-"""encoders/sentence/parts.py"""
+"""A loaded sentence-transformers model: its networks, its tokenizer and how its inputs are made."""
 
 from __future__ import annotations
 
@@ -24,52 +24,67 @@ PURPOSES: tuple[Purpose, ...] = ("document", "query")
 
 @dataclass(frozen=True)
 class LoadedSentenceModel:
-    """A loaded model in pieces.
+    """A loaded model.
 
-    graphs: by the number of prompt tokens that pooling leaves out; pooled_out: that number for
-    each purpose; side: where long texts are cut.
+    Attributes:
+        networks: by the number of prompt tokens that pooling leaves out.
+        pooled_out: that number for each purpose.
+        rust_tokenizer: the model's own.
+        tokenizer: what tokenises texts by it.
+        inputs: how tokens are padded.
+        side: at which end long texts are cut.
     """
 
-    graphs: Mapping[int, TextEmbeddingNetwork]
+    networks: Mapping[int, TextEmbeddingNetwork]
     pooled_out: Mapping[Purpose, int]
-    tokenizer: Tokenizer
-    tokens: TextTokenizer
+    rust_tokenizer: Tokenizer
+    tokenizer: TextTokenizer
     inputs: TextInputs
     side: str
 
     @property
     def probe(self) -> Arrays:
-        """Two texts of unlike length, as a batch."""
-        windows = [one.windows[0] for one in self.tokens(["probe", "a second, longer probe"])]
+        """A batch of two texts of different lengths."""
+        windows = [text.windows[0] for text in self.tokenizer(["probe", "a second, longer probe"])]
         width = max(len(window.ids) for window in windows)
         return self.inputs.arrays(Batch([0, 1], width, 2), windows)
 
     def engines(self, make: Callable[[TextEmbeddingNetwork], Engine]) -> dict[Purpose, Engine]:
-        """An engine for each purpose; purposes that pool alike share one."""
-        made = {length: make(graph) for length, graph in self.graphs.items()}
-        return {purpose: made[length] for purpose, length in self.pooled_out.items()}
+        """An engine for each purpose, made by `make`; purposes that pool alike share one."""
+        by_length = {length: make(network) for length, network in self.networks.items()}
+        return {purpose: by_length[length] for purpose, length in self.pooled_out.items()}
 
 
 def load_sentence_model(folder: Path, spec: EncoderSpec) -> LoadedSentenceModel:
-    """Load the model of `folder` into the CPU's memory.
+    """Load the model in `folder` into the CPU's memory.
 
     Raises:
-        WeightsRefused: as `sentence_model.load_sentence_transformer`, or a tokenizer that cannot pad.
+        WeightsRefused: as `load_sentence_transformer`, or its tokenizer has no padding token.
     """
     model = load_sentence_transformer(folder, spec, "cpu")
-    tokenizer: Any = model.tokenizer
-    if tokenizer.pad_token_id is None:
-        raise WeightsRefused("the tokenizer has no padding token", item=str(folder))
+    settings: Any = model.tokenizer
+    if settings.pad_token_id is None:
+        raise WeightsRefused(
+            "the tokenizer has no padding token",
+            item=str(folder),
+            do="Set pad_token in tokenizer_config.json.",
+        )
     assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
-    rust, side = tokenizer.backend_tokenizer, tokenizer.truncation_side
-    tokens = TextTokenizer(rust, spec.max_tokens, side, spec.overflow)
+    side = settings.truncation_side
+    tokenizer = TextTokenizer(settings.backend_tokenizer, spec.max_tokens, side, spec.overflow)
     inputs = TextInputs(
-        int(tokenizer.pad_token_id),
-        tokenizer.padding_side == "left",
-        "token_type_ids" in tokenizer.model_input_names,
+        int(settings.pad_token_id),
+        settings.padding_side == "left",
+        "token_type_ids" in settings.model_input_names,
     )
     pooled_out = dict.fromkeys(PURPOSES, 0)
     if not spec.preprocessing["pool_prompt"]:
-        pooled_out = {p: tokens.prompt_length(spec.prompts[p]) for p in PURPOSES}
-    graphs = {n: TextEmbeddingNetwork(model, spec, n).eval() for n in set(pooled_out.values())}
-    return LoadedSentenceModel(graphs, pooled_out, rust, tokens, inputs, side)
+        pooled_out = {p: tokenizer.prompt_length(spec.prompts[p]) for p in PURPOSES}
+    return LoadedSentenceModel(
+        networks={n: TextEmbeddingNetwork(model, spec, n).eval() for n in {*pooled_out.values()}},
+        pooled_out=pooled_out,
+        rust_tokenizer=settings.backend_tokenizer,
+        tokenizer=tokenizer,
+        inputs=inputs,
+        side=side,
+    )

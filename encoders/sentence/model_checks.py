@@ -1,4 +1,4 @@
-"""Do the files of a text model belong together? What the libraries load without a word."""
+"""Checks that the files of a text model belong together, where the libraries would not notice."""
 
 from __future__ import annotations
 
@@ -12,52 +12,58 @@ import torch
 from commonspace.encoders.errors import WeightsRefused
 
 
-def require_consistent(network: Any, tokenizer: Any, place: Path) -> None:
+def require_consistent(network: Any, tokenizer: Any, folder: Path) -> None:
     """Refuse a tokenizer that is missing or another model's, and inputs beyond the positions.
 
-    network, tokenizer: as transformers loaded them from the folder `place`.
+    Args:
+        network: as transformers loaded it.
+        tokenizer: as transformers loaded it.
+        folder: where both were loaded from.
 
     Raises:
         WeightsRefused: some text would be encoded without its words, or not at all.
     """
     vocabularies = {"tokenizer.json", *tokenizer.vocab_files_names.values()}
-    if not any((place / name).is_file() for name in vocabularies):
+    if not any((folder / name).is_file() for name in vocabularies):
         raise WeightsRefused(
-            f"has no tokenizer: none of {', '.join(sorted(vocabularies))}",
-            item=str(place),
-            do="Copy the folder whole; without one, every word would be unknown.",
+            f"the model has no tokenizer: there is none of {', '.join(sorted(vocabularies))}",
+            item=str(folder),
+            do="Copy the complete folder; without a tokenizer, every word would be unknown.",
         )
-    words = network.get_input_embeddings().num_embeddings
-    last = max(tokenizer.get_vocab().values(), default=0)
-    if last >= words:
+    vocabulary_size = network.get_input_embeddings().num_embeddings
+    highest_token = max(tokenizer.get_vocab().values(), default=0)
+    if highest_token >= vocabulary_size:
         raise WeightsRefused(
-            f"its tokenizer has a token {last}, its weights know {words} tokens",
-            item=str(place),
-            do="Copy the tokenizer and the weights of one model.",
+            f"its tokenizer has a token {highest_token}, but its weights know {vocabulary_size} "
+            "tokens",
+            item=str(folder),
+            do="Copy the tokenizer and the weights of the same model.",
         )
-    longest = tokenizer.model_max_length
-    places = min(_places(network), default=longest)
-    if longest > places:
+    max_length = tokenizer.model_max_length
+    positions = min(_learned_positions(network), default=max_length)
+    if max_length > positions:
         raise WeightsRefused(
-            f"is to read {longest} tokens, its weights know {places} positions",
-            item=str(place),
-            do=f"Set max_seq_length in sentence_bert_config.json to {places} or less.",
+            f"it is set to read {max_length} tokens, but its weights know {positions} positions",
+            item=str(folder),
+            do=f"Set max_seq_length in sentence_bert_config.json to {positions} or less.",
         )
-    steady = min(_steady(network.config), default=longest)
-    if longest > steady:
+    fixed_length = min(_lengths_of_fixed_positions(network.config), default=max_length)
+    if max_length > fixed_length:
         raise WeightsRefused(
-            f"stretches its positions by the longest text of a batch, beyond {steady} tokens",
-            item=str(place),
-            do="A vector would depend on its neighbours; set max_seq_length in "
-            f"sentence_bert_config.json to {steady} or less.",
+            f"its positions adapt to the longest text of a batch, beyond {fixed_length} tokens",
+            item=str(folder),
+            do="A vector would depend on the other texts of its batch. Set max_seq_length in "
+            f"sentence_bert_config.json to {fixed_length} or less.",
         )
 
 
 def further_blocks(network: Any, unexpected: Iterable[str]) -> list[str]:
-    """Numbered blocks of a stack in a weights file, beyond the last one that the network has.
+    """Numbered blocks in a weights file, beyond the last one that the network has.
 
-    unexpected: the file's tensors that the network did not take. Heads and buffers that no
-    vector depends on may be among them, and often are.
+    Args:
+        network: as transformers loaded it.
+        unexpected: the file's tensors that the network did not take. Heads and buffers that no
+            vector depends on may be among them, and often are.
     """
     known = {name for name, _ in network.named_modules()}
     blocks = set()
@@ -69,23 +75,23 @@ def further_blocks(network: Any, unexpected: Iterable[str]) -> list[str]:
     return sorted(blocks)
 
 
-def _places(network: torch.nn.Module) -> Iterator[int]:
-    """How many tokens have a learned position; rotary and relative ones have no last one."""
+def _learned_positions(network: torch.nn.Module) -> Iterator[int]:
+    """How many tokens have a learned position; rotary and relative positions have no limit."""
     for name, module in network.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
-            # Where one of them is padding's, counting begins after it.
+            # Where one position is reserved for padding, counting begins after it.
             reserved = 0 if module.padding_idx is None else module.padding_idx + 1
             yield module.num_embeddings - reserved
 
 
-def _steady(config: Any) -> Iterator[int]:
-    """Up to how many tokens rotary positions that adapt to a batch stay as they are.
+def _lengths_of_fixed_positions(config: Any) -> Iterator[int]:
+    """Up to how many tokens rotary positions that adapt to a batch stay the same.
 
-    transformers keeps what they were adapted to in the module: in `modeling_rope_utils`,
-    `dynamic_rope_update`.
+    Beyond it, transformers keeps in the module what they were adapted to: see
+    `dynamic_rope_update` in its `modeling_rope_utils`.
     """
     rope = getattr(config, "rope_parameters", None) or {}
-    for rule in [rope, *rope.values()]:  # one, or one for each kind of layer
+    for rule in [rope, *rope.values()]:  # one rule, or one for each kind of layer
         kind = rule.get("rope_type", "") if isinstance(rule, Mapping) else ""
         if "dynamic" in kind:
             yield config.max_position_embeddings

@@ -1,7 +1,7 @@
 """From a sentence-transformers folder to its spec: what decides a vector, read from the files.
 
-Nothing is executed and no tensor is read. Refused are: pickles, code of the folder's own,
-adapters, and modules or settings whose effect this package does not reproduce.
+Nothing is executed and no tensor is read. Pickles, code in the folder, adapters, and modules or
+settings whose effect this package does not reproduce are refused.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from commonspace.encoders.model_folder.json_files import read_json_object
 from commonspace.encoders.model_folder.module_list import ModuleEntry, read_modules
 from commonspace.encoders.reference import EncoderReference, precision_of
 from commonspace.encoders.spec import TOLERANCE, EncoderSpec
-
-TEXT_RULES_VERSION = 1
-"""Version of `text_rules`: raise it when a text that was encoded is refused, or the reverse."""
+from commonspace.encoders.text.validity import TEXT_RULES_VERSION
 
 _OVERFLOWS = ("truncate", "mean", "rows")
 _UNSUPPORTED = ("query_length", "document_length", "query_expansion", "processing_kwargs")
@@ -28,21 +26,22 @@ def describe_sentence(folder: Path, reference: EncoderReference) -> EncoderSpec:
     """The spec of the model in `folder`, with the options of `reference`.
 
     Raises:
-        EncoderNotFound: the folder or one of its files is missing, or an option does not suit.
-        WeightsRefused: weights are pickled, cut off or missing, the folder brings code, or a
-            setting is not of its type.
+        EncoderNotFound: the folder or one of its files is missing, or the model cannot have an
+            option.
+        WeightsRefused: weights are pickled, cut off or missing, the folder needs code of its own,
+            or a setting has another type.
     """
     try:
-        return _described(folder, reference)
+        return _describe(folder, reference)
     except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise WeightsRefused(
             f"a setting cannot be read: {error}",
             item=str(folder),
-            do="Copy or download the folder's JSON files anew.",
+            do="Copy or download the folder's JSON files again.",
         ) from error
 
 
-def _described(folder: Path, reference: EncoderReference) -> EncoderSpec:
+def _describe(folder: Path, reference: EncoderReference) -> EncoderSpec:
     modules = read_modules(folder)
     transformer = folder / modules[0].path
     settings = _transformer_settings(transformer)
@@ -81,24 +80,26 @@ def _described(folder: Path, reference: EncoderReference) -> EncoderSpec:
 def _overflow(reference: EncoderReference) -> str:
     if reference.overflow not in (None, *_OVERFLOWS):
         raise EncoderNotFound(
-            f"overflow is {reference.overflow!r}",
+            f"there is no overflow {reference.overflow!r}",
             item=reference.name,
-            do=f"It is one of {', '.join(_OVERFLOWS)}.",
+            do=f"Set it to {', '.join(_OVERFLOWS[:-1])} or {_OVERFLOWS[-1]}.",
         )
     return reference.overflow or "truncate"
 
 
-def _kept_dim(reference: EncoderReference, config: Mapping[str, Any], full: int) -> int:
-    """The first dimensions that are kept; where the model says which it knows, one of those."""
+def _kept_dim(reference: EncoderReference, config: Mapping[str, Any], full_dim: int) -> int:
+    """How many dimensions are kept: one of those the model was trained for, if it names them."""
     kept = reference.dimensions
     if kept is None:
-        return full
-    known = config.get("matryoshka_dimensions") or config.get("matryoshka_dims")
-    if not 1 <= kept < full or (known and kept not in known):
+        return full_dim
+    trained_for = config.get("matryoshka_dimensions") or config.get("matryoshka_dims")
+    if not 1 <= kept < full_dim or (trained_for and kept not in trained_for):
         raise EncoderNotFound(
-            f"cannot keep {kept} of its {full} dimensions",
+            f"cannot keep {kept} of its {full_dim} dimensions",
             item=reference.name,
-            do=f"It was trained for {known}." if known else f"Keep 1 to {full - 1}, or all.",
+            do=f"Set `dimensions` to one of those it was trained for: {trained_for}."
+            if trained_for
+            else f"Set `dimensions` to 1 to {full_dim - 1}, or remove it.",
         )
     return kept
 
@@ -106,20 +107,20 @@ def _kept_dim(reference: EncoderReference, config: Mapping[str, Any], full: int)
 def _transformer_settings(transformer: Path) -> Mapping[str, Any]:
     if (transformer / "adapter_config.json").exists():
         raise WeightsRefused(
-            "an adapter, not a whole model",
+            "the folder holds an adapter, not a complete model",
             item=str(transformer),
-            do="Merge the adapter into its base model and save that.",
+            do="Merge the adapter into its base model, and save the result.",
         )
     settings = read_json_object(transformer / "sentence_bert_config.json")
     task = settings.get("transformer_task", "feature-extraction")
-    unknown = [key for key in _UNSUPPORTED if settings.get(key)]
+    unsupported = [key for key in _UNSUPPORTED if settings.get(key)]
     if task != "feature-extraction":
-        unknown.append(f"transformer_task {task}")
+        unsupported.append(f"transformer_task {task}")
     if "modality_config" in settings and "text" not in settings["modality_config"]:
-        unknown.append("modality_config without text")
-    if unknown:
+        unsupported.append("modality_config without text")
+    if unsupported:
         raise WeightsRefused(
-            f"unsupported settings: {', '.join(unknown)}",
+            f"unsupported settings: {', '.join(unsupported)}",
             item=str(transformer / "sentence_bert_config.json"),
         )
     return settings
@@ -128,7 +129,9 @@ def _transformer_settings(transformer: Path) -> Mapping[str, Any]:
 def _pooling(folder: Path, modules: Sequence[ModuleEntry]) -> Mapping[str, Any]:
     paths = [module.path for module in modules if module.kind == "Pooling"]
     if len(paths) != 1:
-        raise WeightsRefused(f"{len(paths)} pooling modules instead of one", item=str(folder))
+        raise WeightsRefused(
+            f"the model has {len(paths)} pooling modules instead of one", item=str(folder)
+        )
     return read_json_object(folder / paths[0] / "config.json")
 
 
@@ -156,11 +159,11 @@ def _dim(folder: Path, modules: Sequence[ModuleEntry], pooling: Mapping[str, Any
         width = pooling.get("embedding_dimension") or pooling["word_embedding_dimension"]
         return int(width) * len(_pooling_modes(pooling))
     except KeyError as error:
-        raise WeightsRefused(f"no {error} in a module's config.json", item=str(folder)) from error
+        raise WeightsRefused(f"a module's config.json has no {error}", item=str(folder)) from error
 
 
 def _max_tokens(transformer: Path, settings: Mapping[str, Any], config: Mapping[str, Any]) -> int:
-    """`max_seq_length`; where none is set, what sentence-transformers falls back to."""
+    """`max_seq_length`, or else the limit that sentence-transformers falls back to."""
     if settings.get("max_seq_length"):
         return int(settings["max_seq_length"])
     tokenizer = read_json_object(transformer / "tokenizer_config.json")
@@ -168,7 +171,7 @@ def _max_tokens(transformer: Path, settings: Mapping[str, Any], config: Mapping[
     known = [int(limit) for limit in limits if limit and limit > 0]
     if not known or min(known) > 1_000_000:
         raise WeightsRefused(
-            "no longest input is set",
+            "the longest input of the model is not set",
             item=str(transformer),
             do="Set max_seq_length in sentence_bert_config.json.",
         )
@@ -176,7 +179,7 @@ def _max_tokens(transformer: Path, settings: Mapping[str, Any], config: Mapping[
 
 
 def saved_prompts(folder: Path) -> dict[str, str]:
-    """As `encode_document` and `encode_query` of sentence-transformers choose them."""
+    """Prompts by purpose, as sentence-transformers' `encode_document` and `encode_query` choose."""
     path = folder / "config_sentence_transformers.json"
     settings = read_json_object(path) if path.exists() else {}
     saved = {name: text for name, text in settings.get("prompts", {}).items() if text is not None}

@@ -1,4 +1,4 @@
-"""Loading a sentence-transformers folder so that no weight is a guess."""
+"""Loads a sentence-transformers folder, and refuses it if a weight is missing or does not fit."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _UNUSED = ("pooler.",)
 
 
 def load_sentence_transformer(folder: Path, spec: EncoderSpec, device: str) -> SentenceTransformer:
-    """The model in fp32 and evaluation mode, every weight taken from the folder's files.
+    """The model in fp32 and evaluation mode, with every weight from the folder's files.
 
     Raises:
-        WeightsRefused: a weight is missing or misshapen, the folder cannot be loaded, its files
-            do not fit together, or the dim or longest input is not what the spec says.
+        WeightsRefused: a weight is missing or has another shape, the folder cannot be loaded, its
+            files do not fit together, or the dim or longest input is not what the spec says.
     """
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # What is wrong with a folder is said by the checks below.
+    # The checks below report what is wrong with a folder.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    # Misshapen weights are let through to the check that names them.
+    # Weights of another shape are let through, to the check that names them.
     options = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}
     try:
         model = SentenceTransformer(
@@ -46,9 +46,9 @@ def load_sentence_transformer(folder: Path, spec: EncoderSpec, device: str) -> S
     except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError,
             RuntimeError, SafetensorError) as error:  # fmt: skip
         raise WeightsRefused(
-            f"cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
+            f"the model cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
             item=str(folder),
-            do="Check that the folder is whole and that its files belong together.",
+            do="Check that the folder is complete and that its files belong together.",
         ) from error
     _require_as_described(model, spec, folder)
     require_consistent(model[0].auto_model, model.tokenizer, folder / read_modules(folder)[0].path)
@@ -56,9 +56,9 @@ def load_sentence_transformer(folder: Path, spec: EncoderSpec, device: str) -> S
 
 
 def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> None:
-    """Transformers fills a missing weight with random values; ask it which were missing.
+    """Transformers silently fills a missing weight with random values: ask which were missing.
 
-    Only a load reports them, and only the class itself hands the report out: a second load.
+    Only its own class reports them, and only while it loads: so the network is loaded again.
     """
     transformer = folder / read_modules(folder)[0].path
     _, report = type(model).from_pretrained(
@@ -69,25 +69,27 @@ def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> 
         raise WeightsRefused(
             f"its weights have blocks that config.json does not name, such as {further[0]}",
             item=str(folder),
-            do="Copy config.json and the weights of one model.",
+            do="Copy config.json and the weights of the same model.",
         )
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(_UNUSED))
     misshapen = sorted(str(key) for key in report["mismatched_keys"])
     if missing or misshapen:
-        named = ", ".join((missing + misshapen)[:3])
+        examples = ", ".join((missing + misshapen)[:3])
         raise WeightsRefused(
-            f"{len(missing)} weights are missing and {len(misshapen)} misshapen, such as {named}",
+            f"{len(missing)} weights are missing and {len(misshapen)} have the wrong shape, "
+            f"such as {examples}",
             item=str(folder),
-            do="Copy or download the weights anew; loaded like this they would be random.",
+            do="Copy or download the weights again: without them, they would be random.",
         )
 
 
 def _require_as_described(model: SentenceTransformer, spec: EncoderSpec, folder: Path) -> None:
-    found = (model.get_embedding_dimension(), model.max_seq_length)
+    model_dim, model_tokens = model.get_embedding_dimension(), model.max_seq_length
     dim = spec.full_dim or spec.dim
-    if found != (dim, spec.max_tokens):
+    if (model_dim, model_tokens) != (dim, spec.max_tokens):
         raise WeightsRefused(
-            f"makes {found[0]} dimensions from {found[1]} tokens, "
-            f"where its files say {dim} from {spec.max_tokens}",
+            f"makes {model_dim} dimensions from {model_tokens} tokens, "
+            f"but its files say {dim} from {spec.max_tokens}",
             item=str(folder),
+            do="Copy the configuration and the weights of the same model.",
         )

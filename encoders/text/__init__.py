@@ -1,4 +1,4 @@
-"""Text in batches of set shapes: tokens, windows, passages, and the rules a text is read by.
+"""Texts to vectors: which are valid, their tokens, windows, passages and batches.
 
 Imports engines, weights, vectors and the protocol.
 """

@@ -1,4 +1,4 @@
-"""The text encoder: tokens, batches of like length, an engine, the truth about each row.
+"""The text encoder: tokenises, batches texts by length, runs an engine, says what was encoded.
 
 Texts are never handed to `SentenceTransformer.encode`: a model that also takes images would
 fetch a text that is an address, and open one that is a path.
@@ -25,20 +25,22 @@ from commonspace.encoders.text.validity import text_failure
 from commonspace.encoders.vectors import norm_failures
 
 BLOCK = 4096
-"""Texts that are sorted by length together; the next block is tokenised meanwhile."""
+"""Texts that are batched by length together, while the next block is tokenised."""
 
 
 @dataclass
 class Computation:
     """How windows become vectors: the engine for each purpose, and the shape of its batches.
 
-    exact: what to use for rows that overflowed in half precision, where it is not `engines`.
-    budget: padded tokens a batch; halved, for good, when the device is full.
-    fill: give each width always the same number of rows (see `batches_by_length`).
+    Attributes:
+        engines: what computes, by purpose.
+        token_budget: padded tokens in a batch; halved, and not raised again, when a device is full.
+        fill: whether each batch of a width gets the same number of rows, as `batches_by_length`.
+        exact: fp32 engines for rows that overflow in half precision; None where all are fp32.
     """
 
     engines: Mapping[Purpose, Engine]
-    budget: int
+    token_budget: int
     fill: bool
     exact: Mapping[Purpose, Engine] | None = None
 
@@ -47,21 +49,21 @@ class TextEncoder:
     """Unit vectors of texts, (m, dim) float32.
 
     On a CPU in fp32 a vector has the same bits in every batch, order and subset; between
-    devices it agrees within `spec.tolerance`. What becomes of texts beyond `spec.max_tokens`
-    is `spec.overflow`, and each row says it.
+    devices it agrees within `spec.tolerance`. `spec.overflow` decides how texts beyond
+    `spec.max_tokens` are treated, and the facts of each row say so.
     """
 
     def __init__(
         self,
         spec: EncoderSpec,
-        tokens: TextTokenizer,
+        tokenizer: TextTokenizer,
         inputs: TextInputs,
         computation: Computation,
         device: str,
     ) -> None:
         self.spec = spec
         self.device = device
-        self._tokens, self._inputs, self._computation = tokens, inputs, computation
+        self._tokenizer, self._inputs, self._computation = tokenizer, inputs, computation
         assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
         self._longest = spec.max_tokens
 
@@ -71,84 +73,96 @@ class TextEncoder:
         return self._computation.engines["document"].name
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
-        """Encode texts, each with the prompt of `purpose` before it."""
+        """As `Encoder.encode`; each text has the prompt of `purpose` before it."""
         failures = {i: f for i, content in enumerate(contents) if (f := text_failure(content))}
         positions = [i for i in range(len(contents)) if i not in failures]
-        prompt = self.spec.prompts[purpose]
-        vectors = np.zeros((len(positions), self.spec.dim), dtype=np.float32)
-        facts: list[Mapping[str, Fact]] = []
-        texts = [str(contents[i]) for i in positions]
-        blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
-        bad: dict[int, Failure] = {}
-        with ThreadPoolExecutor(1, "tokenise") as executor:
-            for tokens in bounded_map(
-                executor, lambda block: self._tokens(block, prompt), blocks, 2
-            ):
-                at = len(facts)
-                made, failed, rules = self._block(tokens, purpose)
-                vectors[at : at + len(tokens)] = made
-                facts += [_facts(one, rule) for one, rule in zip(tokens, rules, strict=True)]
-                bad |= {at + row: failure for row, failure in failed.items()}
-        failures |= {positions[row]: failure for row, failure in bad.items()}
-        kept = [row for row in range(len(positions)) if row not in bad]
+        vectors, facts, failed_rows = self._encode_valid(
+            [str(contents[i]) for i in positions], purpose
+        )
+        failures |= {positions[row]: failure for row, failure in failed_rows.items()}
+        kept_rows = [row for row in range(len(positions)) if row not in failed_rows]
         return Encoded(
-            vectors if not bad else vectors[kept],
-            np.array([positions[row] for row in kept], dtype=np.intp),
-            [facts[row] for row in kept],
+            vectors if not failed_rows else vectors[kept_rows],
+            np.array([positions[row] for row in kept_rows], dtype=np.intp),
+            [facts[row] for row in kept_rows],
             failures,
         )
 
-    def _block(
-        self, tokens: Sequence[TokenisedText], purpose: Purpose
+    def _encode_valid(
+        self, texts: Sequence[str], purpose: Purpose
+    ) -> tuple[NDArray[np.float32], list[Mapping[str, Fact]], dict[int, Failure]]:
+        """(texts, dim) vectors, the facts of each text, and the failures by row."""
+        prompt = self.spec.prompts[purpose]
+        vectors = np.zeros((len(texts), self.spec.dim), dtype=np.float32)
+        facts: list[Mapping[str, Fact]] = []
+        failures: dict[int, Failure] = {}
+        blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
+        with ThreadPoolExecutor(1, "tokenise") as executor:
+            tokenised_blocks = bounded_map(
+                executor, lambda block: self._tokenizer(block, prompt), blocks, 2
+            )
+            for block in tokenised_blocks:
+                start = len(facts)
+                block_vectors, failed_rows, rules = self._encode_block(block, purpose)
+                vectors[start : start + len(block)] = block_vectors
+                facts += map(_facts, block, rules)
+                failures |= {start + row: failure for row, failure in failed_rows.items()}
+        return vectors, facts, failures
+
+    def _encode_block(
+        self, texts: Sequence[TokenisedText], purpose: Purpose
     ) -> tuple[NDArray[np.float32], dict[int, Failure], list[list[str]]]:
-        """The vectors of some texts, those that have none, and what was done to each."""
-        owners = [row for row, text in enumerate(tokens) for _ in text.windows]
-        windows = [window for text in tokens for window in text.windows]
-        made, full = self._vectors(windows, self._computation.engines[purpose])
-        rules: list[list[str]] = [[] for _ in tokens]
-        broken = [] if self._computation.exact is None else _not_finite(made, full)
-        if broken and self._computation.exact is not None:
-            again = [windows[place] for place in broken]
-            made[broken], still = self._vectors(again, self._computation.exact[purpose])
-            full |= {broken[place] for place in still}
-            for place in broken:
-                rules[owners[place]] = ["fp32-fallback"]
-        failures = {owners[place]: _out_of_memory() for place in full}
-        if len(windows) > len(tokens):
-            made = _means(made, windows, owners, len(tokens))
-            for row, text in enumerate(tokens):
+        """(texts, dim) vectors, the failures by row, and the rules applied to each text."""
+        text_of_window = [row for row, text in enumerate(texts) for _ in text.windows]
+        windows = [window for text in texts for window in text.windows]
+        vectors, too_large = self._encode_windows(windows, self._computation.engines[purpose])
+        rules: list[list[str]] = [[] for _ in texts]
+        exact = self._computation.exact
+        overflowed = [] if exact is None else _not_finite(vectors, too_large)
+        if overflowed and exact is not None:
+            vectors[overflowed], still_too_large = self._encode_windows(
+                [windows[index] for index in overflowed], exact[purpose]
+            )
+            too_large |= {overflowed[index] for index in still_too_large}
+            for index in overflowed:
+                rules[text_of_window[index]] = ["fp32-fallback"]
+        failures = {text_of_window[index]: _out_of_memory() for index in too_large}
+        if len(windows) > len(texts):
+            vectors = _weighted_means(vectors, windows, text_of_window, len(texts))
+            for row, text in enumerate(texts):
                 if len(text.windows) > 1:
                     rules[row].append(f"mean-of-{len(text.windows)}-windows")
-        return made, norm_failures(made) | failures, rules
+        return vectors, norm_failures(vectors) | failures, rules
 
-    def _vectors(
+    def _encode_windows(
         self, windows: Sequence[Window], engine: Engine
     ) -> tuple[NDArray[np.float32], set[int]]:
         """(windows, dim) float32, and the windows the device had no memory for even alone."""
         vectors = np.zeros((len(windows), self.spec.dim), dtype=np.float32)
-        full: set[int] = set()
+        too_large: set[int] = set()
         waiting = list(range(len(windows)))
         while waiting:
             batches = self._batches(waiting, windows)
             done = self._run(batches, windows, engine, vectors)
-            finished = {place for batch in batches[:done] for place in batch.positions}
+            finished = {index for batch in batches[:done] for index in batch.positions}
             if done < len(batches):
-                stuck = batches[done]
-                if len(stuck.positions) > 1:
-                    self._computation.budget = max(1, self._computation.budget // 2)
+                failed_batch = batches[done]
+                if len(failed_batch.positions) > 1:
+                    self._computation.token_budget = max(1, self._computation.token_budget // 2)
                 else:
-                    alone = self._run([stuck], windows, engine, vectors)
-                    full.update(stuck.positions if not alone else ())
-                    finished.update(stuck.positions)
-            waiting = [place for place in waiting if place not in finished]
-        return vectors, full
+                    # Tried once more: batches that ran beside it may have taken the memory.
+                    done_alone = self._run([failed_batch], windows, engine, vectors)
+                    too_large.update(failed_batch.positions if not done_alone else ())
+                    finished.update(failed_batch.positions)
+            waiting = [index for index in waiting if index not in finished]
+        return vectors, too_large
 
     def _batches(self, waiting: Sequence[int], windows: Sequence[Window]) -> list[Batch]:
-        """Batches whose positions are places in `windows`."""
+        """Batches of the waiting windows; their positions are indexes into `windows`."""
         batches = batches_by_length(
-            [len(windows[place].ids) for place in waiting],
+            [len(windows[index].ids) for index in waiting],
             longest=self._longest,
-            budget=self._computation.budget,
+            token_budget=self._computation.token_budget,
             fill=self._computation.fill,
         )
         return [replace(b, positions=[waiting[p] for p in b.positions]) for b in batches]
@@ -160,7 +174,7 @@ class TextEncoder:
         engine: Engine,
         vectors: NDArray[np.float32],
     ) -> int:
-        """Write the vectors of each batch into its rows; how many batches were done."""
+        """Write the vectors of each batch into its rows; returns how many batches were done."""
         done = 0
         inputs = (self._inputs.arrays(b, [windows[p] for p in b.positions]) for b in batches)
         try:
@@ -172,30 +186,34 @@ class TextEncoder:
         return done
 
 
-def _means(
-    made: NDArray[np.float32], windows: Sequence[Window], owners: Sequence[int], texts: int
+def _weighted_means(
+    vectors: NDArray[np.float32],
+    windows: Sequence[Window],
+    text_of_window: Sequence[int],
+    texts: int,
 ) -> NDArray[np.float32]:
     """(texts, dim): the mean of each text's unit vectors, weighted by tokens, of unit norm."""
-    sums = np.zeros((texts, made.shape[1]), dtype=np.float64)
+    sums = np.zeros((texts, vectors.shape[1]), dtype=np.float64)
     weights = np.array([len(window.ids) for window in windows], dtype=np.float64)
-    np.add.at(sums, np.asarray(owners), made * weights[:, None])
+    np.add.at(sums, np.asarray(text_of_window), vectors * weights[:, None])
     means: NDArray[np.float32] = (sums / np.linalg.norm(sums, axis=1, keepdims=True)).astype("f4")
-    counts = np.bincount(owners, minlength=texts)
-    single = np.flatnonzero(counts[owners] == 1)
-    means[np.asarray(owners)[single]] = made[single]  # the bits they have without windows
+    counts = np.bincount(text_of_window, minlength=texts)
+    single = np.flatnonzero(counts[text_of_window] == 1)
+    # A text of one window keeps the bits that it has without any pooling.
+    means[np.asarray(text_of_window)[single]] = vectors[single]
     return means
 
 
-def _not_finite(vectors: NDArray[np.float32], full: set[int]) -> list[int]:
-    places = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
-    return [place for place in places if place not in full]
+def _not_finite(vectors: NDArray[np.float32], skipped: set[int]) -> list[int]:
+    rows = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
+    return [row for row in rows if row not in skipped]
 
 
-def _facts(tokens: TokenisedText, rules: Sequence[str]) -> Mapping[str, Fact]:
+def _facts(text: TokenisedText, rules: Sequence[str]) -> Mapping[str, Fact]:
     return {
-        "tokens_used": tokens.used,
-        "tokens_total": tokens.total,
-        "truncated": tokens.total > tokens.used,
+        "tokens_used": text.used,
+        "tokens_total": text.total,
+        "truncated": text.total > text.used,
         "text_rules": ",".join(rules),
     }
 

@@ -1,4 +1,4 @@
-"""Windows of tokens as the arrays that a model takes."""
+"""Windows of tokens as the padded arrays that a model takes."""
 
 from __future__ import annotations
 
@@ -8,16 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from commonspace.encoders.text.tokenizer import Window
-
 from commonspace.encoders.engines.engine import Arrays
 from commonspace.encoders.text.batches import Batch
+
+if TYPE_CHECKING:  # what describes an encoder needs this module, but no tokenizer library
+    from commonspace.encoders.text.tokenizer import Window
 
 
 @dataclass(frozen=True)
 class TextInputs:
-    """How a model wants its tokens padded, and whether it takes their types."""
+    """How a model's tokens are padded, and whether it takes their types.
+
+    The fields are part of an int8 model's record and fingerprint.
+
+    Attributes:
+        pad: the id of the padding token.
+        pad_left: whether padding stands before the tokens.
+        types: whether the model takes token types.
+    """
 
     pad: int
     pad_left: bool
@@ -31,6 +39,7 @@ class TextInputs:
         mask[len(windows) :] = 1  # a filler row with nothing to attend to would be NaN
         for row, window in enumerate(windows):
             length = len(window.ids)
-            place = slice(batch.width - length, None) if self.pad_left else slice(length)
-            ids[row, place], types[row, place], mask[row, place] = window.ids, window.types, 1
+            columns = slice(batch.width - length, None) if self.pad_left else slice(length)
+            ids[row, columns], types[row, columns] = window.ids, window.types
+            mask[row, columns] = 1
         return (ids, mask, types) if self.types else (ids, mask)

@@ -1,7 +1,7 @@
-"""Passages: where a long text is cut, so that each piece fits the model and reads as one.
+"""Cuts long texts into passages that each fit the model.
 
-Cuts stand at paragraphs, then sentences, then words; only a word that does not fit by itself
-is cut inside. No character is changed: a passage is a slice of its text.
+Texts are cut between paragraphs, else between sentences, else between words; only a word that does
+not fit by itself is cut inside. No character is changed: a passage is a slice of its text.
 """
 
 from __future__ import annotations
@@ -10,32 +10,39 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from semantic_text_splitter import TextSplitter
 from commonspace.encoders.errors import INSTALL_HINT, EncoderError, WeightsRefused
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.validity import text_failure
 
+if TYPE_CHECKING:
+    from semantic_text_splitter import TextSplitter
+
 WINDOW = 32
-"""Characters the splitter looks at, for each token of capacity: some eight passages of prose.
-Its time grows with the square of a text without sentences, such as 160,000 ideographs in
-11 s; window by window the same text takes 0.6 s, and prose as long as before."""
+"""Characters the splitter sees at once, for each token of a passage: some eight passages of prose.
+Its time grows with the square of a text without sentences: 160,000 ideographs take 11 s at once,
+0.6 s window by window; prose takes the same time either way."""
 
 Span = tuple[int, int]
 """First character and the one after the last, as Python slices a `str`."""
 
 
-class Passages:
+class PassageSplitter:
     """Cuts texts into spans that each fit: ascending, without overlap.
 
-    The spans hold every visible character. A text that fits is one span, whole; so is a text
-    that no encoder takes (`text_rules`), for the encoder to say why. Where a text is changed,
-    the cuts before the change stay, and those after it fall into step again: at one of the next
-    paragraphs, and in a text without any some dozens of passages later.
+    The spans hold every visible character. A text that fits is one span; so is a text that cannot
+    be encoded (`text.validity`), for the encoder to say why. Where a text is changed, the cuts
+    before the change stay the same. Those after it do so again from one of the next paragraphs on,
+    or, in a text without paragraphs, some dozens of passages later.
     """
 
     def __init__(self, splitter: TextSplitter, capacity: int, fits: Callable[[str], bool]) -> None:
-        """capacity: what `splitter` fills a passage up to; `fits` has the last word."""
+        """Set what a passage may hold.
+
+        Args:
+            splitter: proposes spans of at most `capacity`.
+            capacity: in the units that `splitter` counts.
+            fits: whether a passage fits the model; a span that does not is cut further.
+        """
         self._splitter, self._window, self._fits = splitter, WINDOW * capacity, fits
 
     def __call__(self, text: str) -> list[Span]:
@@ -43,17 +50,20 @@ class Passages:
         if text_failure(text) or (len(text) <= self._window and self._fits(text)):
             return [(0, len(text))]
         fitting = (
-            span for start, end in self._split(text) for span in self._fitting(text, start, end)
+            span for start, end in self._proposed(text) for span in self._fitting(text, start, end)
         )
         return [(start, end) for start, end in fitting if not text_failure(text[start:end])]
 
-    def _split(self, text: str) -> Iterator[Span]:
-        """The splitter's spans. The last of a window may be cut short by it: it is made anew."""
+    def _proposed(self, text: str) -> Iterator[Span]:
+        """The splitter's spans, window by window.
+
+        The end of a window may cut its last span short, so the next window begins with that span.
+        """
         start, width = 0, self._window
         while start < len(text):
             end = min(start + width, len(text))
-            found = self._splitter.chunk_indices(text[start:end])
-            spans = [(start + at, start + at + len(chunk)) for at, chunk in found]
+            chunks = self._splitter.chunk_indices(text[start:end])
+            spans = [(start + first, start + first + len(chunk)) for first, chunk in chunks]
             if end == len(text) or not spans:
                 yield from spans
                 start, width = end, self._window
@@ -64,7 +74,7 @@ class Passages:
                 start, width = spans[-1][0], self._window
 
     def _fitting(self, text: str, start: int, end: int) -> Iterator[Span]:
-        """The span, or what it has to be cut into; a lone character stays whole."""
+        """The span if it fits, else its halves, cut at a space; a lone character is never cut."""
         if end - start < 2 or self._fits(text[start:end]):
             yield start, end
             return
@@ -75,13 +85,15 @@ class Passages:
         yield from self._fitting(text, cut, end)
 
 
-def passages_of_tokens(path: Path, spec: EncoderSpec) -> Passages:
-    """Passages of at most `spec.max_tokens` tokens, the document prompt and specials among them.
+def token_passage_splitter(path: Path, spec: EncoderSpec) -> PassageSplitter:
+    """Cuts into at most `spec.max_tokens` tokens, with the document prompt and special tokens.
 
-    path: the model's `tokenizer.json`.
+    Args:
+        path: the model's `tokenizer.json`.
+        spec: of the model.
 
     Raises:
-        WeightsRefused: the model has no such file, or its prompt leaves no room.
+        WeightsRefused: the model has no such file, or its prompt leaves no room for a text.
         EncoderError: a library is not installed.
     """
     try:
@@ -91,28 +103,36 @@ def passages_of_tokens(path: Path, spec: EncoderSpec) -> Passages:
         raise _not_installed(error) from error
     if not path.exists():
         raise WeightsRefused(
-            "no tokenizer.json, by which its texts could be cut into passages",
+            "the model has no tokenizer.json, which is needed to cut its texts into passages",
             item=str(path.parent),
             do="Load the tokenizer once with transformers and save it, or set another `overflow`.",
         )
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the tokenizers library raises nothing narrower
-        raise WeightsRefused(f"is no tokenizer: {error}", item=str(path)) from error
+        raise WeightsRefused(
+            f"the file is no tokenizer: {error}",
+            item=str(path),
+            do="Copy or download the file again.",
+        ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    prompt, most = spec.prompts["document"], spec.max_tokens or 0
-    capacity = most - len(tokenizer.encode(prompt).ids)
+    prompt, limit = spec.prompts["document"], spec.max_tokens or 0
+    capacity = limit - len(tokenizer.encode(prompt).ids)
     if capacity < 1:
         raise WeightsRefused(
-            f"its prompt leaves no room for a text within {most} tokens", item=str(path.parent)
+            f"the prompt of the model leaves no room for a text within its {limit} tokens",
+            item=str(path.parent),
+            do="Set another `overflow`.",
         )
     splitter = TextSplitter.from_huggingface_tokenizer(tokenizer, capacity)
-    return Passages(splitter, capacity, lambda text: len(tokenizer.encode(prompt + text)) <= most)
+    return PassageSplitter(
+        splitter, capacity, lambda text: len(tokenizer.encode(prompt + text)) <= limit
+    )
 
 
-def passages_of_characters(most: int) -> Passages:
-    """Passages of at most `most` characters, counted after case folding.
+def character_passage_splitter(limit: int) -> PassageSplitter:
+    """Cuts into at most `limit` characters, counted after case folding.
 
     Raises:
         EncoderError: a library is not installed.
@@ -125,7 +145,8 @@ def passages_of_characters(most: int) -> Passages:
     def count(text: str) -> int:
         return len(text.casefold())
 
-    return Passages(TextSplitter.from_callback(count, most), most, lambda text: count(text) <= most)
+    splitter = TextSplitter.from_callback(count, limit)
+    return PassageSplitter(splitter, limit, lambda text: count(text) <= limit)
 
 
 def _not_installed(error: ModuleNotFoundError) -> EncoderError:

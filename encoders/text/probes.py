@@ -1,7 +1,7 @@
-"""Texts whose vectors show a changed text encoder: 32, of very different kinds and lengths.
+"""32 texts of very different kinds and lengths, whose vectors show whether an encoder has changed.
 
-A change of tokenizer, normaliser, truncation or padding moves some of them, a changed
-network all.
+Another tokenizer, normaliser, truncation or padding moves some of them, another network all. Not
+one may be changed: spaces are stored with the vectors of these texts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tokenising each text once: what is encoded of it, and how long it really is."""
+"""Tokenises each text once: the tokens that are encoded, and how many the whole text has."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 _CHARACTERS_AT_ONCE = 2_000_000
-"""Bounds the tokenizer's memory, about 100 bytes a token, to some hundred MB."""
+"""Bounds the tokenizer's memory, about 100 bytes for each token, to some hundred MB."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """What the model sees at once: `ids` and `types` (n,) int64, special tokens among them."""
+    """Tokens that the model sees at once: `ids` and `types` (n,) int64, special ones included."""
 
     ids: NDArray[np.int64]
     types: NDArray[np.int64]
@@ -25,8 +25,10 @@ class Window:
 class TokenisedText:
     """One tokenised text, cut at the limit or split into windows.
 
-    used, total: tokens that are encoded and tokens of the whole text; special tokens are
-    counted once, however many windows carry them.
+    Attributes:
+        windows: what is encoded.
+        used: tokens that are encoded; special tokens count once, however many windows have them.
+        total: tokens of the whole text, counted alike.
     """
 
     windows: tuple[Window, ...]
@@ -35,14 +37,21 @@ class TokenisedText:
 
 
 class TextTokenizer:
-    """A Rust tokenizer as sentence-transformers uses it, but saying what it cuts.
+    """A Rust tokenizer as sentence-transformers uses it, but one that reports what it cuts.
 
     It keeps what truncation cuts as overflow, so that one pass gives the tokens to encode, the
-    length of the whole, and the windows of a text that is to be encoded whole.
+    length of the whole text, and the windows of a text that is not to be cut.
     """
 
     def __init__(self, tokenizer: Tokenizer, max_tokens: int, side: str, overflow: str) -> None:
-        """side: where a text is cut, `right` or `left`; overflow: as in `EncoderSpec`."""
+        """Copy the tokenizer and set its limit.
+
+        Args:
+            tokenizer: the model's; it is not changed.
+            max_tokens: of a window, special tokens included.
+            side: at which end a text is cut, `right` or `left`.
+            overflow: as in `EncoderSpec`.
+        """
         self._rust = Tokenizer.from_str(tokenizer.to_str())
         self._rust.no_padding()
         self._special = self._rust.num_special_tokens_to_add(False)
@@ -50,9 +59,9 @@ class TextTokenizer:
         self._limit_to(max_tokens)
 
     def __call__(self, texts: Sequence[str], prompt: str = "") -> list[TokenisedText]:
-        """The tokens of each text, in order, the prompt before each of its windows."""
+        """The tokens of each text, in order, with the prompt before each of its windows."""
         return [
-            self._tokens(encoding, text, prompt)
+            self._tokenised(encoding, text, prompt)
             for block in _blocks(texts)
             for encoding, text in zip(
                 self._rust.encode_batch_fast([prompt + text for text in block]), block, strict=True
@@ -60,30 +69,30 @@ class TextTokenizer:
         ]
 
     def prompt_length(self, prompt: str) -> int:
-        """Tokens a prompt takes at the head of a text, a trailing special token not counted."""
+        """How many tokens a prompt takes before a text, without a special token behind it."""
         encoding = self._rust.encode(prompt)
         return len(encoding.ids) - (encoding.special_tokens_mask[-1] if encoding.ids else 0)
 
-    def _tokens(self, encoding: Encoding, text: str, prompt: str) -> TokenisedText:
-        beyond = sum(len(part.ids) - self._special for part in encoding.overflowing)
+    def _tokenised(self, encoding: Encoding, text: str, prompt: str) -> TokenisedText:
+        cut = sum(len(part.ids) - self._special for part in encoding.overflowing)
         used = len(encoding.ids)
-        total = used + beyond
-        if not beyond or self._overflow != "mean":
+        total = used + cut
+        if not cut or self._overflow != "mean":
             return TokenisedText((_window(encoding),), used, total)
         if prompt:
-            return self._prompted(text, prompt, total)
+            return self._windows_with_prompt(text, prompt, total)
         return TokenisedText(tuple(map(_window, [encoding, *encoding.overflowing])), total, total)
 
-    def _prompted(self, text: str, prompt: str, total: int) -> TokenisedText:
-        """Windows that each begin with the prompt: the text is split, every piece tokenised."""
+    def _windows_with_prompt(self, text: str, prompt: str, total: int) -> TokenisedText:
+        """Windows that each begin with the prompt: the text is split, and each piece tokenised."""
         length = len(self._rust.encode(prompt, add_special_tokens=False).ids)
         self._limit_to(max(self._max - length, self._special + 1))
         whole = self._rust.encode(text)
         self._limit_to(self._max)
-        pieces = [_characters(part) for part in [whole, *whole.overflowing]]
-        parts = self._rust.encode_batch_fast([prompt + text[a:b] for a, b in sorted(pieces)])
-        # A token that spanned a cut may have become two: what no longer fits is said to be cut.
-        cut = sum(len(over.ids) - self._special for part in parts for over in part.overflowing)
+        spans = [_characters(part) for part in [whole, *whole.overflowing]]
+        parts = self._rust.encode_batch_fast([prompt + text[a:b] for a, b in sorted(spans)])
+        # A token that spanned a cut may have become two: what no longer fits counts as cut.
+        cut = sum(len(rest.ids) - self._special for part in parts for rest in part.overflowing)
         return TokenisedText(tuple(map(_window, parts)), total - cut, total)
 
     def _limit_to(self, tokens: int) -> None:
@@ -97,13 +106,13 @@ def _window(encoding: Encoding) -> Window:
 
 
 def _characters(encoding: Encoding) -> tuple[int, int]:
-    """The part of the text that an encoding's own tokens cover."""
-    own = [
-        offset
-        for offset, special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+    """The span of the text that an encoding's tokens cover, special ones left out."""
+    spans = [
+        span
+        for span, special in zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
         if not special
     ]
-    return own[0][0], own[-1][1]
+    return spans[0][0], spans[-1][1]
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:

@@ -1,4 +1,4 @@
-"""Which texts can be encoded: one set of rules for every text encoder.
+"""Which texts can be encoded: the same rules for every text encoder.
 
 | content                                              | outcome          |
 |------------------------------------------------------|------------------|
@@ -16,8 +16,10 @@ import unicodedata
 from commonspace.encoders.protocol import Failure, Reason
 
 MAX_CHARACTERS = 2_000_000
-"""About four long novels. A longer text is a faulty record more often than a document:
-ten million characters cost 37 s and 2 GB to make one 256-token vector."""
+"""About four long novels. A longer text is more often a faulty record than a document:
+ten million characters cost 37 s and 2 GB for one vector of 256 tokens."""
+TEXT_RULES_VERSION = 1
+"""Part of specs. Raise it when a text that was encoded would be refused, or the reverse."""
 
 _INVISIBLE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
@@ -35,7 +37,7 @@ def text_failure(content: object) -> Failure | None:
     position = _lone_surrogate(content)
     if position is not None:
         return Failure(Reason.INVALID_UNICODE, f"lone surrogate at character {position}")
-    if not any(_visible(character) for character in content):
+    if not any(_is_visible(character) for character in content):
         return Failure(Reason.EMPTY_TEXT, "nothing but blank or invisible characters")
     return None
 
@@ -48,7 +50,7 @@ def _lone_surrogate(text: str) -> int | None:
     return None
 
 
-def _visible(character: str) -> bool:
+def _is_visible(character: str) -> bool:
     return (
         unicodedata.category(character) not in _INVISIBLE_CATEGORIES
         and character not in _BLANK_LETTERS

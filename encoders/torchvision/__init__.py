@@ -1,4 +1,4 @@
-"""torchvision's networks without their last layer, from pretrained weights or a file.
+"""torchvision's classification networks as encoders, with torchvision's weights or a file's.
 
 Imports nvjpeg, image and what is below them.
 """

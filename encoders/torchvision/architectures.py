@@ -1,6 +1,7 @@
-"""torchvision's classification networks, by name; no torch.
+"""The names of torchvision's classification networks, without torch.
 
-`torchvision.models.list_models(module=torchvision.models)` of torchvision 0.28; a test compares.
+They are `torchvision.models.list_models(module=torchvision.models)` of torchvision 0.28; a test
+compares the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A torchvision network, loaded: which engine runs it, and that it is the network described."""
+"""Loads a torchvision network: which engine runs it, and whether it is the network described."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbe
     """The network that `spec` describes, from crops to vectors, on the CPU in fp32.
 
     Raises:
-        WeightsRefused: as `load_network`, or vectors of another dim, or none at all.
-        EncoderNotFound: as `load_network`.
+        WeightsRefused, EncoderNotFound: as `load_network`.
     """
     crop = spec.preprocessing["crop"]
     network = load_network(spec.architecture, spec.layer, spec.pooling, crop, weights)
@@ -37,42 +36,45 @@ def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: st
     """Load the network for `device`; a CPU computes in fp32 whatever `spec.precision` is.
 
     Raises:
-        WeightsRefused, EncoderNotFound: as `load_embedding_network`.
+        WeightsRefused: as `load_embedding_network`, or its vectors are not usable.
+        EncoderNotFound: as `load_embedding_network`.
         EncoderError: OpenVINO is to run the network and cannot, nvJPEG is to decode and cannot, or
-            the compiled network gives other vectors.
+            the compiled network computes other vectors.
     """
     decoder = _decoder(spec, device)
-    graph = load_embedding_network(spec, weights)
+    network = load_embedding_network(spec, weights)
     probe = _probe(spec)
     if device != "cpu":
-        graph = graph.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    exact = TorchEngine(graph, device)
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    exact = TorchEngine(network, device)
     _require_vector(exact, probe, spec)
     if choose_engine(device) == "openvino":
         from commonspace.encoders.engines.openvino_conversion import convert_to_engine
 
-        engine = convert_to_engine(graph, (np.concatenate([probe, probe]),), exact, spec.label)
+        engine = convert_to_engine(network, (np.concatenate([probe, probe]),), exact, spec.label)
         return ImageEncoder(spec, engine, device)
     in_full = device == "cpu" or spec.precision == "fp32"
     again = None if in_full else exact
     if choose_compile(device):
-        compiled = CompiledEngine(graph, device, spec, exact)
-        list(ImageBatches(compiled, CUDA_ROWS, fill=True).run(probe))  # now, not under a query
+        compiled = CompiledEngine(network, device, spec, exact)
+        # Compiled now, so that no query has to wait for it.
+        list(ImageBatches(compiled, CUDA_ROWS, fill=True).run(probe))
         return ImageEncoder(spec, compiled, device, exact=again, decoder=decoder, fill=True)
-    engine = exact if in_full else TorchEngine(graph, device, spec.precision)
+    engine = exact if in_full else TorchEngine(network, device, spec.precision)
     return ImageEncoder(spec, engine, device, exact=again, decoder=decoder)
 
 
 def _decoder(spec: EncoderSpec, device: str) -> Decoder | None:
-    """What decodes in Pillow's place, if anything."""
+    """What decodes in place of Pillow, if anything."""
     if spec.preprocessing["decoder"] != "nvjpeg":
         return None
     if device == "cpu":
         raise EncoderError(
             "its images are decoded by nvJPEG, which needs a CUDA device",
             item=spec.label,
-            do="Run where there is one, with COMMONSPACE_DEVICE unset. Pillow makes other vectors: "
-            'leave `decoder = "nvjpeg"` out in a new version of the space.',
+            do="Run on a machine that has one, with COMMONSPACE_DEVICE unset, or add a new version "
+            'of the space without `decoder = "nvjpeg"`: the vectors of images that Pillow decodes '
+            "are different.",
         )
     from commonspace.encoders.nvjpeg.decoder import NvjpegDecoder
 
@@ -89,12 +91,12 @@ def _require_vector(engine: Engine, probe: np.ndarray, spec: EncoderSpec) -> Non
     ((_, vector),) = ImageBatches(engine, 1).run(probe)
     if vector.shape != (1, spec.dim):
         raise WeightsRefused(
-            f"makes {vector.shape[1]} dimensions, where {spec.dim} are described",
+            f"makes {vector.shape[1]} dimensions, but its description says {spec.dim}",
             item=spec.label,
         )
     for failure in norm_failures(vector).values():
         raise WeightsRefused(
             f"makes no usable vectors: {failure.message}",
             item=spec.label,
-            do="Copy or download the weights anew.",
+            do="Copy or download the weights again.",
         )

@@ -1,4 +1,4 @@
-"""A torchvision classification network that ends at the layer whose features are wanted."""
+"""Builds a torchvision classification network that ends at the layer a spec names."""
 
 from __future__ import annotations
 
@@ -19,24 +19,29 @@ from commonspace.encoders.torchvision.weights import SEED
 
 
 class PooledLayer(torch.nn.Module):
-    """The pooled map of an earlier layer: (n, 3, h, w) to (n, channels)."""
+    """The pooled feature map of a layer: from (n, 3, h, w) to (n, channels)."""
 
     def __init__(self, extractor: torch.nn.Module, pooling: str) -> None:
         super().__init__()
-        self.extractor, self.largest = extractor, pooling == "max"
+        self.extractor, self.take_max = extractor, pooling == "max"
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pool the map over its height and width."""
-        found: torch.Tensor = self.extractor(pixels)["map"].float()
-        return found.amax(dim=(2, 3)) if self.largest else found.mean(dim=(2, 3))
+        feature_map: torch.Tensor = self.extractor(pixels)["map"].float()
+        return feature_map.amax(dim=(2, 3)) if self.take_max else feature_map.mean(dim=(2, 3))
 
 
 def load_network(
     architecture: str, layer: str, pooling: str, crop: int, weights: Path | None
 ) -> torch.nn.Module:
-    """In fp32 and evaluation mode, (n, 3, crop, crop) float32 to (n, dim) float32.
+    """The network in fp32, from (n, 3, crop, crop) float32 to (n, dim) float32.
 
-    weights: None for random ones, the same ones every time.
+    Args:
+        architecture: its name in torchvision.
+        layer: where it ends: `penultimate` or the name of a module.
+        pooling: `average` or `max` over the layer's map; empty for the penultimate layer.
+        crop: the side of its images.
+        weights: None for random ones, the same ones every time.
 
     Raises:
         WeightsRefused: the file cannot be opened safely, or does not fit the architecture.
@@ -52,7 +57,7 @@ def load_network(
 
 
 def measure_dim(architecture: str, layer: str, pooling: str, crop: int) -> int:
-    """How many features the layer has, found without computing any.
+    """How many features the layer has, without computing any.
 
     Raises:
         EncoderNotFound: the network has no such layer, or no map there.
@@ -71,7 +76,7 @@ def measure_dim(architecture: str, layer: str, pooling: str, crop: int) -> int:
 
 
 class _WeightsWithoutNumbers(TorchFunctionMode):
-    """Weights on the `meta` device; what a network computes while it is built stays on the CPU."""
+    """Creates weights on the `meta` device; what a network computes when built stays on the CPU."""
 
     def __torch_function__(
         self,
@@ -103,9 +108,9 @@ def _cut_at(network: torch.nn.Module, name: str, layer: str, pooling: str) -> to
     linear = [key for key, part in network.named_modules() if isinstance(part, torch.nn.Linear)]
     if not linear:
         raise EncoderNotFound(
-            "has no penultimate layer: it does not end in a linear one",
+            "has no penultimate layer, as it does not end in a linear one",
             item=name,
-            do=f"Name a `layer` whose map is pooled: {', '.join(_maps_near(network))}.",
+            do=f"Set `layer` to one with a map to pool, such as {', '.join(_main_parts(network))}.",
         )
     parent, _, last = linear[-1].rpartition(".")
     setattr(network.get_submodule(parent), last, torch.nn.Identity())
@@ -113,32 +118,33 @@ def _cut_at(network: torch.nn.Module, name: str, layer: str, pooling: str) -> to
 
 
 def _layer_extractor(network: torch.nn.Module, name: str, layer: str) -> torch.nn.Module:
-    """The network up to `layer`, whose output it gives as `map`."""
+    """The network up to `layer`; it returns that layer's output as `map`."""
     known = [key for key, _ in network.named_modules() if key]
     if layer not in known:
-        near = difflib.get_close_matches(layer, known, n=3, cutoff=0.5) or _maps_near(network)
+        near = difflib.get_close_matches(layer, known, n=3, cutoff=0.5) or _main_parts(network)
         raise EncoderNotFound(
             f"has no layer {layer!r}",
             item=name,
-            do=f"Near are {', '.join(near)}; or remove `layer`, for the penultimate one.",
+            do=f"Did you mean {', '.join(near)}? Without `layer`, the penultimate one is taken.",
         )
     try:
         extractor: torch.nn.Module = create_feature_extractor(network, {layer: "map"})
     except ValueError as error:
-        raise _no_map_error(
-            name, layer, "it lies within a part that is taken as a whole"
-        ) from error
+        raise _no_map_error(name, layer, "it lies inside a part that cannot be divided") from error
     return extractor
 
 
-def _maps_near(network: torch.nn.Module) -> list[str]:
-    """The parts that a person would name first."""
+def _main_parts(network: torch.nn.Module) -> list[str]:
+    """The parts that a person is most likely to name."""
     inner = [f"features.{key}" for key, _ in getattr(network, "features", network).named_children()]
     return inner[-3:] if hasattr(network, "features") else list(dict(network.named_children()))
 
 
 def _require_map(shape: tuple[int, ...], name: str, layer: str) -> None:
-    """The crop is square, so a map (n, channels, h, w) is; where channels come last it is not."""
+    """Check for a map (n, channels, h, w), which is square as the crop is.
+
+    If the channels come last, it is not.
+    """
     if len(shape) != 4 or shape[0] != 2 or shape[2] != shape[3]:
         sides = " × ".join(str(side) for side in shape[1:])
         raise _no_map_error(name, layer, f"its output is {sides}, not channels × height × width")
@@ -148,5 +154,5 @@ def _no_map_error(name: str, layer: str, why: str) -> EncoderNotFound:
     return EncoderNotFound(
         f"layer {layer!r} has no map to pool: {why}",
         item=name,
-        do="Name a layer of convolutions, or remove `layer`, for the penultimate one.",
+        do="Set `layer` to one of convolutions, or remove it to take the penultimate one.",
     )

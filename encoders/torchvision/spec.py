@@ -1,7 +1,7 @@
 """The spec of a torchvision network: its weights, its layer, and how images are prepared.
 
-Without torch for the ResNets with local or no weights; the others are asked for their shapes
-and presets, on torch's `meta` device, where a network has no numbers.
+This needs no torch for ResNets with local or no weights. The shapes of others are measured on
+torch's `meta` device, where a network has no numbers, and torchvision is asked for their presets.
 """
 
 from __future__ import annotations
@@ -44,22 +44,22 @@ _RESIZE = {"resnext101_64x4d": 232}
 
 
 def describe_network(reference: EncoderReference) -> EncoderSpec:
-    """The spec of `torchvision/<architecture>` with `reference.weights`.
+    """The spec of `torchvision/<architecture>` with the options of `reference`.
 
     Images are prepared by torchvision's own preset of the weights; for a local file, and for
     untrained weights, by the preset of the first weights torchvision has of the architecture.
 
     Raises:
-        EncoderNotFound: no such layer, pooling, precision, decoder or weights,
-            or they are out of reach.
-        WeightsRefused: the file is cut off or not what its name promises.
-        EncoderError: torch is not installed and the network needs it.
+        EncoderNotFound: there is no such layer, pooling, precision, decoder or weights, or the
+            weights cannot be downloaded.
+        WeightsRefused: the file is cut off, or its digest is not the one in its name.
+        EncoderError: torch is needed and not installed.
     """
     architecture = reference.name.partition("/")[2]
-    layer, pooling = _place(reference)
+    layer, pooling = _layer_and_pooling(reference)
     precision = precision_of(reference)
     path = weights_file(reference)
-    preset = preprocessing_of(
+    preprocessing = preprocessing_of(
         architecture, reference.weights if is_weights_name(reference.weights) else None
     )
     return EncoderSpec(
@@ -68,10 +68,10 @@ def describe_network(reference: EncoderReference) -> EncoderSpec:
         architecture=architecture,
         weights=f"sha256:{sha256_of(path)}" if path else untrained_label(),
         trained=path is not None,
-        preprocessing={**_decoding(reference), **preset},
+        preprocessing={**_decoding(reference), **preprocessing},
         layer=layer,
         pooling=pooling,
-        dim=_dim(architecture, layer, pooling, preset["crop"]),
+        dim=_dim(architecture, layer, pooling, preprocessing["crop"]),
         precision=precision,
         tolerance=TOLERANCE[precision],
     )
@@ -80,8 +80,13 @@ def describe_network(reference: EncoderReference) -> EncoderSpec:
 def preprocessing_of(architecture: str, weights: str | None) -> dict[str, Any]:
     """How images are prepared for torchvision's weights of this name, or its first for None.
 
-    `resize` (short side) and `crop` in pixels, `interpolation`, `antialias`, and `mean` and
-    `std` of the channels in 0..1.
+    Returns:
+        resize, crop: the short side after resizing, and the side of the square, in pixels.
+        interpolation, antialias: of the resizing filter.
+        mean, std: of each channel, of levels in 0..1.
+
+    Raises:
+        EncoderNotFound, EncoderError: as `named_weights`.
     """
     if weights is None and architecture in _RESNET_WIDTHS:
         return _IMAGENET | {"resize": _RESIZE.get(architecture, _IMAGENET["resize"])}
@@ -97,27 +102,29 @@ def preprocessing_of(architecture: str, weights: str | None) -> dict[str, Any]:
 
 
 def _decoding(reference: EncoderReference) -> dict[str, Any]:
-    """What turns files into pixels, and resizes them; `nvjpeg` leaves most formats to Pillow.
+    """What decodes and resizes images; with `nvjpeg`, most formats are still left to Pillow.
 
-    Pillow by name, not by version: what its releases may change is `rules`' business, and a
-    security fix must not part new vectors from old ones.
+    Pillow's version is not part of it: `rules` covers what its releases may change, and a security
+    fix must not make new vectors incomparable with old ones.
     """
     resizers = {"pillow": "torch-uint8", "nvjpeg": "torch-float32"}
     decoder = reference.decoder or "pillow"
     if decoder not in resizers:
         raise EncoderNotFound(
-            f"has no decoder {decoder!r}", item=reference.name, do="It is pillow or nvjpeg."
+            f"there is no decoder {decoder!r}",
+            item=reference.name,
+            do="Set it to pillow or nvjpeg.",
         )
     return {"decoder": decoder, "rules": IMAGE_RULES_VERSION, "resizer": resizers[decoder]}
 
 
-def _place(reference: EncoderReference) -> tuple[str, str]:
-    """The layer, and how its map is pooled: nothing for the penultimate, which is no map."""
+def _layer_and_pooling(reference: EncoderReference) -> tuple[str, str]:
+    """The layer, and how its map is pooled: empty for the penultimate layer, which has no map."""
     layer = reference.layer or PENULTIMATE
     if layer == PENULTIMATE:
         if reference.pooling is not None:
             raise EncoderNotFound(
-                f"pooling {reference.pooling!r} is of a map, and the penultimate layer has none",
+                f"pooling {reference.pooling!r} needs a map, and the penultimate layer has none",
                 item=reference.name,
                 do="Remove `pooling`, or name an earlier `layer`, such as layer3 of a ResNet.",
             )
@@ -125,7 +132,9 @@ def _place(reference: EncoderReference) -> tuple[str, str]:
     pooling = reference.pooling or "average"
     if pooling not in ("average", "max"):
         raise EncoderNotFound(
-            f"has no pooling {pooling!r}", item=reference.name, do="It is average or max."
+            f"there is no pooling {pooling!r}",
+            item=reference.name,
+            do="Set it to average or max.",
         )
     return layer, pooling
 

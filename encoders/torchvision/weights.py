@@ -1,4 +1,4 @@
-"""Where a torchvision network's weights come from; torch only for torchvision's own."""
+"""Finds the weights of a torchvision network; needs torch only for torchvision's own weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from commonspace.encoders.model_folder.safetensors import require_complete
 from commonspace.encoders.reference import EncoderReference
 
 UNTRAINED = "untrained"
+"""What a reference names for random weights."""
 SEED = 0
+"""Of the random weights; part of their specs."""
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
@@ -25,28 +27,30 @@ def is_weights_name(weights: str | None) -> bool:
 
 
 def weights_file(reference: EncoderReference) -> Path | None:
-    """The weights on disk, fetched first if they are torchvision's own; None for `untrained`.
+    """The weights file; torchvision's own are downloaded first; None for `untrained`.
 
     Raises:
-        EncoderNotFound: no weights are named, or they are not there or out of reach.
-        WeightsRefused: the file is cut off or not what its name promises.
-        EncoderError: torch is not installed and the weights need it.
+        EncoderNotFound: no weights are named, there are none, or they cannot be downloaded.
+        WeightsRefused: the file is cut off, or its digest is not the one in its name.
+        EncoderError: torch is needed and not installed.
     """
     weights = reference.weights
     if weights == UNTRAINED:
         return None
     if weights is not None and is_weights_name(weights):
-        return _fetched(reference.name, weights)
+        return _downloaded(reference.name, weights)
     path = Path(weights or "")
     if not weights or not path.is_absolute() or path.suffix not in (".safetensors", ".pth"):
         raise EncoderNotFound(
-            f"weights are {weights!r}" if weights else "no weights are named",
+            f"there are no weights {weights!r}" if weights else "no weights are named",
             item=reference.name,
             do="Set `weights` to a name of torchvision's such as IMAGENET1K_V1, the absolute "
             f"path of a .safetensors or .pth file, or {UNTRAINED!r} for a dry run.",
         )
     if not path.is_file():
-        raise EncoderNotFound("no such weights file", item=weights)
+        raise EncoderNotFound(
+            "there is no such weights file", item=weights, do="Correct the path in `weights`."
+        )
     if path.suffix == ".safetensors":
         require_complete(path)
     return path
@@ -57,7 +61,7 @@ def named_weights(architecture: str, weights: str | None) -> Any:
 
     Raises:
         EncoderNotFound: the network has no weights of this name.
-        EncoderError: torch and torchvision are missing or do not fit together.
+        EncoderError: torch or torchvision is missing, or they do not fit together.
     """
     from commonspace.encoders.engines.selection import require_torch
 
@@ -77,10 +81,10 @@ def named_weights(architecture: str, weights: str | None) -> Any:
 
 
 def untrained_label() -> str:
-    """What stands for a digest in the spec of a network with random weights.
+    """What takes the place of a digest in the spec of a network with random weights.
 
     Raises:
-        EncoderError: torch, whose version decides what they are, is not installed.
+        EncoderError: torch, whose version decides the random numbers, is not installed.
     """
     try:
         version = importlib.metadata.version("torch").partition("+")[0]
@@ -89,13 +93,13 @@ def untrained_label() -> str:
     return f"untrained:seed={SEED},torch={version}"
 
 
-def _fetched(name: str, weights: str) -> Path:
+def _downloaded(name: str, weights: str) -> Path:
     url: str = named_weights(name.partition("/")[2], weights).url
     import torch
 
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    found = _HASH_IN_NAME.search(path.name)
-    prefix = found.group(1) if found else ""
+    match = _HASH_IN_NAME.search(path.name)
+    prefix = match.group(1) if match else ""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -114,6 +118,6 @@ def _fetched(name: str, weights: str) -> Path:
         raise WeightsRefused(
             "its sha256 is not the one in its name",
             item=str(path),
-            do="Delete the file; it is downloaded anew.",
+            do="Delete the file; it will be downloaded again.",
         )
     return path

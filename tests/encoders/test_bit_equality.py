@@ -68,19 +68,19 @@ def test_two_thousand_texts_agree_in_every_bit(
     np.testing.assert_array_equal(np.stack(alone), full[:50])
 
     computation = minilm._computation
-    engines, budget = computation.engines, computation.budget
+    engines, token_budget = computation.engines, computation.token_budget
     device = HalfFull(engines["document"])
     computation.engines = {"document": device, "query": device}
     try:
         halved = minilm.encode(texts).vectors
     finally:
-        computation.engines, computation.budget = engines, budget
+        computation.engines, computation.token_budget = engines, token_budget
     assert device.refused > 0
     np.testing.assert_array_equal(halved, full)
 
 
 def test_it_costs_a_tenth_of_padding_at_most(encoded: Encoded) -> None:
     lengths = [int(facts["tokens_used"]) for facts in encoded.facts]
-    batches = batches_by_length(lengths, longest=256, budget=512, fill=False)
+    batches = batches_by_length(lengths, longest=256, token_budget=512, fill=False)
     padded = sum(batch.rows * batch.width for batch in batches)
     assert padded <= 1.1 * sum(lengths)

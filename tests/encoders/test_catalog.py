@@ -16,6 +16,7 @@ TORCH_FREE = [
     "catalog",
     "clip.image_settings",
     "clip.spec",
+    "engines.agreement",
     "engines.bounded_map",
     "engines.engine",
     "engines.host_memory_errors",

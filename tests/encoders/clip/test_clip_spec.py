@@ -233,7 +233,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     "a dense layer behind": (_dense_behind, "not supported"),
     "code of its own": (
         lambda f: _edit(f / "modules.json", lambda m: m[0].update(type="evil.CLIPModel")),
-        "code of the model's own",
+        "not part of sentence-transformers",
     ),
     "another model": (
         lambda f: (
@@ -293,10 +293,10 @@ UNLOADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no layer of texts": (
         _drop("text_model.encoder.layers.1.mlp.fc1.weight"), "1 weights are missing",
     ),
-    "a narrow projection": (_narrow, "misshapen|mismatch|cannot be loaded"),
+    "a narrow projection": (_narrow, "wrong shape|mismatch|cannot be loaded"),
     "a wider space": (
         lambda f: _edit(f / "config.json", lambda c: c.update(projection_dim=64)),
-        "misshapen|mismatch|cannot be loaded",
+        "wrong shape|mismatch|cannot be loaded",
     ),
     "another end": (
         lambda f: _edit(f / "config.json", lambda c: c["text_config"].update(eos_token_id=7)),
@@ -305,7 +305,7 @@ UNLOADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
     "no end": (_no_end, "does not end a text"),
     "fewer words": (
         lambda f: _edit(f / "config.json", lambda c: c["text_config"].update(vocab_size=9)),
-        "misshapen|mismatch|cannot be loaded",
+        "wrong shape|mismatch|cannot be loaded",
     ),
 }  # fmt: skip
 

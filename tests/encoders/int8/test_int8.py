@@ -148,7 +148,7 @@ def test_what_does_not_suit_is_refused(
     folder = made[0]
     with pytest.raises(EncoderNotFound, match="not 'image'"):
         describe(EncoderReference(str(folder), "image"))
-    with pytest.raises(EncoderNotFound, match="is there already"):
+    with pytest.raises(EncoderNotFound, match="exists already"):
         quantise(reference("minilm"), folder, ["a", "b"], ["c"])
     with pytest.raises(EncoderError, match="cannot be made int8"):
         quantise(EncoderReference("hashed", "text"), folder / "x", ["a"], ["b"])

@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "only a pickle": (_only_pickle, "only pickled weights"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "no weights"),
-    "code of its own": (_custom_class, "code of the model's own"),
+    "code of its own": (_custom_class, "not part of sentence-transformers"),
     "a module of images": (_unsupported_module, "not supported"),
     "a module outside": (_module_outside, "outside the model"),
     "a pickled dense layer": (_pickled_dense, "model.safetensors"),

@@ -14,18 +14,21 @@ import commonspace
 
 KEEP = """
 from commonspace.encoders.hashed import hashed_spec
-from commonspace.encoders.sentence.converted_model_cache import written
-with written(hashed_spec(64, "text"), lambda folder: (folder / "network.xml").write_text("x")):
+from commonspace.encoders.sentence.converted_model_cache import new_model_folder
+spec = hashed_spec(64, "text")
+with new_model_folder(spec, lambda folder: (folder / "network.xml").write_text("x")):
     pass
 """
 LOOK = """
 from commonspace.encoders.hashed import hashed_spec
-from commonspace.encoders.sentence.converted_model_cache import cached
-print(cached(hashed_spec(64, "text")) is not None)
+from commonspace.encoders.sentence.converted_model_cache import find_cached
+print(find_cached(hashed_spec(64, "text")) is not None)
 """
 
 
-@pytest.mark.parametrize("changed", ["spec.py", "sentence/graph.py", "engines/openvino_convert.py"])
+@pytest.mark.parametrize(
+    "changed", ["spec.py", "sentence/embedding_network.py", "engines/bounded_map.py"]
+)
 def test_a_change_of_any_file_of_the_encoders_makes_kept_models_stale(
     tmp_path: Path, changed: str
 ) -> None:

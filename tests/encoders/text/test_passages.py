@@ -22,7 +22,7 @@ from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
 from commonspace.encoders.hashed import PASSAGE_GRAMS
 from commonspace.encoders.protocol import Reason
 from commonspace.encoders.reference import EncoderReference
-from commonspace.encoders.text.passages import Passages, passages_of_tokens
+from commonspace.encoders.text.passages import PassageSplitter, token_passage_splitter
 from commonspace.encoders.text.validity import MAX_CHARACTERS, text_failure
 
 HASHED = EncoderReference("hashed", "text", overflow="rows")
@@ -102,7 +102,7 @@ def test_passages_of_tokens(tokens: Cut, minilm_folder: Path, text: str) -> None
 @given(text=texts, most=st.integers(1, 200))
 def test_what_the_splitter_makes_too_long_is_cut_again(text: str, most: int) -> None:
     """The splitter counts otherwise than the model: three characters where there is one."""
-    cut = Passages(TextSplitter(3 * most), most, lambda piece: len(piece) <= most)
+    cut = PassageSplitter(TextSplitter(3 * most), most, lambda piece: len(piece) <= most)
     spans = cut(text)
     assert holds_all(text, spans)
     if text_failure(text) is None:
@@ -110,7 +110,7 @@ def test_what_the_splitter_makes_too_long_is_cut_again(text: str, most: int) -> 
 
 
 def test_a_character_that_does_not_fit_is_a_passage() -> None:
-    cut = Passages(TextSplitter(4), 4, lambda _: False)
+    cut = PassageSplitter(TextSplitter(4), 4, lambda _: False)
     assert cut("ab c") == [(0, 1), (1, 2), (3, 4)]
 
 
@@ -139,7 +139,7 @@ def test_windows_change_no_cut(cranfield: str) -> None:
     def fits(piece: str) -> bool:
         return len(piece) <= 256
 
-    piecewise = Passages(TextSplitter(256), 256, fits)(cranfield[:300_000])
+    piecewise = PassageSplitter(TextSplitter(256), 256, fits)(cranfield[:300_000])
     at_once = TextSplitter(256).chunk_indices(cranfield[:300_000])
     assert piecewise == [(start, start + len(chunk)) for start, chunk in at_once]
 
@@ -193,7 +193,7 @@ def test_a_prompt_takes_its_room(cranfield: str, minilm_folder: Path) -> None:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     text = cranfield[:50_000]
-    spans = passages_of_tokens(minilm_folder / "tokenizer.json", spec)(text)
+    spans = token_passage_splitter(minilm_folder / "tokenizer.json", spec)(text)
     assert holds_all(text, spans)
     assert all(len(tokenizer.encode(prompt + text[a:b]).ids) <= 256 for a, b in spans)
 
@@ -201,7 +201,7 @@ def test_a_prompt_takes_its_room(cranfield: str, minilm_folder: Path) -> None:
 def test_a_prompt_without_end_is_refused(minilm_folder: Path) -> None:
     spec = replace(describe(MINILM), prompts={"document": "word " * 300, "query": ""})
     with pytest.raises(WeightsRefused, match="no room"):
-        passages_of_tokens(minilm_folder / "tokenizer.json", spec)
+        token_passage_splitter(minilm_folder / "tokenizer.json", spec)
 
 
 def test_a_model_without_a_tokenizer_is_refused(minilm_folder: Path, tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_widths_hold_their_texts_with_little_padding(longest: int) -> None:
 
 def test_batches_hold_every_text_once_in_shapes_of_their_width_alone() -> None:
     lengths = [1 + (7 * i) % 256 for i in range(500)]
-    batches = list(batches_by_length(lengths, longest=256, budget=512, fill=True))
+    batches = list(batches_by_length(lengths, longest=256, token_budget=512, fill=True))
     assert sorted(p for batch in batches for p in batch.positions) == list(range(500))
     shapes = {batch.width: batch.rows for batch in batches}
     assert all(shapes[batch.width] == batch.rows for batch in batches)

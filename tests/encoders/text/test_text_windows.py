@@ -31,10 +31,10 @@ def whole(reference: Callable[[str], EncoderReference]) -> Encoder:
 def test_mean_is_the_mean_of_windows_by_their_tokens(whole: Encoder, minilm: Encoder) -> None:
     assert isinstance(whole, TextEncoder)
     assert isinstance(minilm, TextEncoder)
-    (tokens,) = whole._tokens([LONG])
+    (tokens,) = whole._tokenizer([LONG])
     texts = []
     for window in tokens.windows:  # each window as a text of its own
-        texts.append(minilm._tokens._rust.decode(window.ids.tolist()))
+        texts.append(minilm._tokenizer._rust.decode(window.ids.tolist()))
     weights = np.array([len(window.ids) for window in tokens.windows], dtype=np.float64)
     parts = minilm.encode(texts)
     assert [facts["tokens_total"] for facts in parts.facts] == weights.tolist()
@@ -77,7 +77,7 @@ def test_every_window_begins_with_the_prompt(
     path.write_text(json.dumps({**json.loads(path.read_text()), "prompts": prompts}))
     prompted = load(EncoderReference(str(folder), "text", overflow="mean"))
     assert isinstance(prompted, TextEncoder)
-    (tokens,) = prompted._tokens([LONG], "passage: ")
+    (tokens,) = prompted._tokenizer([LONG], "passage: ")
     assert len(tokens.windows) > 3
     assert len({tuple(window.ids[:3].tolist()) for window in tokens.windows}) == 1
     assert max(len(window.ids) for window in tokens.windows) <= 256
@@ -135,7 +135,7 @@ def test_a_full_device_halves_the_batch_and_changes_no_bit(
     device = SmallDevice(computation.engines["document"], cells=60)
     computation.engines = {"document": device, "query": device}
     tight = encoder.encode(texts)
-    assert computation.budget < 512
+    assert computation.token_budget < 512
     lengths = [int(facts["tokens_used"]) for facts in roomy.facts]
     assert max(lengths) > 60
     for row, length in enumerate(lengths):
