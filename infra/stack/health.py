@@ -1,4 +1,4 @@
-"""Is a part well? Each check asks the part itself, as its clients will."""
+"""Checks of whether a part is healthy; each asks the part itself, as its clients do."""
 
 from __future__ import annotations
 
@@ -6,35 +6,27 @@ import json
 import urllib.error
 import urllib.request
 from datetime import datetime
-from typing import Any
 
 from infra.stack.part import Check
 from infra.stack.settings import HOST, Settings
 
-SECONDS = 5.0
-"""For one answer."""
+TIMEOUT = 5.0
+"""Seconds for one answer."""
+
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""No proxy knows this machine's loopback."""
-
-
-def _get(address: str) -> Any:
-    try:
-        with _direct.open(address, timeout=SECONDS) as answer:
-            return answer.read()
-    except (OSError, urllib.error.URLError):
-        return None
+"""Opens addresses without a proxy, which could not reach this machine's loopback."""
 
 
 def http(address: str) -> Check:
-    """Something answers there with a status that is no error."""
+    """Healthy where the address answers with a status that is no error."""
     return lambda _since: _get(address) is not None
 
 
 def database(settings: Settings) -> Check:
-    """PostgreSQL accepts its superuser."""
+    """Healthy where PostgreSQL accepts its superuser."""
     import psycopg2
 
-    def well(_since: float) -> bool:
+    def is_healthy(_since: float) -> bool:
         try:
             psycopg2.connect(
                 host=HOST, port=settings.ports.database, user="postgres", dbname="postgres",
@@ -44,46 +36,54 @@ def database(settings: Settings) -> Check:
             return False
         return True
 
-    return well
+    return is_healthy
 
 
 def broker(settings: Settings) -> Check:
-    """Redis answers a PING under its password."""
+    """Healthy where Redis answers a PING with its password."""
     from redis import Redis, RedisError
 
-    def well(_since: float) -> bool:
+    def is_healthy(_since: float) -> bool:
         try:
-            return bool(Redis.from_url(settings.broker, socket_timeout=SECONDS).ping())
+            return bool(Redis.from_url(settings.broker, socket_timeout=TIMEOUT).ping())
         except RedisError:
             return False
 
-    return well
+    return is_healthy
 
 
 def heartbeat(settings: Settings, component: str) -> Check:
-    """The API server has seen a heartbeat of the component since it was started."""
+    """Healthy where the API server has seen a heartbeat of the component since it was started."""
 
-    def well(since: float) -> bool:
+    def is_healthy(since: float) -> bool:
         answer = _get(f"{settings.api}/api/v2/monitor/health")
-        told = json.loads(answer).get(component) if answer else None
-        if not told or told["status"] != "healthy":
+        state = json.loads(answer).get(component) if answer else None
+        if not state or state["status"] != "healthy":
             return False
-        latest = told[f"latest_{component}_heartbeat"]
+        latest = state[f"latest_{component}_heartbeat"]
         return bool(latest) and datetime.fromisoformat(latest).timestamp() >= since
 
-    return well
+    return is_healthy
 
 
 def worker(settings: Settings, name: str) -> Check:
-    """The Celery worker answers a ping through the broker."""
+    """Healthy where the Celery worker answers a ping through the broker."""
     from celery import Celery
 
     app = Celery(broker=settings.broker)
 
-    def well(_since: float) -> bool:
+    def is_healthy(_since: float) -> bool:
         try:
             return bool(app.control.ping(destination=[name], timeout=2.0))
         except OSError:
             return False
 
-    return well
+    return is_healthy
+
+
+def _get(address: str) -> bytes | None:
+    try:
+        with _direct.open(address, timeout=TIMEOUT) as answer:
+            return bytes(answer.read())
+    except (OSError, urllib.error.URLError):
+        return None

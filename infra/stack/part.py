@@ -1,7 +1,7 @@
 """A part of the stack: a process in a session of its own, with a log and a check of its health.
 
-A part may start processes that outlive it (a Celery worker's tasks do). They stay in its session,
-and end with it.
+A part may start processes that outlive its first one (a Celery worker's tasks do). They stay in its
+session, and are ended with it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from pathlib import Path
 import psutil
 
 Check = Callable[[float], bool]
-"""Is the part well? Given the time, in seconds since the epoch, at which it was started."""
+"""Whether a part is healthy; takes the time, in seconds since 1970, at which it was started."""
 
 
 @dataclass
 class Part:
-    """What is started, and how one sees that it is well."""
+    """What is started, and how to tell that it is healthy."""
 
     name: str
     command: list[str]
     environment: dict[str, str]
     log: Path
-    well: Check
+    is_healthy: Check
     address: str = ""
     user: str | None = None
     stop_signal: signal.Signals = signal.SIGTERM
@@ -46,12 +46,12 @@ class Part:
                 stderr=subprocess.STDOUT, start_new_session=True, cwd=self.log.parent,
                 user=self.user, extra_groups=[] if self.user else None,
             )  # fmt: skip
-        # As the system has it; asked now, for it forgets a process that has ended.
+        # Read at once: the system forgets a process that has ended.
         self.created = psutil.Process(self.process.pid).create_time()
 
     @property
     def pid(self) -> int:
-        """Of the process, and of its session too."""
+        """The id of the process, and of its session."""
         assert self.process is not None, "not started"  # noqa: S101
         return self.process.pid
 
@@ -60,17 +60,17 @@ class Part:
         return self.process is not None and self.process.poll() is None
 
     def ask_to_stop(self) -> None:
-        """Ask the first process of the part to end."""
+        """Ask the first process of the part to stop."""
         if self.running:
             os.kill(self.pid, self.stop_signal)
 
     def wait(self, deadline: float) -> None:
-        """Wait until it has ended, or until the deadline of the monotonic clock."""
+        """Wait until it has ended, or until the deadline on the monotonic clock."""
         while self.running and time.monotonic() < deadline:
             time.sleep(0.1)
 
     def end(self) -> None:
-        """End what is left of the part, whatever it is doing."""
+        """Kill all processes of the part that are left."""
         if self.process is not None:
             end_session(self.pid)
             self.process.wait()
@@ -78,11 +78,11 @@ class Part:
 
 def members(session: int) -> list[psutil.Process]:
     """The processes of a session."""
-    return [process for process in psutil.process_iter() if _is_of(process, session)]
+    return [process for process in psutil.process_iter() if _is_member(process, session)]
 
 
 def end_session(session: int) -> None:
-    """SIGKILL to every process of a session, until there is none."""
+    """Kill every process of a session, until none is left."""
     while left := members(session):
         for process in left:
             try:
@@ -92,7 +92,7 @@ def end_session(session: int) -> None:
         time.sleep(0.05)
 
 
-def _is_of(process: psutil.Process, session: int) -> bool:
+def _is_member(process: psutil.Process, session: int) -> bool:
     try:
         return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
     except (ProcessLookupError, psutil.NoSuchProcess):

@@ -15,11 +15,11 @@ SLOTS = {"default": 2, "gpu": 1}
 """Tasks that a worker of the queue executes at once."""
 
 NO_LOGS = "--skip-serve-logs"
-"""All read the same files; the servers of logs would listen on every interface."""
+"""Every part reads the same log files; servers of logs would listen on every interface."""
 
 
 def servers(settings: Settings) -> list[Part]:
-    """What Airflow rests on: the database, the broker, the bucket."""
+    """What Airflow needs: the database, the broker, the bucket."""
     programs = postgres.binaries()
     cluster = postgres.make_cluster(settings, programs)
     parts = [
@@ -30,23 +30,23 @@ def servers(settings: Settings) -> list[Part]:
         )
     ]  # fmt: skip
     if settings.executor == "celery":
-        well, address = health.broker(settings), f"{HOST}:{settings.ports.broker}"
-        parts.append(_part(settings, "redis", broker.server_command(settings), well, address))
+        check, address = health.broker(settings), f"{HOST}:{settings.ports.broker}"
+        parts.append(_part(settings, "redis", broker.server_command(settings), check, address))
     if settings.warehouse == "bucket":
         serve = [sys.executable, "-m", "infra.stack.s3_server", BUCKET, str(settings.ports.bucket)]
-        here = {"PYTHONPATH": str(REPOSITORY)}
-        well = health.http(f"{settings.bucket}/{BUCKET}")
-        parts.append(_part(settings, "s3", serve, well, settings.bucket, here))
+        environment = {"PYTHONPATH": str(REPOSITORY)}
+        check = health.http(f"{settings.bucket}/{BUCKET}")
+        parts.append(_part(settings, "s3", serve, check, settings.bucket, environment))
     return parts
 
 
 def airflow_command(*words: str) -> list[str]:
-    """A command of the Airflow that is installed beside this."""
+    """A command of the Airflow in this environment."""
     return [sys.executable, "-m", "airflow", *words]
 
 
 def airflow_parts(settings: Settings) -> list[Part]:
-    """Airflow's components; each is a process that may die alone."""
+    """Airflow's components, each a process of its own."""
     parts = [
         _airflow(settings, "api-server", health.http(f"{settings.api}/api/v2/version")),
         _airflow(
@@ -58,7 +58,7 @@ def airflow_parts(settings: Settings) -> list[Part]:
         ),
     ]
     parts[0].address = settings.api
-    # Asked to end, it waits ten seconds for a child that has ended. The database has its triggers.
+    # SIGTERM would wait ten seconds for a child that has ended; its triggers are in the database.
     parts[3].stop_signal = signal.SIGKILL
     if settings.executor == "celery":
         parts += [_worker(settings, queue) for queue in SLOTS]
@@ -74,18 +74,18 @@ def _worker(settings: Settings, queue: str) -> Part:
     return part
 
 
-def _airflow(settings: Settings, name: str, well: Check, *words: str) -> Part:
+def _airflow(settings: Settings, name: str, check: Check, *words: str) -> Part:
     environment = airflow_environment(settings)
-    return _part(settings, name, airflow_command(*words or [name]), well, "", environment)
+    return _part(settings, name, airflow_command(*words or [name]), check, "", environment)
 
 
 def _part(
-    settings: Settings, name: str, command: list[str], well: Check, address: str = "",
+    settings: Settings, name: str, command: list[str], check: Check, address: str = "",
     environment: Mapping[str, str] | None = None, user: str | None = None,
 ) -> Part:  # fmt: skip
     log = settings.folder / "logs" / f"{name}.log"
     environment = {**os.environ, **(environment or {})}
-    part = Part(name, command, environment, log, well, address, user)
+    part = Part(name, command, environment, log, check, address, user)
     if name == "postgres":
-        part.stop_signal = postgres.STOP
+        part.stop_signal = postgres.STOP_SIGNAL
     return part

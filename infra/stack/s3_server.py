@@ -1,6 +1,7 @@
-"""An S3-compatible store: moto, which keeps to conditional writes and forgets all when it ends.
+"""An S3-compatible store in memory: moto, which supports conditional writes.
 
-Moto looks first and writes then; one request at a time makes that one step, as in a store for real.
+Moto checks a condition and writes in two steps. Serving one request at a time makes them one step,
+as in a real store.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from werkzeug.serving import BaseWSGIServer, make_server
 
 
 def s3_server(bucket: str, port: int = 0) -> BaseWSGIServer:
-    """A server on the loopback that answers in a thread, and has the bucket; port 0: any."""
+    """A server on the loopback, in threads of this process, with an empty bucket; port 0: any."""
     app, one_at_a_time = create_backend_app("s3"), threading.Lock()
 
     def answer(environ: dict[str, Any], start: Any) -> Iterable[bytes]:
@@ -34,7 +35,7 @@ def s3_server(bucket: str, port: int = 0) -> BaseWSGIServer:
 
 
 def main() -> None:
-    """`python -m infra.stack.s3_server BUCKET PORT` serves until it is stopped."""
+    """`python -m infra.stack.s3_server BUCKET PORT`: serve until stopped."""
     s3_server(sys.argv[1], int(sys.argv[2]))
     threading.Event().wait()
 

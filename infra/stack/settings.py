@@ -1,4 +1,4 @@
-"""One stack: where it lies, its ports, and the environment that its processes get."""
+"""The settings of one stack: its folder, its ports, and the environment of its processes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ class StackFailed(Exception):
 
 
 PORTS = range(20_000, 32_000)
-"""Below those that the kernel gives to clients: a part binds its port long after it was drawn, and
-the clients of other parts connect meanwhile."""
-_drawn: set[int] = set()
+"""Below those that the kernel gives to clients: a part binds its port long after it was chosen, and
+clients of other parts connect in between."""
+
+_chosen: set[int] = set()
 
 
 def free_port(preferred: int | None = None) -> int:
-    """The preferred port where it is free, otherwise any that is; none is given out twice."""
+    """The preferred port where it is free, otherwise a random one; never the same port twice."""
     port = preferred or secrets.choice(PORTS)
-    while port in _drawn or not _is_free(port):
+    while port in _chosen or not _is_free(port):
         port = secrets.choice(PORTS)
-    _drawn.add(port)
+    _chosen.add(port)
     return port
 
 
@@ -47,7 +48,7 @@ def _is_free(port: int) -> bool:
 
 @dataclass(frozen=True)
 class Ports:
-    """One port a server; only the web page's is the same each time, where it is free."""
+    """A port for each server; only that of the web page is always the same, where it is free."""
 
     api: int = field(default_factory=lambda: free_port(8080))
     database: int = field(default_factory=free_port)
@@ -57,7 +58,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a stack is made of. `folder` holds everything that it writes."""
+    """What a stack consists of. `folder` holds everything that it writes."""
 
     folder: Path
     executor: Literal["local", "celery"]
@@ -91,14 +92,14 @@ class Settings:
 
     @property
     def passwords(self) -> Path:
-        """Where the web page's user and password stand."""
+        """The file with the user and password of the web page."""
         return self.folder / "airflow-passwords.json"
 
 
 def airflow_environment(settings: Settings) -> dict[str, str]:
-    """Airflow's settings; other `AIRFLOW__…` variables of the caller join them."""
+    """Airflow's settings, with the caller's own `AIRFLOW__…` variables."""
     ports, secret = settings.ports, settings.credentials
-    made = {
+    required = {
         "AIRFLOW_HOME": str(settings.folder / "airflow"),
         "AIRFLOW__API__BASE_URL": settings.api,
         "AIRFLOW__API__HOST": HOST,
@@ -116,28 +117,28 @@ def airflow_environment(settings: Settings) -> dict[str, str]:
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin",
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(settings.folder / "airflow/bundles"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"postgresql+psycopg2://{settings.database}",
-        "PYTHONPATH": str(REPOSITORY / "dags"),  # of what the triggerer calls
+        "PYTHONPATH": str(REPOSITORY / "dags"),  # for the functions that the triggerer calls
         "COMMONSPACE_COLLECTIONS": str(settings.collections),
         "COMMONSPACE_WAREHOUSE": settings.warehouse_address,
     }
     if settings.executor == "local":
-        made = {name: value for name, value in made.items() if "__CELERY__" not in name}
-    chosen = {
+        required = {name: value for name, value in required.items() if "__CELERY__" not in name}
+    defaults = {
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "20",
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "30",
-        # A task that has ended keeps its slot for up to so many seconds.
+        # An ended task keeps its slot for up to this many seconds.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     }
-    given = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__")}
-    around = {**_bucket_environment(settings), **_no_proxy()}
-    return {**chosen, **given, **made, **around}
+    own = {name: value for name, value in os.environ.items() if name.startswith("AIRFLOW__")}
+    connections = {**_bucket_environment(settings), **_no_proxy()}
+    return {**defaults, **own, **required, **connections}
 
 
 def _no_proxy() -> dict[str, str]:
-    """The parts speak to each other directly, whatever proxy the machine has for others."""
-    known = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
-    hosts = ",".join([known, HOST] if known else [HOST])
+    """The parts reach each other without the machine's proxy."""
+    excluded = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+    hosts = ",".join([excluded, HOST] if excluded else [HOST])
     return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 

@@ -1,4 +1,4 @@
-"""Starts the parts, starts again what has ended, and ends all of it."""
+"""Starts the parts, starts again those that end, and stops all of them."""
 
 from __future__ import annotations
 
@@ -17,79 +17,89 @@ from infra.stack.part import Part, end_session
 from infra.stack.settings import StackFailed
 
 START_SECONDS = 600.0
-"""All parts must be well by then; a busy machine takes minutes."""
+"""By then all parts must be healthy; a busy machine takes minutes."""
+
 STOP_SECONDS = 20.0
-"""To end by itself what is asked to stop; tasks that still run then are killed, and tried again."""
-LAST_PAUSE = 30.0
-"""Between two starts of a part that ends again and again, at most."""
+"""For parts to stop by themselves; tasks that still run then are killed, and tried again."""
+
+LONGEST_PAUSE = 30.0
+"""Between two starts of a part that keeps ending, at most."""
 
 
 @contextmanager
 def only_stack_of(folder: Path) -> Iterator[None]:
-    """One stack a folder at a time. Raises StackFailed where another one runs."""
+    """Allows one stack in a folder at a time.
+
+    Raises:
+        StackFailed: another one is running there.
+    """
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StackFailed(f"another stack runs in {folder}") from None
+            raise StackFailed(f"another stack is running in {folder}") from None
         yield
 
 
 class Supervisor:
-    """The parts that have been started, and a file that says which they are."""
+    """The parts that have been started, and a file that lists their processes."""
 
     def __init__(self, folder: Path) -> None:
         self.parts: list[Part] = []
         self.stopping = Event()
         self._file = folder / "parts.json"
 
-    def end_leftovers(self) -> None:
-        """End what an earlier stack in this folder left, when it was killed itself."""
-        told = json.loads(self._file.read_text()) if self._file.exists() else []
-        for part in told:
+    def stop_leftovers(self) -> None:
+        """End the processes of an earlier stack in this folder that was killed."""
+        listed = json.loads(self._file.read_text()) if self._file.exists() else []
+        for part in listed:
             try:
-                same = abs(psutil.Process(part["pid"]).create_time() - part["created"]) < 1
+                is_same = abs(psutil.Process(part["pid"]).create_time() - part["created"]) < 1
             except psutil.NoSuchProcess:
-                same = True  # no session is named by a new process while the old one has members
-            if same:
+                is_same = True  # its id is not given to a new process while its session has members
+            if is_same:
                 end_session(part["pid"])
 
     def start(self, parts: Sequence[Part]) -> None:
-        """Start parts together, and wait until all are well. Raises StackFailed."""
+        """Start parts together, and wait until all are healthy.
+
+        Raises:
+            StackFailed: one ended, or is not healthy in time.
+        """
         for part in parts:
             part.start()
             self.parts.append(part)
-            self._note()
+            self._write_list()
         deadline, waiting = time.monotonic() + START_SECONDS, list(parts)
         while waiting:
             part = waiting[0]
             if self.stopping.is_set():
                 return
             if not part.running or time.monotonic() > deadline:
-                told = "".join(f"\n    {line}" for line in _last_lines(part.log))
-                raise StackFailed(f"{part.name} did not start; {part.log} ends with:{told}")
-            if part.well(part.started):
+                end = "".join(f"\n    {line}" for line in _last_lines(part.log))
+                raise StackFailed(f"{part.name} did not start; {part.log} ends with:{end}")
+            if part.is_healthy(part.started):
                 waiting.pop(0)
             else:
                 self.stopping.wait(0.5)
 
     def watch(self) -> None:
-        """Start again whatever ends, until it is time to stop."""
+        """Start each part again that ends, until it is time to stop."""
         due: dict[str, float] = {}
         while not self.stopping.wait(0.5):
             for part in self.parts:
                 if part.running:
                     continue
-                part.end()  # its other processes: nobody would hear of their results
+                part.end()  # its other processes, whose results nobody would receive
                 now = time.monotonic()
                 if now >= due.setdefault(part.name, now + self._pause(part)):
                     del due[part.name]
                     part.restarts += 1
                     part.start()
-                    self._note()
+                    self._write_list()
 
     def stop(self) -> None:
-        """End every part: those started last first, the servers when nobody needs them."""
+        """Stop every part, the servers last."""
         servers = [part for part in self.parts if part.name in ("postgres", "redis", "s3")]
         for group in ([part for part in self.parts if part not in servers], servers):
             for part in group:
@@ -104,31 +114,37 @@ class Supervisor:
     @staticmethod
     def _pause(part: Part) -> float:
         lasted = time.time() - part.started
-        return 1.0 if lasted > 2 * LAST_PAUSE else min(LAST_PAUSE, 2.0 ** min(part.restarts, 5))
+        return (
+            1.0 if lasted > 2 * LONGEST_PAUSE else min(LONGEST_PAUSE, 2.0 ** min(part.restarts, 5))
+        )
 
-    def _note(self) -> None:
-        told = [
+    def _write_list(self) -> None:
+        listed = [
             {
                 "name": part.name, "pid": part.pid, "restarts": part.restarts,
                 "created": part.created, "log": str(part.log),
             }
             for part in self.parts
         ]  # fmt: skip
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(told, indent=1) + "\n")
-        new.replace(self._file)
+        unfinished = self._file.with_suffix(".new")
+        unfinished.write_text(json.dumps(listed, indent=1) + "\n")
+        unfinished.replace(self._file)
 
 
 def run_once(command: list[str], environment: dict[str, str], log: Path) -> None:
-    """Execute a command that ends, such as a migration. Raises StackFailed."""
+    """Execute a command that ends, such as a migration.
+
+    Raises:
+        StackFailed: its exit code is not 0.
+    """
     with log.open("ab") as file:
-        done = subprocess.run(
+        process = subprocess.run(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=file,
             stderr=subprocess.STDOUT, check=False, cwd=log.parent, start_new_session=True,
         )  # fmt: skip
-    if done.returncode:
-        told = "".join(f"\n    {line}" for line in _last_lines(log))
-        raise StackFailed(f"`{' '.join(command[1:])}` failed; {log} ends with:{told}")
+    if process.returncode:
+        end = "".join(f"\n    {line}" for line in _last_lines(log))
+        raise StackFailed(f"`{' '.join(command[1:])}` failed; {log} ends with:{end}")
 
 
 def _last_lines(log: Path, count: int = 15) -> list[str]:

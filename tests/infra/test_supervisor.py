@@ -107,7 +107,7 @@ def test_the_next_start_ends_what_a_killed_stack_left(tmp_path: Path) -> None:
     left = part(tmp_path, "left", f"{PARENT}; time.sleep(600)")
     killed.start([left])
     eventually(lambda: len(members(left.pid)) == 2)
-    Supervisor(tmp_path).end_leftovers()
+    Supervisor(tmp_path).stop_leftovers()
     assert members(left.pid) == []
     left.end()
 
@@ -119,13 +119,13 @@ def test_a_number_that_another_process_has_by_now_is_left_alone(
     supervisor.start([other])
     file = tmp_path / "parts.json"
     file.write_text(f'[{{"pid": {other.pid}, "created": 1.0}}]')
-    Supervisor(tmp_path).end_leftovers()
+    Supervisor(tmp_path).stop_leftovers()
     assert other.running
 
 
 def test_a_part_that_does_not_start_says_why(supervisor: Supervisor, tmp_path: Path) -> None:
     broken = part(tmp_path, "broken", "raise SystemExit('no such database')")
-    broken.well = lambda since: False
+    broken.is_healthy = lambda since: False
     with pytest.raises(StackFailed, match=r"broken did not start(.|\n)*no such database"):
         supervisor.start([broken])
 
@@ -137,7 +137,7 @@ def test_a_command_that_fails_says_why(tmp_path: Path) -> None:
 
 
 def test_one_stack_a_folder(tmp_path: Path) -> None:
-    refused = pytest.raises(StackFailed, match="another stack runs")
+    refused = pytest.raises(StackFailed, match="another stack is running")
     with only_stack_of(tmp_path), refused, only_stack_of(tmp_path):
         pass
     with only_stack_of(tmp_path):
