@@ -168,3 +168,11 @@ def test_every_folder_of_the_product_is_covered_by_a_slow_suite() -> None:
         if path.is_dir() and path.name != "__pycache__":
             inside = f"{path.relative_to(REPOSITORY)}/x.py"
             assert any(each.touched_folder([inside]) for each in RULES.suites), inside
+
+
+def test_the_crash_suite_plays_each_quarter_of_its_cases_in_two_weeks() -> None:
+    """`.ci/run` takes the quarter from the day's number."""
+    (crash,) = (each for each in RULES.suites if each.name == "crash")
+    for start in range(28):
+        days = [MONDAY + timedelta(start + n) for n in range(14)]
+        assert {day.toordinal() % 4 for day in days if crash.has_turn(day)} == {0, 1, 2, 3}

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from tests.support.command_line import CommandLine
 from tests.support.warehouse import Warehouse
@@ -16,7 +17,14 @@ settings.register_profile(
     # How fast examples are drawn says something about the machine, not about our code.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.load_profile("commonspace")
+# A mutant needs to fail, not to fail in the simplest way.
+settings.register_profile(
+    "mutation",
+    settings.get_profile("commonspace"),
+    max_examples=40,
+    phases=(Phase.explicit, Phase.generate),
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "commonspace"))
 
 
 @pytest.fixture
