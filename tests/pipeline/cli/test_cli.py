@@ -291,8 +291,8 @@ def test_drift_is_said_plainly(
     # What a new library or processor may do: other numbers under the same names.
     monkeypatch.setattr("commonspace.encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
     warehouse.collection(data)
-    for command in (["run", "things"], ["search", "things/text", "text 3"]):
-        answer = command(*command)
+    for words in (["run", "things"], ["search", "things/text", "text 3"]):
+        answer = command(*words)
         assert answer.returncode == 1
         assert "makes other vectors than run" in answer.stderr
         assert "version = 2" in answer.stderr
