@@ -1,4 +1,4 @@
-"""A shard of contents becomes vectors and failures; an item that kills its process is found.
+"""A shard of contents becomes vectors and failures; an item that crashes its process is set apart.
 
 Imports plan, read, pull and what is below them.
 """

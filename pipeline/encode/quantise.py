@@ -1,4 +1,4 @@
-"""Quantise: a space's encoder in int8, calibrated on the space's own items."""
+"""A space's encoder is quantised to int8, calibrated on the space's own items."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ from commonspace.pipeline.source.records import EVERYTHING, UnreadableRecord, sh
 CALIBRATED = 300
 """Items that decide the ranges; NNCF's own default, and more moved nothing measurable."""
 COMPARED = 500
+"""Items, others than those, on which the int8 model is compared with the encoder."""
 FEWEST = 100
 
 
 def quantise_space(collection: Collection, space: SpaceSection, folder: Path) -> dict[str, Any]:
-    """Write the int8 model into `folder`; how near it comes is measured on other items.
+    """Write the int8 model into `folder`, and measure on other items how close it comes.
 
     The items are those of the smallest content digests: a fair sample, the same every time.
 
@@ -39,10 +40,14 @@ def quantise_space(collection: Collection, space: SpaceSection, folder: Path) ->
             item=f"{collection.name}/{space.name}",
             do=f"At least {FEWEST} are needed.",
         )
-    cut = min(CALIBRATED, len(contents) * 2 // 3)
-    reference = collection.encoder_reference(space)
-    answer = catalog.quantise(reference, folder.absolute(), contents[:cut], contents[cut:])
-    return {"collection": collection.name, "space": space.name, **answer}
+    calibrated = min(CALIBRATED, len(contents) * 2 // 3)
+    result = catalog.quantise(
+        collection.encoder_reference(space),
+        folder.absolute(),
+        contents[:calibrated],
+        contents[calibrated:],
+    )
+    return {"collection": collection.name, "space": space.name, **result}
 
 
 def _contents(collection: Collection, space: SpaceSection) -> Iterator[tuple[str, Content]]:

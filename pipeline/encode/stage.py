@@ -14,7 +14,7 @@ from commonspace.encoders.protocol import Encoder
 from commonspace.pipeline.canary.before_encoding import check_before_encoding
 from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.encode.golden import keep_golden
-from commonspace.pipeline.encode.note import EncodeNote
+from commonspace.pipeline.encode.notes import EncodeNote
 from commonspace.pipeline.encode.spot_check import check_encoded, check_published, sample
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.memory import peak_rss, release_free_memory

@@ -1,4 +1,4 @@
-"""One decision a file, pure: may this release be seen? None reads or writes a file.
+"""One gate a file: may this release be seen? Each is a pure decision, and reads no file.
 
-Imports the release's records and the contract.
+Imports config, contract and what is below them.
 """

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from commonspace.pipeline.canary.versions import installed_versions
-from commonspace.pipeline.encode.note import EncodeNote, items_per_second
+from commonspace.pipeline.encode.notes import EncodeNote, items_per_second
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.validate.verdict import Verdict

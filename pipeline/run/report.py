@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from commonspace.encoders.errors import CommonspaceError
-from commonspace.pipeline.encode.note import EncodeNote, items_per_second
+from commonspace.pipeline.encode.notes import EncodeNote, items_per_second
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.memory import peak_rss
 from commonspace.pipeline.publish.notes import PromotionNote, PublishNote

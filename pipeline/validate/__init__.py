@@ -1,4 +1,4 @@
-"""Every offered item accounted for, every gate asked, before anything becomes visible.
+"""Every offered item accounted for, every gate passed, before anything becomes visible.
 
 Imports encode, plan, read and what is below them.
 """

@@ -11,7 +11,7 @@ from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
 from commonspace.pipeline.canary.check import CanaryNote, canary_gate
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.encode.note import EncodeNote
+from commonspace.pipeline.encode.notes import EncodeNote
 from commonspace.pipeline.encode.stage import note_canary_check
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.ledger import ScopeCounts

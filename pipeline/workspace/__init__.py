@@ -1,4 +1,4 @@
-"""What the stages of one run leave for each other, and what of it is removed.
+"""What the stages of one run leave for each other, and how old runs are removed.
 
 Imports gates, source and what is below them.
 """

@@ -45,9 +45,10 @@ class EncodeNote:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
-        spots = document.get("spots")
-        found = None if spots is None else SpotCheckResult.from_json(spots)
-        return cls(**{**known_fields(cls, document), "spots": found})
+        values = known_fields(cls, document)
+        if values.get("spots") is not None:
+            values["spots"] = SpotCheckResult.from_json(values["spots"])
+        return cls(**values)
 
 
 def items_per_second(notes: list[EncodeNote]) -> float | None:
