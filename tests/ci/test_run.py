@@ -58,7 +58,7 @@ def test_a_submission_plays_what_is_always_played_and_what_is_due(clone: Path) -
     assert done.returncode == 0, done.stderr
     assert played(clone)[:4] == ["setup", "demo", "test", "check"]
     slow = played(clone)[4:]
-    quarter = int(NOON.timestamp()) // 86400 % 4 + 1
+    quarter = 2 * (int(NOON.timestamp()) // 86400) // 7 % 4 + 1
     assert {"test-quality-encoders", "test-quality-pipeline", "test-demo"} <= set(slow)
     assert len(slow) == len(set(slow)) < len(RULES.suites)
     for suite in slow:
