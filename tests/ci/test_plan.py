@@ -44,7 +44,7 @@ def played(given: Rules, commits: Sequence[Commit]) -> set[str]:
     return {c.suite.name for c in choose(given, day, commits[-1].paths, before) if c.runs}
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(weeks)
 def test_in_any_seven_days_every_suite_runs_twice_and_soak_once(
     fortnight: tuple[date, tuple[list[str], ...]],
@@ -58,7 +58,7 @@ def test_in_any_seven_days_every_suite_runs_twice_and_soak_once(
             assert week.count(name) >= (1 if name == "soak" else 2), name
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(weeks)
 def test_no_day_goes_over_the_budget(fortnight: tuple[date, tuple[list[str], ...]]) -> None:
     start, changed = fortnight
@@ -67,6 +67,7 @@ def test_no_day_goes_over_the_budget(fortnight: tuple[date, tuple[list[str], ...
     assert sum(costs[name] for name in played(RULES, history)) <= RULES.budget
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 9), changes), min_size=1, max_size=12))
 def test_a_rerun_is_the_same_and_the_order_of_commits_says_nothing(
     gaps: list[tuple[int, list[str]]],
@@ -124,6 +125,7 @@ def test_only_the_last_commit_of_a_day_counts_as_its_submission() -> None:
     assert "a" not in last_due(given, history, friday)
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(1, 30), max_size=9))
 def test_lanes_hold_every_suite_once_and_are_about_equal(costs: list[int]) -> None:
     suites = [suite(f"s{number}", minutes, "Monday") for number, minutes in enumerate(costs)]
