@@ -134,7 +134,7 @@ def test_the_command_line(warehouse: Warehouse, command: CommandLine) -> None:
     code, out, _ = command("search", "things/text", "--words", "whale hunt")
     assert (code, "bm25" in out, "A whale hunt" in out) == (0, True, True)
     code, _, said = command("search", "things/text", "a text", "--words", "whale")
-    assert (code, "alone" in said) == (2, True)
+    assert (code, "cannot be combined" in said) == (2, True)
     code, out, _ = command("verify", "things/text")
     assert (code, "full-text index: title" in out) == (0, True)
 

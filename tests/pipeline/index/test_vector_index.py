@@ -61,7 +61,7 @@ def test_recall_is_measured_and_told(big: Warehouse) -> None:
     assert index.partitions == 11
     assert 0.95 <= index.recall <= 1.0
     assert index.sample == 100
-    (entry,) = list_spaces(big, [], "things")
+    (entry,) = list_spaces(big.store, [], "things")
     assert entry["gates"][-1] == index.to_gate()
     assert entry["gates"][-1]["name"] == "index_recall"
     assert verify_space(big, "things/text").ok
