@@ -64,7 +64,7 @@ def test_recall_is_measured_and_told(big: Warehouse) -> None:
     (entry,) = list_spaces(big.store, [], "things")
     assert entry["gates"][-1] == index.to_gate()
     assert entry["gates"][-1]["name"] == "index_recall"
-    assert verify_space(big, "things/text").ok
+    assert verify_space(big.store, "things/text").ok
 
 
 def test_the_measured_recall_is_the_recall(big: Warehouse) -> None:
