@@ -20,31 +20,6 @@ from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.source.content import MAX_FILE_BYTES
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    query: str | None = Field(default=None, min_length=1)
-    image: str | None = Field(default=None, min_length=1)
-    ids: list[str] = Field(min_length=1)
-    k: int = Field(default=10, ge=1, le=1000)
-
-    @model_validator(mode="after")
-    def _coherent(self) -> _Line:
-        if (self.query is None) == (self.image is None):
-            raise ValueError("a line needs exactly one of `query` (text) and `image` (a path)")
-        try:
-            "".join([self.query or "", self.image or "", *self.ids]).encode()
-        except UnicodeEncodeError as error:
-            raise ValueError("a lone surrogate is not valid Unicode") from error
-        if self.query is not None and not self.query.strip():
-            raise ValueError("the query is blank")
-        if len(set(self.ids)) < len(self.ids):
-            raise ValueError("`ids` has the same id twice")
-        if len(self.ids) > self.k:
-            raise ValueError(f"{len(self.ids)} ids cannot be among the first {self.k}: raise `k`")
-        return self
-
-
 @dataclass(frozen=True)
 class GoldenQuery:
     """One line: a query, and the ids that must be among the first `k` rows found.
@@ -83,6 +58,31 @@ def read_golden(path: Path, modalities: AbstractSet[str]) -> list[GoldenQuery]:
             "the file has no golden query", item=str(path), do="Leave `golden` out, or add one."
         )
     return queries
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    query: str | None = Field(default=None, min_length=1)
+    image: str | None = Field(default=None, min_length=1)
+    ids: list[str] = Field(min_length=1)
+    k: int = Field(default=10, ge=1, le=1000)
+
+    @model_validator(mode="after")
+    def _coherent(self) -> _Line:
+        if (self.query is None) == (self.image is None):
+            raise ValueError("a line needs exactly one of `query` (text) and `image` (a path)")
+        try:
+            "".join([self.query or "", self.image or "", *self.ids]).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("a lone surrogate is not valid Unicode") from error
+        if self.query is not None and not self.query.strip():
+            raise ValueError("the query is blank")
+        if len(set(self.ids)) < len(self.ids):
+            raise ValueError("`ids` has the same id twice")
+        if len(self.ids) > self.k:
+            raise ValueError(f"{len(self.ids)} ids cannot be among the first {self.k}: raise `k`")
+        return self
 
 
 def _parse_line(
