@@ -180,8 +180,7 @@ def require_accepted_size(width: int, height: int) -> None:
     if short < MIN_SIDE or long > MAX_ASPECT * short:
         raise ImageRefused(
             Reason.IMAGE_TOO_SMALL,
-            f"{width} × {height} pixels; the least side is {MIN_SIDE}, and the long side at most "
-            f"{MAX_ASPECT} times the short one",
+            f"{width} × {height} pixels; sides start at {MIN_SIDE}, strips end at 1:{MAX_ASPECT}",
         )
 
 
@@ -196,7 +195,7 @@ def _unidentified(content: bytes) -> Failure:
     if name:
         return Failure(Reason.UNSUPPORTED_FORMAT, f"{name} is not one of {', '.join(FORMATS)}")
     return Failure(
-        Reason.UNREADABLE_IMAGE, f"damaged, or not an image in one of {', '.join(FORMATS)}"
+        Reason.UNREADABLE_IMAGE, f"broken, or not an image in one of {', '.join(FORMATS)}"
     )
 
 
