@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import commonspace
+from commonspace.encoders.hashed import HashedEncoder
 from commonspace.pipeline.errors import NotPublished, UserMistake
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.read.space import Space
@@ -40,7 +41,8 @@ def exact(space: Space, vector: np.ndarray, k: int) -> list[str]:
 
 def test_search_equals_brute_force(space: Space) -> None:
     found = space.search("a whale and a ship", k=5)
-    vector = space._query_encoder.encode("a whale and a ship", None)
+    encoder = HashedEncoder(64, "text")
+    vector = encoder.encode(["a whale and a ship"], purpose="query").vectors[0]
     similarity = found["similarity"].to_pylist()
     assert similarity == sorted(similarity, reverse=True)
     assert set(found["id"].to_pylist()) == set(exact(space, vector, 5))
@@ -157,6 +159,7 @@ def test_other_engines_find_the_same_neighbours(space: Space, warehouse: Warehou
         assert set(ids) == set(scores), engine
 
 
+@pytest.mark.usefixtures("space")
 def test_reading_imports_neither_torch_nor_airflow(warehouse: Warehouse) -> None:
     code = (
         "import sys, commonspace\n"
