@@ -51,7 +51,11 @@ class Stages:
         return [] if request.dry_run else shards_per_task(plan["shards"], plan["estimated_seconds"])
 
     def skip_if_dry_run(self, context: Context) -> None:
-        """Raises AirflowSkipException in a dry run."""
+        """Let the task continue unless the run is a dry run.
+
+        Raises:
+            AirflowSkipException: it is one.
+        """
         request = read_request(self.collection, context)
         if request.dry_run:
             how = "; to do it, set the param `force` to encode" if request.force else ""
