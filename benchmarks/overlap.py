@@ -32,7 +32,7 @@ def overlap(
         decode.append(time.perf_counter() - began)
         crops = [one[0] for one in prepared if not isinstance(one, Failure)]
         began = time.perf_counter()
-        for _ in encoder._batches.run(iter(crops)):
+        for _ in encoder.batches.run(iter(crops)):
             pass
         forward.append(time.perf_counter() - began)
         began, spent = time.perf_counter(), time.process_time()

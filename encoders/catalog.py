@@ -117,7 +117,7 @@ def quantise(
         compared: other contents, which both encoders encode.
 
     Returns:
-        The folder, the fingerprint of the int8 encoder, how close its vectors come to the
+        the folder, the fingerprint of the int8 encoder, how close its vectors come to the
         original's and how much faster it is, with the keys that `commonspace quantise` prints.
 
     Raises:

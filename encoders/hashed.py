@@ -27,7 +27,7 @@ _FILE_END = 256
 """One more than any byte, so that the end of a file is no byte of it."""
 _BLOCK_SYMBOLS = 1 << 20
 """Symbols hashed at once; bounds the memory to some tens of MB beside the contents."""
-_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """2**64 / golden ratio: Fibonacci hashing, Knuth, The Art of Computer Programming 6.4."""
 
 _Symbols = NDArray[np.uint64]
@@ -137,7 +137,7 @@ def _grams(block: Sequence[_Symbols], width: int) -> tuple[NDArray[np.intp], _Sy
     count = len(symbols) - width + 1
     hashes = np.zeros(count, dtype=np.uint64)
     for offset in range(width):
-        hashes = (hashes ^ symbols[offset : offset + count]) * _MULTIPLIER
+        hashes = (hashes ^ symbols[offset : offset + count]) * MULTIPLIER
         hashes ^= hashes >> np.uint64(29)
     within = rows[:count] == rows[width - 1 :]
     return rows[:count][within], hashes[within]

@@ -114,7 +114,7 @@ def uses_openvino() -> bool:
         EncoderError: as `choose_device` and `choose_engine`.
     """
     setting = os.environ.get("COMMONSPACE_DEVICE", "")
-    on_cpu = setting == "cpu" or (not setting and _cuda_is_unavailable())
+    on_cpu = setting == "cpu" or (not setting and cuda_is_unavailable())
     return (on_cpu or choose_device() == "cpu") and choose_engine("cpu") == "openvino"
 
 
@@ -139,7 +139,7 @@ def choose_threads() -> int:
     return int(setting)
 
 
-def _cuda_is_unavailable() -> bool:
+def cuda_is_unavailable() -> bool:
     """Without importing torch: whether it is a CPU build, or the machine has no driver."""
     try:
         build = version("torch").partition("+")[2]

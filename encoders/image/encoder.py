@@ -61,14 +61,14 @@ class ImageEncoder:
         self.spec = spec
         self.device = device
         rows = CPU_ROWS if device == "cpu" else CUDA_ROWS
-        self._batches = ImageBatches(engine, rows, fill=fill)
+        self.batches = ImageBatches(engine, rows, fill=fill)
         self._exact = ImageBatches(exact, rows) if exact is not None else None
         self._decoder = decoder or PillowDecoder(spec.preprocessing, prepare)
 
     @property
     def engine(self) -> str:
         """The library that computes, with its version."""
-        return self._batches.engine.name
+        return self.batches.engine.name
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """As `Encoder.encode`; `purpose` changes nothing, as images have no prompts.
@@ -90,7 +90,7 @@ class ImageEncoder:
                 facts.append(outcome[1])
                 yield outcome[0]
 
-        limit = 2 * self._batches.rows + self._decoder.threads
+        limit = 2 * self.batches.rows + self._decoder.threads
         with closing(self._decoder.decode(contents, limit)) as outcomes:
             vectors = self._encode_pixels(pixels_of_decoded(outcomes), facts)
         failed_rows = norm_failures(vectors)
@@ -109,7 +109,7 @@ class ImageEncoder:
         """(n, dim) float32; the facts of rows that were computed again in fp32 say so."""
         parts = [np.empty((0, self.spec.dim), dtype=np.float32)]
         start = 0
-        for batch, vectors in self._batches.run(images):
+        for batch, vectors in self.batches.run(images):
             if self._exact is not None:
                 overflowed = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
                 recomputed = _rows(self._exact, [batch[row] for row in overflowed])

@@ -49,7 +49,7 @@ def compare(exact: Encoder, other: Encoder, contents: Sequence[Content]) -> dict
     """Encode `contents` with both encoders, which take turns so that both see the same load.
 
     Returns:
-        The fields of `Fidelity`, and `times_as_fast`: `other` in relation to `exact`.
+        the fields of `Fidelity`, and `times_as_fast`: `other` in relation to `exact`.
 
     Raises:
         EncoderError: no content could be encoded, or not the same ones by both.

@@ -63,14 +63,14 @@ class TextEncoder:
     ) -> None:
         self.spec = spec
         self.device = device
-        self._tokenizer, self._inputs, self._computation = tokenizer, inputs, computation
+        self.tokenizer, self._inputs, self.computation = tokenizer, inputs, computation
         assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
         self._longest = spec.max_tokens
 
     @property
     def engine(self) -> str:
         """The library that computes, with its version."""
-        return self._computation.engines["document"].name
+        return self.computation.engines["document"].name
 
     def encode(self, contents: Sequence[Content], *, purpose: Purpose = "document") -> Encoded:
         """As `Encoder.encode`; each text has the prompt of `purpose` before it."""
@@ -99,7 +99,7 @@ class TextEncoder:
         blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
         with ThreadPoolExecutor(1, "tokenise") as executor:
             tokenised_blocks = bounded_map(
-                executor, lambda block: self._tokenizer(block, prompt), blocks, 2
+                executor, lambda block: self.tokenizer(block, prompt), blocks, 2
             )
             for block in tokenised_blocks:
                 start = len(facts)
@@ -115,9 +115,9 @@ class TextEncoder:
         """(texts, dim) vectors, the failures by row, and the rules applied to each text."""
         text_of_window = [row for row, text in enumerate(texts) for _ in text.windows]
         windows = [window for text in texts for window in text.windows]
-        vectors, too_large = self._encode_windows(windows, self._computation.engines[purpose])
+        vectors, too_large = self._encode_windows(windows, self.computation.engines[purpose])
         rules: list[list[str]] = [[] for _ in texts]
-        exact = self._computation.exact
+        exact = self.computation.exact
         overflowed = [] if exact is None else _not_finite(vectors, too_large)
         if overflowed and exact is not None:
             vectors[overflowed], still_too_large = self._encode_windows(
@@ -148,7 +148,7 @@ class TextEncoder:
             if done < len(batches):
                 failed_batch = batches[done]
                 if len(failed_batch.positions) > 1:
-                    self._computation.token_budget = max(1, self._computation.token_budget // 2)
+                    self.computation.token_budget = max(1, self.computation.token_budget // 2)
                 else:
                     # Tried once more: batches that ran beside it may have taken the memory.
                     done_alone = self._run([failed_batch], windows, engine, vectors)
@@ -162,8 +162,8 @@ class TextEncoder:
         batches = batches_by_length(
             [len(windows[index].ids) for index in waiting],
             longest=self._longest,
-            token_budget=self._computation.token_budget,
-            fill=self._computation.fill,
+            token_budget=self.computation.token_budget,
+            fill=self.computation.fill,
         )
         return [replace(b, positions=[waiting[p] for p in b.positions]) for b in batches]
 

@@ -49,7 +49,7 @@ def load_network(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        network = _build_network(architecture, crop)
+        network = build_network(architecture, crop)
     if weights is not None:
         load_state_dict_file(network, weights, architecture)
     network = network.to(dtype=torch.float32).eval().requires_grad_(False)
@@ -64,7 +64,7 @@ def measure_dim(architecture: str, layer: str, pooling: str, crop: int) -> int:
     """
     name = f"torchvision/{architecture}"
     with _WeightsWithoutNumbers():
-        network = _build_network(architecture, crop)
+        network = build_network(architecture, crop)
     network = network.to("meta").eval()
     # Two images: a layer may fold height and width into the batch.
     pixels = torch.empty((2, 3, crop, crop), device="meta")
@@ -91,7 +91,8 @@ class _WeightsWithoutNumbers(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _build_network(architecture: str, crop: int) -> torch.nn.Module:
+def build_network(architecture: str, crop: int) -> torch.nn.Module:
+    """The network with its classifier, of random weights, for square crops of that side."""
     options: dict[str, Any] = {}
     if architecture.startswith("vit_"):
         options["image_size"] = crop

@@ -49,7 +49,7 @@ def run_demo(folder: Path, photos: Path | None) -> list[dict[str, Any]]:
         photos: a folder of the user's own photos; samples of installed packages by default.
 
     Returns:
-        The report of each space.
+        the report of each space.
 
     Raises:
         CommonspaceError: a DAG failed, or a package with samples is not installed.

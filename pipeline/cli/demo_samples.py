@@ -85,7 +85,7 @@ def write_texts(path: Path) -> int:
     same installation gives the same file.
 
     Returns:
-        How many lines.
+        how many lines.
 
     Raises:
         UserMistake: one of the libraries is not installed.
@@ -106,7 +106,7 @@ def write_photos(folder: Path) -> int:
     """Write photos, whole and as overlapping crops, as JPEG files.
 
     Returns:
-        How many files.
+        how many files.
 
     Raises:
         UserMistake: one of the libraries is not installed.

@@ -49,11 +49,11 @@ class ShardMaker:
         """Encode planned rows, unless that is done.
 
         Args:
-            shard: Its name.
-            rows: What `encode_shard` takes.
+            shard: its name.
+            rows: what `encode_shard` takes.
 
         Returns:
-            The file of the finished shard.
+            the file of the finished shard.
 
         Raises:
             ContractBroken: the encoder breaks its protocol.

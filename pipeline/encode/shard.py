@@ -52,10 +52,10 @@ def encode_shard(
     Args:
         rows: `id`, `digest`, `locator`. Where rows are passages, `passage_start` and
             `passage_end` say what to encode of a text.
-        work: The run's work on the space.
-        source: Where the contents are loaded from.
-        encoder: Makes the vectors.
-        progress: Advanced by each window's items.
+        work: the run's work on the space.
+        source: where the contents are loaded from.
+        encoder: makes the vectors.
+        progress: advanced by each window's items.
 
     Yields:
         Rows of `shard_schema`, in the order of `rows`.

@@ -42,8 +42,8 @@ def check_published(maker: ShardMaker, rows: pa.Table) -> SpotCheckResult:
     """Compare sampled rows of the base release that the plan keeps with their stored vectors.
 
     Args:
-        maker: Encodes the rows again.
-        rows: What `read_item_locations` returns for them.
+        maker: encodes the rows again.
+        rows: what `read_item_locations` returns for them.
 
     Raises:
         GateRefused: a vector is not that of its row's content.
@@ -72,10 +72,10 @@ def check_encoded(
     """Compare sampled rows of a finished shard, as stored, with the same rows encoded again.
 
     Args:
-        maker: Encodes the rows again.
-        file: The shard's file.
-        rows: The sampled ones of its planned rows.
-        encoded: The names of all shards of this process so far.
+        maker: encodes the rows again.
+        file: the shard's file.
+        rows: the sampled ones of its planned rows.
+        encoded: the names of all shards of this process so far.
 
     Raises:
         GateRefused: a vector is not that of its row's content; those shards are then deleted.

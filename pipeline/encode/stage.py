@@ -28,12 +28,12 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     """Encode those of the plan's shards that no run has finished yet, and check them.
 
     Args:
-        work: It has been planned.
-        shards: Names of shards of its plan.
-        encoder: That of the space, which is loaded where it is not given.
+        work: it has been planned.
+        shards: names of shards of its plan.
+        encoder: that of the space, which is loaded where it is not given.
 
     Returns:
-        The names of the shards that this call has encoded.
+        the names of the shards that this call has encoded.
 
     Raises:
         GateRefused: before the first shard, where the canary shows that the encoder has changed

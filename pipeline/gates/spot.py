@@ -89,9 +89,9 @@ def spot_gate(checks: Sequence[SpotCheckResult], encoded_shards: int, spec: Enco
     were made by processes whose checks passed.
 
     Args:
-        checks: The results that the run's processes have left.
-        encoded_shards: How many shards this run has encoded itself.
-        spec: Its `tolerance` is the limit.
+        checks: the results that the run's processes have left.
+        encoded_shards: how many shards this run has encoded itself.
+        spec: its `tolerance` is the limit.
     """
     passed = [check for check in checks if check.ok]
     checked = sum(check.checked for check in passed)

@@ -44,7 +44,7 @@ def sync_and_measure(
         refuse: refuse the release where its index is weak.
 
     Returns:
-        The table's version, and what CURRENT is to say of its indexes.
+        the table's version, and what CURRENT is to say of its indexes.
 
     Raises:
         GateRefused: the vector index is weak, and `refuse` is set.

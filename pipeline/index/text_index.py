@@ -34,7 +34,7 @@ def build_text_indexes(
         rebuild_indexes: build every index, even where there is one.
 
     Returns:
-        Whether too many rows are not yet in an index that was left as it is.
+        whether too many rows are not yet in an index that was left as it is.
     """
     existing = indexes_by_column(listed)
     for column, index in existing.items():

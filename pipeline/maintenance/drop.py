@@ -24,7 +24,7 @@ def drop_version(store: Store, name: SpaceName) -> list[str]:
     which goes next, the retirement cannot be taken back.
 
     Returns:
-        The keys that were removed.
+        the keys that were removed.
 
     Raises:
         UserMistake: the version is not retired, or one of its releases is pinned.

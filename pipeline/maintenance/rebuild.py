@@ -23,7 +23,7 @@ def rebuild_table(store: Store, name: SpaceName, contract: Contract, release: Re
     A promotion that was interrupted is undone.
 
     Returns:
-        What CURRENT says afterwards.
+        what CURRENT says afterwards.
 
     Raises:
         Conflict: another release is served.

@@ -29,7 +29,7 @@ def restore_parts(space: ServedSpace) -> list[str]:
     """Write every part again that is missing or damaged, and whose rows LanceDB still has.
 
     Returns:
-        The keys of the parts that were written.
+        the keys of the parts that were written.
     """
     damaged = [part for part in space.release.parts if not _is_whole(space, part)]
     if not damaged:

@@ -64,11 +64,11 @@ def releases_to_keep(
     """The releases to keep, each with the reason.
 
     Args:
-        parents: Of each release, by number, the one it was made from.
-        served: The current release; 0 for none.
-        pending: The one that is being promoted; 0 for none.
-        pinned: Those with a pin.
-        last: How many of the newest to keep, at least 1.
+        parents: of each release, by number, the one it was made from.
+        served: the current release; 0 for none.
+        pending: the one that is being promoted; 0 for none.
+        pinned: those with a pin.
+        last: how many of the newest to keep, at least 1.
     """
     reasons: dict[int, str] = {}
     for number in sorted(parents)[-last:]:
@@ -102,12 +102,12 @@ def retain(store: Store, name: SpaceName, last: int) -> Retention:
     """Remove what is not kept; a removal that was interrupted is completed, too.
 
     Args:
-        store: The warehouse.
-        name: The space.
-        last: How many releases to keep, at least 1.
+        store: the warehouse.
+        name: the space.
+        last: how many releases to keep, at least 1.
 
     Returns:
-        What was kept and what was removed.
+        what was kept and what was removed.
 
     Raises:
         ContractBroken: a manifest is damaged, so that nobody knows which files it needs.

@@ -63,16 +63,16 @@ def retain_all(
     """Remove what is not kept, space by space; a space that fails does not stop the others.
 
     Args:
-        store: The warehouse.
-        collections: Those whose files say how many releases to keep.
-        name: A collection, a space or a version; everything by default.
-        keep: How many releases; by default as the collection file says, and a space without one
+        store: the warehouse.
+        collections: those whose files say how many releases to keep.
+        name: a collection, a space or a version; everything by default.
+        keep: how many releases; by default as the collection file says, and a space without one
             is left out.
-        retired: Whether retired versions are removed altogether, except for those with a pin.
-        dry_run: Whether nothing is removed.
+        retired: whether retired versions are removed altogether, except for those with a pin.
+        dry_run: whether nothing is removed.
 
     Returns:
-        The JSON of a SpaceRetention for each space; one that failed has `error`.
+        the JSON of a SpaceRetention for each space; one that failed has `error`.
 
     Raises:
         NotPublished: the name matches nothing.

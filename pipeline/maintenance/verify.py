@@ -89,12 +89,12 @@ def verify_space(
     releases only the manifests are read.
 
     Args:
-        store: The warehouse.
-        name: The space, with or without its version.
-        repair: Write damaged parts again from LanceDB, where that gives the same bytes; if only
+        store: the warehouse.
+        name: the space, with or without its version.
+        repair: write damaged parts again from LanceDB, where that gives the same bytes; if only
             the table is wrong, write it again from the parts, and undo an interrupted promotion.
             A canary is never made again.
-        canary: Load the encoder, and compare its vectors of the probes with those of the canary.
+        canary: load the encoder, and compare its vectors of the probes with those of the canary.
 
     Raises:
         NotPublished: nothing was promoted.

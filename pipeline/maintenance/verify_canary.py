@@ -42,8 +42,8 @@ def verify_canary(
     """The state of the canary, None where there is none to be read, and what is wrong.
 
     Args:
-        space: What is served.
-        try_encoder: Whether the encoder is loaded and encodes the probes.
+        space: what is served.
+        try_encoder: whether the encoder is loaded and encodes the probes.
     """
     try:
         canary = read_published_canary(

@@ -17,9 +17,9 @@ def check_golden(work: Work, items: pa.Table, published: pa.Table) -> None:
     A run over a part of the source does not judge ids, as the rest may be yet to come.
 
     Args:
-        work: The run's work on the space.
-        items: What the source offers, with `id` and `contract.item_column`.
-        published: The rows of the release before, with the same columns.
+        work: the run's work on the space.
+        items: what the source offers, with `id` and `contract.item_column`.
+        published: the rows of the release before, with the same columns.
 
     Raises:
         UserMistake: a line of the file is wrong, or neither table has an id that it names.

@@ -38,7 +38,7 @@ def read_golden(path: Path, modalities: AbstractSet[str]) -> list[GoldenQuery]:
 
     Args:
         path: JSON Lines, in UTF-8.
-        modalities: What a query of the space may be, `text` or `image`.
+        modalities: what a query of the space may be, `text` or `image`.
 
     Raises:
         UserMistake: naming the first wrong line.

@@ -60,9 +60,9 @@ def release_reject_rows(
     """Every reject of the next release: carried, known, pulled and newly failed ones.
 
     Args:
-        work: The run's work on the space.
-        plan: Its plan.
-        failures: By id, why the encoder gave no vector.
+        work: the run's work on the space.
+        plan: its plan.
+        failures: by id, why the encoder gave no vector.
         base_rejects: REJECTS_SCHEMA rows: the rejects of the release before.
     """
     items, _ = read_offered_items(work, ["partition", "source_uri"])

@@ -33,8 +33,8 @@ def plan_stage(work: Work, *, again: bool = False) -> PlanSummary:
     """Decide what the space is missing.
 
     Args:
-        work: Its run has pulled.
-        again: In the middle of a run, whose finished shards and their notes then stay.
+        work: its run has pulled.
+        again: in the middle of a run, whose finished shards and their notes then stay.
 
     Raises:
         ContractBroken: the space's spec has changed.

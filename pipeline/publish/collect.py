@@ -98,12 +98,12 @@ def collect_rows(
     """The rows for every `encode` and `reuse` of the plan whose content has a vector.
 
     Args:
-        store: The warehouse.
-        contract: The space's.
-        plan: The run's.
+        store: the warehouse.
+        contract: the space's.
+        plan: the run's.
         items: `contract.item_columns` of the plan's items.
-        base: The release that the plan was made from.
-        shards: The files of the plan's finished shards.
+        base: the release that the plan was made from.
+        shards: the files of the plan's finished shards.
 
     Raises:
         ContractBroken: an item has neither a vector nor a reason why it has none.

@@ -23,9 +23,9 @@ def state_digest(
     """The `state` of a release, equal where nothing differs that readers could see.
 
     Args:
-        parts: Those of the release.
-        rejects: As the manifest has them.
-        description: What `describe_space` gives.
+        parts: those of the release.
+        rejects: as the manifest has them.
+        description: what `describe_space` gives.
 
     Returns:
         sha256 over the checksums of all its files and over its description.
@@ -62,12 +62,12 @@ def draft_release(
     """The next release of the space; its number is 0 until it is committed.
 
     Args:
-        work: The run's work on the space.
-        verdict: What the gates have seen.
-        parts: All those of the release.
-        rejects: The file of its rejects, as `write_rejects` gives it.
-        changes: How many rows were added, changed and removed.
-        state: What `state_digest` gives.
+        work: the run's work on the space.
+        verdict: what the gates have seen.
+        parts: all those of the release.
+        rejects: the file of its rejects, as `write_rejects` gives it.
+        changes: how many rows were added, changed and removed.
+        state: what `state_digest` gives.
         canary: sha256 of the space's canary file; None where there is none.
     """
     return Release(

@@ -88,8 +88,8 @@ def roll_back(
     was served, and any release may be given.
 
     Args:
-        number: The release; by default the one that the served release was made from.
-        reason: Why; shown wherever the hold is.
+        number: the release; by default the one that the served release was made from.
+        reason: why; shown wherever the hold is.
 
     Raises:
         UserMistake: there is no earlier release, or the given one was never served.

@@ -76,12 +76,12 @@ def write_parts(
     """Every part of the next release; only those that the change touches are written.
 
     Args:
-        store: The warehouse.
-        name: The space.
-        contract: The space's.
-        parts: Those of the release that the run started from.
+        store: the warehouse.
+        name: the space.
+        contract: the space's.
+        parts: those of the release that the run started from.
         published: `id` and `partition` of that release's rows.
-        change: What the run does to it.
+        change: what the run does to it.
 
     Raises:
         ContractBroken: two rows of a part would have the same id, or a part is not stored as it

@@ -73,7 +73,7 @@ def promote_stage(work: Work, number: int) -> bool:
     """Promote the run's release.
 
     Returns:
-        Whether readers see a change.
+        whether readers see a change.
 
     Raises:
         Conflict: another run was promoted since the plan was made, or the space is held.
@@ -100,7 +100,7 @@ def serve(store: Store, name: SpaceName, contract: Contract, promotion: Promotio
     called again.
 
     Returns:
-        Whether CURRENT has moved to the release.
+        whether CURRENT has moved to the release.
 
     Raises:
         Conflict: another release is served, this one is being removed, or the space is held.

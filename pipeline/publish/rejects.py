@@ -29,13 +29,13 @@ def write_rejects(
     """Write the release's rejects as one file; equal rejects give the same file in every run.
 
     Args:
-        store: The warehouse.
-        name: The space.
-        rows: Of REJECTS_SCHEMA: all rejects of the release.
-        old: Those of the release before; a reject that it has already keeps its row.
+        store: the warehouse.
+        name: the space.
+        rows: of REJECTS_SCHEMA: all rejects of the release.
+        old: those of the release before; a reject that it has already keeps its row.
 
     Returns:
-        The entry in the manifest; None where nothing is rejected.
+        the entry in the manifest; None where nothing is rejected.
     """
     if not rows:
         return None

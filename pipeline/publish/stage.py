@@ -38,7 +38,7 @@ def publish_stage(work: Work) -> Release:
     """Write the next release, as a candidate.
 
     Returns:
-        The release; the one that the plan was made from where nothing changed.
+        the release; the one that the plan was made from where nothing changed.
 
     Raises:
         GateRefused: a gate has refused the run.

@@ -29,7 +29,7 @@ def list_spaces(
         name: only this collection, space or version.
 
     Returns:
-        The entries. One whose pointer, manifest or retirement is damaged says so in `problem`.
+        the entries. One whose pointer, manifest or retirement is damaged says so in `problem`.
 
     Raises:
         NotPublished: the name matches nothing.

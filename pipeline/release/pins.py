@@ -29,7 +29,7 @@ def pin_release(store: Store, name: SpaceName, number: int, reason: str = "") ->
     """Keep a release from being removed.
 
     Returns:
-        The pin, or the older one where the release is pinned already.
+        the pin, or the older one where the release is pinned already.
 
     Raises:
         NotPublished: there is no such release.

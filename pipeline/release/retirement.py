@@ -37,7 +37,7 @@ def retire_space(store: Store, name: SpaceName, reason: str = "") -> Retirement:
     """Retire a space version.
 
     Returns:
-        The retirement, or the older one where the version is retired already.
+        the retirement, or the older one where the version is retired already.
     """
     new = Retirement(reason, datetime.now(UTC).isoformat(timespec="seconds"))
     store.put_if_absent(retirement_key(name), marker_bytes(new))

@@ -15,9 +15,9 @@ def plan_text(space: str, plan: PlanSummary, *, force: bool) -> str:
     """What a run would do to a space, and what that would cost.
 
     Args:
-        space: Its name.
-        plan: The plan in numbers.
-        force: Whether the run encodes again what is published.
+        space: its name.
+        plan: the plan in numbers.
+        force: whether the run encodes again what is published.
     """
     seconds = plan.estimated_seconds
     estimate = "not known before the first run" if seconds is None else _duration(seconds)
@@ -44,8 +44,8 @@ def release_text(announcement: Announcement, hold: str | None) -> str:
     """A release that waits for a person to approve it.
 
     Args:
-        announcement: The release.
-        hold: Since when the space is held at what it serves, and why; None where it is not.
+        announcement: the release.
+        hold: since when the space is held at what it serves, and why; None where it is not.
     """
     warning = f"**The space is {hold}.** Approving the release lifts the hold."
     return "\n".join(

@@ -70,17 +70,17 @@ def run_stage(
 
     Args:
         stage: `look` and `pull` are of the whole run, the others of one space.
-        collection: The run's.
-        store: The warehouse.
-        run_id: The same for all stages of the run.
+        collection: the run's.
+        store: the warehouse.
+        run_id: the same for all stages of the run.
         space: `space` or `space/vN`.
-        scope: For `look` and `pull`; the stages after them find it in the run's folder.
-        shards: For `encode`: which of the plan's shards, by position.
-        only_rejects: For `pull`: try again what was rejected.
-        force: For `pull`: encode again what is published.
+        scope: for `look` and `pull`; the stages after them find it in the run's folder.
+        shards: for `encode`: which of the plan's shards, by position.
+        only_rejects: for `pull`: try again what was rejected.
+        force: for `pull`: encode again what is published.
 
     Returns:
-        Counts and numbers. Of `pull` and `plan`, `empty` says why there is nothing to do.
+        counts and numbers. Of `pull` and `plan`, `empty` says why there is nothing to do.
 
     Raises:
         CommonspaceError: what the stage raises.

@@ -55,14 +55,14 @@ def run_collection(
     again finishes what is missing and does nothing twice.
 
     Args:
-        run: The run, of everything or of a scope.
-        spaces: Some of its collection's.
-        promote: Whether readers see the new releases, or these are left as candidates; None: as
+        run: the run, of everything or of a scope.
+        spaces: some of its collection's.
+        promote: whether readers see the new releases, or these are left as candidates; None: as
             the collection file says.
-        log: Takes the run's progress, a line at a time.
+        log: takes the run's progress, a line at a time.
 
     Returns:
-        For each space the JSON of its RunReport, or of a Refusal, which has `error`.
+        for each space the JSON of its RunReport, or of a Refusal, which has `error`.
 
     Raises:
         CommonspaceError: for what concerns all spaces, and where none of them can be planned.
@@ -86,7 +86,7 @@ def plan_collection(run: Run, spaces: list[SpaceSection]) -> list[dict[str, Any]
     """What a run would do to each space; leaves nothing behind.
 
     Returns:
-        For each space the JSON of its plan, or of a Refusal, which has `error`.
+        for each space the JSON of its plan, or of a Refusal, which has `error`.
 
     Raises:
         CommonspaceError: no space can be planned.

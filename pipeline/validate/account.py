@@ -39,12 +39,12 @@ def count_outcomes(
     """Count every item's state.
 
     Args:
-        plan: What was to be done with each item.
-        failed: What the encoder gave no vector.
-        offered: Items that the source offered, counted by `pull`, `pull_rejects` included.
-        absent: Items without content for the space.
-        pull_rejects: Records that `pull` rejected.
-        published_ids: The ids of the release that the plan was made from.
+        plan: what was to be done with each item.
+        failed: what the encoder gave no vector.
+        offered: items that the source offered, counted by `pull`, `pull_rejects` included.
+        absent: items without content for the space.
+        pull_rejects: records that `pull` rejected.
+        published_ids: the ids of the release that the plan was made from.
     """
     table = plan.table
     needs_vector = pc.is_in(table["action"], value_set=pa.array(["encode", "reuse"]))

@@ -29,10 +29,10 @@ def golden_recall(
     """The gate over golden queries; None where there are none, or where no row comes or goes.
 
     Args:
-        work: The run's work on the space.
-        next_release: Its rows.
-        published: The `id` and the item of each row of the release before.
-        load_encoder: Called where this run has encoded nothing, and so no query either.
+        work: the run's work on the space.
+        next_release: its rows.
+        published: the `id` and the item of each row of the release before.
+        load_encoder: called where this run has encoded nothing, and so no query either.
     """
     if work.space.golden is None or not next_release.has_changes:
         return None

@@ -45,10 +45,10 @@ def next_release_rows(
     """What the plan makes of the published rows.
 
     Args:
-        plan: What is to be done with each item.
+        plan: what is to be done with each item.
         published: `id`, `content_digest` of the release before, part by part.
-        failed: Content digests without a vector.
-        removed_ids: Ids that leave without a successor.
+        failed: content digests without a vector.
+        removed_ids: ids that leave without a successor.
     """
     planned = plan.rows("encode", "reuse").select(["id", "digest"])
     planned = planned.filter(pc.invert(pc.is_in(planned["digest"], value_set=failed)))

@@ -48,10 +48,10 @@ def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCoun
     """Count every item's state.
 
     Args:
-        work: It has been planned and encoded.
+        work: it has been planned and encoded.
         published: `id`, `content_digest` of the release that the plan was made from, part by
             part.
-        shards: The files of the plan's finished shards.
+        shards: the files of the plan's finished shards.
     """
     summary, plan = work.read_note(PlanSummary), read_plan(work)
     pull_rejects = read_pull_rejects(work)
@@ -92,12 +92,12 @@ def validate(
     """Ask every gate.
 
     Args:
-        work: The run's work on the space.
-        counts: What `count_run` found.
-        shards: The files of the plan's finished shards.
-        scope_counts: What the release before holds, within and outside the run's scope.
+        work: the run's work on the space.
+        counts: what `count_run` found.
+        shards: the files of the plan's finished shards.
+        scope_counts: what the release before holds, within and outside the run's scope.
         golden: None where the space has no golden queries, or nothing changes.
-        measured: The gates over what was measured where an encoder was loaded.
+        measured: the gates over what was measured where an encoder was loaded.
     """
     limits, ledger = work.run.collection.gates, counts.accounting.ledger
     vector_gates: list[VectorGate] = [

@@ -56,11 +56,11 @@ def shard_groups(
     """A finished shard, some thousand rows at a time, its columns checked.
 
     Args:
-        store: Where it lies.
-        key: Its file.
-        spec: That of its space.
-        columns: Those to read; all of them by default.
-        ids: Those to read; all of them by default.
+        store: where it lies.
+        key: its file.
+        spec: that of its space.
+        columns: those to read; all of them by default.
+        ids: those to read; all of them by default.
 
     Raises:
         Conflict: another run has published it, and removed it.

@@ -152,16 +152,21 @@ static int changes(int flags)
 	return (flags & (O_CREAT | O_TRUNC)) || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
+/* The mode that stands behind the flags where a file may be created. */
+#define READ_MODE(mode, flags) \
+	mode_t mode = 0; \
+	if (changes(flags)) { \
+		va_list rest; \
+		va_start(rest, flags); \
+		mode = va_arg(rest, mode_t); \
+		va_end(rest); \
+	}
+
 #define OPEN(name) \
 	int name(const char *path, int flags, ...) \
 	{ \
 		REAL(name, int (const char *, int, ...)); \
-		mode_t mode = 0; \
-		va_list rest; \
-		va_start(rest, flags); \
-		if (changes(flags)) \
-			mode = va_arg(rest, mode_t); \
-		va_end(rest); \
+		READ_MODE(mode, flags) \
 		if (changes(flags) && at_path("create", AT_FDCWD, path)) \
 			return -1; \
 		return real(path, flags, mode); \
@@ -173,12 +178,7 @@ OPEN(open64)
 	int name(int folder, const char *path, int flags, ...) \
 	{ \
 		REAL(name, int (int, const char *, int, ...)); \
-		mode_t mode = 0; \
-		va_list rest; \
-		va_start(rest, flags); \
-		if (changes(flags)) \
-			mode = va_arg(rest, mode_t); \
-		va_end(rest); \
+		READ_MODE(mode, flags) \
 		if (changes(flags) && at_path("create", folder, path)) \
 			return -1; \
 		return real(folder, path, flags, mode); \

@@ -34,11 +34,12 @@ Python = Callable[[str, dict[str, str]], Any]
 
 
 @pytest.fixture
-def things(tmp_path: Path) -> None:
+def things(tmp_path: Path) -> Path:
     """Two collections over one file of 60 things."""
     rows = [{"id": f"i{n}", "text": f"text {n}", "title": f"title {n % 7}"} for n in range(60)]
     write(tmp_path, "things", items=rows)
     write(tmp_path, "others")
+    return tmp_path
 
 
 PARSE = f"""
@@ -222,10 +223,10 @@ print(json.dumps({"runs": answers, "largest_xcom": max(sizes), "events": events}
 
 @pytest.mark.airflow
 @pytest.mark.timeout(1200)
-@pytest.mark.usefixtures("things")
 def test_the_dag_and_the_command_give_the_same_release(
-    airflow: dict[str, str], python: Python, tmp_path: Path
+    airflow: dict[str, str], python: Python, things: Path
 ) -> None:
+    warehouse, elsewhere = str(things / "warehouse"), str(things / "by-command")
     found = python(RUN % str(DAGS), airflow)
     first, second = found["runs"]
     assert first["state"] == second["state"] == "success"
@@ -237,15 +238,19 @@ def test_the_dag_and_the_command_give_the_same_release(
     told = {event["space"]: event for event in found["events"]}
     assert set(told) == {"things/text/v1", "things/title/v1"}
     assert len(found["events"]) == 2
-    elsewhere = {**airflow, "COMMONSPACE_WAREHOUSE": str(tmp_path / "by-command")}
     command = [sys.executable, "-m", "commonspace", "run", "things"]
-    subprocess.run(command, env=elsewhere, check=True, capture_output=True)
+    subprocess.run(
+        command,
+        env={**airflow, "COMMONSPACE_WAREHOUSE": elsewhere},
+        check=True,
+        capture_output=True,
+    )
     compare = (
         "import json, commonspace\n"
         "def rows(w, s):\n"
         "    t = commonspace.open(f'things/{s}', warehouse=w).to_arrow()\n"
         "    return t.drop(['encoded_at', 'run']).sort_by('id')\n"
-        f"a, b = {str(tmp_path / 'warehouse')!r}, {str(tmp_path / 'by-command')!r}\n"
+        f"a, b = {warehouse!r}, {elsewhere!r}\n"
         "print(json.dumps([rows(a, s).equals(rows(b, s)) for s in ('text', 'title')]))"
     )
     assert python(compare, airflow) == [True, True]
@@ -266,14 +271,13 @@ print(json.dumps({"state": str(run.state), "tasks": states}))
 
 @pytest.mark.airflow
 @pytest.mark.timeout(1200)
-@pytest.mark.usefixtures("things")
 def test_a_gate_turns_the_run_red_and_is_not_retried(
-    airflow: dict[str, str], python: Python, tmp_path: Path
+    airflow: dict[str, str], python: Python, things: Path
 ) -> None:
-    with (tmp_path / "things.jsonl").open("a") as file:
+    with (things / "things.jsonl").open("a") as file:
         file.writelines(f'{{"id": "bad{n}", "text": "", "title": "x"}}\n' for n in range(20))
     found = python(FAIL % str(DAGS), airflow)
     assert found["state"] == "failed"
     assert found["tasks"]["text-v1.validate"] == ["failed", 1]
-    assert not (tmp_path / "warehouse/things/text").exists()
+    assert not (things / "warehouse/things/text").exists()
     assert found["tasks"]["title-v1.promote"][0] == "success", "the other space is published"

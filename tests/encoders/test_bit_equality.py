@@ -67,7 +67,7 @@ def test_two_thousand_texts_agree_in_every_bit(
     alone = [minilm.encode([text]).vectors[0] for text in texts[:50]]
     np.testing.assert_array_equal(np.stack(alone), full[:50])
 
-    computation = minilm._computation
+    computation = minilm.computation
     engines, token_budget = computation.engines, computation.token_budget
     device = HalfFull(engines["document"])
     computation.engines = {"document": device, "query": device}

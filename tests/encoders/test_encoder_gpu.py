@@ -81,7 +81,7 @@ def test_a_full_gpu_halves_the_batch(on_gpu: Load, photos: list[Content]) -> Non
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction(room / total)
     found = encoder.encode(photos[:300]).vectors
-    assert encoder._batches.rows < 128
+    assert encoder.batches.rows < 128
     assert largest_angle(found, expected) <= encoder.spec.tolerance
 
 

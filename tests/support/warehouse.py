@@ -118,3 +118,9 @@ def numbered_items(
     return [
         {"id": f"i{n:04}", "text": text.format(n), **fields} for n in range(first, first + count)
     ]
+
+
+def items_with_images(count: int) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """Items of a text and an image each, and the files of the images, which are no pictures."""
+    items = [{"id": f"i{n}", "text": f"text {n}", "image": f"{n}.jpg"} for n in range(count)]
+    return items, {f"{n}.jpg": f"bytes of {n}".encode() for n in range(count)}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from commonspace.encoders.errors import EncoderError, EncoderNotFound, WeightsRe
 from commonspace.encoders.protocol import Content
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import EncoderSpec, Modality
+from tests.support.other_process import fingerprint_elsewhere
 
 pytest.importorskip("torch")
 
@@ -131,17 +130,8 @@ def test_one_folder_two_specs_known_without_torch(folder: Path) -> None:
     for modality, spec in specs.items():
         assert (spec.kind, spec.dim, spec.max_tokens, spec.modality) == ("clip", 32, 77, modality)
         assert EncoderSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
-        script = (
-            "import sys; from commonspace.encoders.catalog import describe; "
-            "from commonspace.encoders.reference import EncoderReference; "
-            "print(describe(EncoderReference(sys.argv[1], sys.argv[2])).fingerprint); "
-            "assert not {'torch', 'transformers', 'tokenizers'} & set(sys.modules)"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(folder), modality],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert done.stdout.strip() == spec.fingerprint
+        without = ("torch", "transformers", "tokenizers")
+        assert fingerprint_elsewhere(_reference(folder, modality), without) == spec.fingerprint
 
 
 def test_a_clip_model_takes_no_options_of_text_models(folder: Path) -> None:
@@ -255,13 +245,16 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("tamper", REFUSED)
-def test_described_never(folder: Path, tamper: str) -> None:
-    change, said = REFUSED[tamper]
-    change(folder)
+def assert_refused(use: Callable[[EncoderReference], object], folder: Path, message: str) -> None:
     for modality in MODALITIES:
-        with pytest.raises(WeightsRefused, match=said):
-            describe(_reference(folder, modality))
+        with pytest.raises(WeightsRefused, match=message):
+            use(_reference(folder, modality))
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED.values(), ids=REFUSED)
+def test_described_never(folder: Path, change: Any, message: str) -> None:
+    change(folder)
+    assert_refused(describe, folder, message)
 
 
 @pytest.mark.parametrize(
@@ -310,10 +303,7 @@ UNLOADABLE: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("tamper", UNLOADABLE)
-def test_loaded_never(folder: Path, tamper: str) -> None:
-    change, said = UNLOADABLE[tamper]
+@pytest.mark.parametrize(("change", "message"), UNLOADABLE.values(), ids=UNLOADABLE)
+def test_loaded_never(folder: Path, change: Any, message: str) -> None:
     change(folder)
-    for modality in MODALITIES:
-        with pytest.raises(WeightsRefused, match=said):
-            load(_reference(folder, modality))
+    assert_refused(load, folder, message)

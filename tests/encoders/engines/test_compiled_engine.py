@@ -59,6 +59,11 @@ def run(engine: Any, images: Sequence[np.ndarray], rows: int, *, fill: bool = Tr
     return np.concatenate([vectors for _, vectors in batches.run(images)])
 
 
+def compiled_by(backend: Any, spec: EncoderSpec) -> CompiledEngine:
+    module = Small()
+    return CompiledEngine(module, "cpu", spec, TorchEngine(module, "cpu"), backend=backend)
+
+
 def test_it_is_compiled_once_and_gives_the_eager_vectors(spec: EncoderSpec) -> None:
     shapes: list[tuple[int, ...]] = []
 
@@ -82,8 +87,7 @@ def test_other_vectors_are_refused(spec: EncoderSpec) -> None:
     def backend(graph: Any, inputs: Any) -> Compiled:
         return lambda *arguments: [output.roll(1, 1) for output in graph.forward(*arguments)]
 
-    module = Small()
-    compiled = CompiledEngine(module, "cpu", spec, TorchEngine(module, "cpu"), backend=backend)
+    compiled = compiled_by(backend, spec)
     with pytest.raises(EncoderError, match="rad from PyTorch") as caught:
         run(compiled, crops(3), 4)
     assert "COMMONSPACE_COMPILE" in caught.value.do
@@ -94,8 +98,7 @@ def test_every_new_shape_is_compared(spec: EncoderSpec) -> None:
         right = any(i.dtype == torch.uint8 and len(i) == 8 for i in inputs)
         return lambda *arguments: [o.roll(0 if right else 1, 1) for o in graph.forward(*arguments)]
 
-    module = Small()
-    compiled = CompiledEngine(module, "cpu", spec, TorchEngine(module, "cpu"), backend=backend)
+    compiled = compiled_by(backend, spec)
     run(compiled, crops(9), 8)
     with pytest.raises(EncoderError, match="rad from PyTorch"):
         run(compiled, crops(9), 4)
@@ -105,8 +108,7 @@ def test_what_cannot_be_compiled_is_said_in_words(spec: EncoderSpec) -> None:
     def backend(graph: Any, inputs: Any) -> Compiled:
         raise FileNotFoundError("no C compiler")
 
-    module = Small()
-    compiled = CompiledEngine(module, "cpu", spec, TorchEngine(module, "cpu"), backend=backend)
+    compiled = compiled_by(backend, spec)
     with pytest.raises(EncoderError, match="cannot be compiled") as caught:
         run(compiled, crops(3), 4)
     assert "COMMONSPACE_COMPILE" in caught.value.do

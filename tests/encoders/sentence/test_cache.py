@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from commonspace.encoders.catalog import describe, load
-from commonspace.encoders.engines.selection import _cuda_is_unavailable
+from commonspace.encoders.engines.selection import cuda_is_unavailable
 from commonspace.encoders.errors import EncoderError, WeightsRefused
 from commonspace.encoders.reference import EncoderReference
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.models
 pytest.importorskip("torch")
 pytest.importorskip("openvino")
 
-DEVICE = "" if _cuda_is_unavailable() else "cpu"
+DEVICE = "" if cuda_is_unavailable() else "cpu"
 """Where there may be a GPU, only torch can tell, unless the CPU is asked for."""
 TEXTS = ["a lamp", "on the quay " * 90, ""]
 SCRIPT = f"""

@@ -78,10 +78,10 @@ def test_a_network_gives_the_input_of_its_last_linear_layer(
 
 def _whole(architecture: str, crop: int) -> torch.nn.Module:
     """The network with its classifier, and the weights that `untrained` means."""
-    from commonspace.encoders.torchvision.network import _build_network
+    from commonspace.encoders.torchvision.network import build_network
 
     torch.manual_seed(0)
-    return _build_network(architecture, crop).eval()
+    return build_network(architecture, crop).eval()
 
 
 def _pixels(files: list[Content], encoder: Encoder) -> torch.Tensor:

@@ -23,14 +23,15 @@ from commonspace.pipeline.release.manifest import create_release, load_release, 
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
 from tests.support.canaries import CONTRACT, ENCODER, FILE, NAME, canary_gate
-from tests.support.warehouse import Warehouse, numbered_items
+from tests.support.collection_file import TEXT_SPACE
+from tests.support.warehouse import Warehouse, items_with_images, numbered_items
 
 
 @pytest.fixture
 def drift(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """A kernel that computes something else under the same names, as a new library might."""
     return lambda: monkeypatch.setattr(
-        "commonspace.encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D)
+        "commonspace.encoders.hashed.MULTIPLIER", np.uint64(0x5851F42D4C957F2D)
     )
 
 
@@ -233,12 +234,8 @@ def test_vectors_without_a_canary_check_are_refused(warehouse: Warehouse) -> Non
 
 
 def test_each_modality_has_its_own(warehouse: Warehouse) -> None:
-    spaces = [
-        {"name": "text", "encoder": "hashed/64", "fields": ["text"]},
-        {"name": "photo", "encoder": "hashed/32", "image": "image"},
-    ]
-    data = [{"id": f"i{n}", "text": f"text {n}", "image": f"{n}.jpg"} for n in range(8)]
-    files = {f"{n}.jpg": f"bytes of {n}".encode() for n in range(8)}
+    spaces = [TEXT_SPACE, {"name": "photo", "encoder": "hashed/32", "image": "image"}]
+    data, files = items_with_images(8)
     for extra in ([], [{"id": "new", "text": "new", "image": "0.jpg"}]):
         reports = warehouse.run_spaces([*data, *extra], spaces=spaces, files=files)
         assert [r["state"] for r in reports] == ["promoted"] * 2

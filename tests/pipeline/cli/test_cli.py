@@ -289,7 +289,7 @@ def test_drift_is_said_plainly(
     assert "canary of run" in command("verify", "things/text").stdout
     assert "largest angle 0 rad" in command("verify", "things/text", "--canary").stdout
     # What a new library or processor may do: other numbers under the same names.
-    monkeypatch.setattr("commonspace.encoders.hashed._MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
+    monkeypatch.setattr("commonspace.encoders.hashed.MULTIPLIER", np.uint64(0x5851F42D4C957F2D))
     warehouse.collection(data)
     for words in (["run", "things"], ["search", "things/text", "text 3"]):
         answer = command(*words)

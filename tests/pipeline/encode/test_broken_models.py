@@ -10,24 +10,20 @@ import pytest
 
 from tests.support.collection_file import write_collection
 from tests.support.command_line import CommandLine
-from tests.support.served_models import IMAGE_SPACE, TEXT_SPACE, Served, published_files, refused
-from tests.support.small_models import (
-    LONG,
-    QUERY,
-    ROWS,
+from tests.support.file_changes import (
     WEIGHTS,
     Change,
-    build_network,
     cut,
     edited,
     every,
     gone,
     header,
-    photos,
     put,
     raw,
     tensors,
 )
+from tests.support.served_models import IMAGE_SPACE, TEXT_SPACE, Served, published_files, refused
+from tests.support.small_models import LONG, QUERY, ROWS, build_network, photos
 from tests.support.warehouse import Warehouse
 
 pytest.importorskip("torch")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import CommandLine
+from tests.support.file_changes import WEIGHTS, Change, bit, edited, every, gone, put, raw, tensors
 from tests.support.served_models import (
     IMAGE_SPACE,
     TEXT_SPACE,
@@ -24,20 +25,11 @@ from tests.support.small_models import (
     LONG,
     QUERY,
     ROWS,
-    WEIGHTS,
     WORDS,
-    Change,
     another,
-    bit,
     build_model,
     build_network,
-    edited,
-    every,
-    gone,
     photos,
-    put,
-    raw,
-    tensors,
 )
 
 pytest.importorskip("torch")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.read.space import Space
+from commonspace.pipeline.release.pointer import load_current
 from tests.support.command_line import CommandLine
 from tests.support.warehouse import NAME, Warehouse
 
@@ -109,10 +112,13 @@ def test_it_comes_back_with_a_repair(warehouse: Warehouse) -> None:
 
 def test_an_index_that_is_gone_says_what_mends_it(warehouse: Warehouse) -> None:
     warehouse.run(declared(warehouse, ROWS, ["title"]))
-    space = warehouse.open()
     table = connect(warehouse.address).open_table(NAME.table)
     table.drop_index("title_idx")
-    space._reader.rows.__dict__["table"] = table  # as where the version itself has lost it
+    pointer = load_current(warehouse.store, NAME)
+    assert pointer is not None
+    without_index = replace(pointer, table_version=table.version)
+    warehouse.store.put(current_key(NAME), without_index.to_bytes())
+    space = warehouse.open()
     with pytest.raises(ContractBroken, match="full-text index of 'title' is gone"):
         space.search_words("whale")
 

@@ -20,6 +20,18 @@ scopes = st.sampled_from([EVERYTHING, Scope("p1"), Scope("p2")]) | st.sets(
 ).map(lambda ids: Scope(ids=frozenset(ids)))
 
 
+def table_of(passages: dict[str, int], digest: str) -> pa.Table:
+    """So many passages of each item, with their digests in that column."""
+    rows = [(item, n) for item, count in passages.items() for n in range(count)]
+    columns = {
+        "id": [passage_id(*row) for row in rows],
+        "item": [item for item, _ in rows],
+        digest: [sha256_hex(repr(row)) for row in rows],
+        "row_digest": ["r"] * len(rows),
+    }
+    return pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
+
+
 @settings(max_examples=150)
 @given(before=offers, now=offers, scope=scopes, lost=st.sets(st.sampled_from("abc")))
 def test_deletes_follow_the_item(
@@ -30,25 +42,10 @@ def test_deletes_follow_the_item(
     now = {i: n for i, n in now.items() if scope.partition in (None, day[i])}
     now = {i: n for i, n in now.items() if scope.ids is None or i in scope.ids}
     lost = {i for i in lost - now.keys() if scope.ids is None or i in scope.ids}
-    rows = [(i, n) for i, count in before.items() for n in range(count)]
-    published = pa.table(
-        {
-            "id": pa.array([passage_id(*row) for row in rows], pa.string()),
-            "item": pa.array([i for i, _ in rows], pa.string()),
-            "content_digest": pa.array([sha256_hex(repr(row)) for row in rows], pa.string()),
-            "row_digest": pa.array(["r"] * len(rows), pa.string()),
-            "partition": pa.array([day[i] for i, _ in rows], pa.string()),
-        }
-    )
-    there = [(i, n) for i, count in now.items() for n in range(count)]
-    items = pa.table(
-        {
-            "id": pa.array([passage_id(*row) for row in there], pa.string()),
-            "item": pa.array([i for i, _ in there], pa.string()),
-            "digest": pa.array([sha256_hex(repr(row)) for row in there], pa.string()),
-            "row_digest": pa.array(["r"] * len(there), pa.string()),
-        }
-    )
+    published = table_of(before, "content_digest")
+    days = pa.array([day[item] for item in published["item"].to_pylist()], pa.string())
+    published = published.append_column("partition", days)
+    items = table_of(now, "digest")
     none = published.slice(0, 0).select(["id", "content_digest"])
     inputs = PlanInputs(
         items=items,

@@ -29,7 +29,8 @@ from commonspace.pipeline.run.run import plan_collection, rejected_ids
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.work import Work
-from tests.support.warehouse import NAME, Warehouse, numbered_items
+from tests.support.collection_file import TEXT_SPACE
+from tests.support.warehouse import NAME, Warehouse, items_with_images, numbered_items
 
 
 def test_first_run_publishes_every_item(warehouse: Warehouse) -> None:
@@ -211,12 +212,8 @@ def test_partitions_change_only_themselves(warehouse: Warehouse) -> None:
 
 
 def test_two_spaces_of_the_same_items(warehouse: Warehouse) -> None:
-    spaces = [
-        {"name": "text", "encoder": "hashed/64", "fields": ["text"]},
-        {"name": "image", "encoder": "hashed/32", "image": "image"},
-    ]
-    data = [{"id": f"i{n}", "text": f"text {n}", "image": f"{n}.jpg"} for n in range(8)]
-    files = {f"{n}.jpg": f"bytes of {n}".encode() for n in range(8)}
+    spaces = [TEXT_SPACE, {"name": "image", "encoder": "hashed/32", "image": "image"}]
+    data, files = items_with_images(8)
     reports = warehouse.run_spaces(data, spaces=spaces, files=files)
     assert [r["ledger"]["encoded"] for r in reports] == [8, 8]
     ids = [

@@ -8,9 +8,8 @@ import random
 import time
 import tracemalloc
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,8 +35,7 @@ def of_kind(kind: str, folder: str) -> dict[str, Any]:
     return {"kind": kind, "uri": uri, "id": "stem" if kind == "folder" else "id"}
 
 
-@dataclass
-class Case:
+class Case(NamedTuple):
     """One logical source in two partitions, and how to write it again."""
 
     kind: str

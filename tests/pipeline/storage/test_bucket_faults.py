@@ -20,6 +20,7 @@ from commonspace.pipeline.storage.s3_client import S3Client
 from commonspace.pipeline.storage.store import open_store
 from tests.crash.share import EVERY
 from tests.support.faulty_proxy import Proxy, proxy
+from tests.support.store_contents import increment
 from tests.support.warehouse import Warehouse
 
 Through = Callable[..., Proxy]
@@ -147,19 +148,13 @@ def test_to_learn_that_an_object_exists_does_not_read_it(bucket: str, through: T
 def test_swaps_over_a_bad_line_lose_no_increment(bucket: str, through: Through) -> None:
     way = through(seed=3)
 
-    def increment(_: int) -> None:
-        store = open_store(bucket)
-        for _ in range(5):
-            while True:
-                data = store.read("count")
-                found = None if data is None else data.to_pybytes()
-                if store.compare_and_swap("count", found, b"%d" % (int(found or b"0") + 1)):
-                    break
+    def add_five(_: int) -> None:
+        increment(open_store(bucket), "count", times=5)
 
     open_store(bucket).put("other", b"")
     way.faults, way.share = ("500", "503", "drop", "lose"), 0.1
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(increment, range(4)))
+        list(threads.map(add_five, range(4)))
     assert sum(way.met[fault] for fault in way.faults) > 3
     data = open_store(bucket).read("count")
     assert data is not None

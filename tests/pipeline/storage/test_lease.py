@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from commonspace.pipeline.errors import StoreFailed
 from commonspace.pipeline.storage.lease import lease
 from commonspace.pipeline.storage.local import LocalStore
 from tests.support.checkout import REPOSITORY
+from tests.support.taking_turns import assert_threads_take_turns
 
 SECONDS = 0.6
 
@@ -32,17 +32,7 @@ def written(store: LocalStore) -> dict[str, object]:
 
 
 def test_holders_take_turns(store: LocalStore) -> None:
-    inside: list[int] = []
-
-    def work(worker: int) -> None:
-        with lease(store, ".lease", SECONDS):
-            inside.append(worker)
-            time.sleep(0.02)
-            assert inside == [worker]
-            inside.clear()
-
-    with ThreadPoolExecutor(4) as threads:
-        list(threads.map(work, range(4)))
+    assert_threads_take_turns(lambda: lease(store, ".lease", SECONDS))
     assert written(store)["until"] == 0.0
 
 

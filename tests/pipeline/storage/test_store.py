@@ -13,6 +13,7 @@ import pytest
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.storage.store import Store, open_store
 from tests.support.store_contents import read
+from tests.support.taking_turns import assert_threads_take_turns
 
 
 def test_an_absent_key_reads_as_none(store: Store) -> None:
@@ -133,17 +134,7 @@ def test_the_time_of_writing_is_known(store: Store) -> None:
 
 
 def test_holders_of_a_key_take_turns(place: str) -> None:
-    inside: list[int] = []
-
-    def work(worker: int) -> None:
-        with open_store(place).lock("a/.promotion"):
-            inside.append(worker)
-            time.sleep(0.02)
-            assert inside == [worker]
-            inside.clear()
-
-    with ThreadPoolExecutor(3) as threads:
-        list(threads.map(work, range(3)))
+    assert_threads_take_turns(lambda: open_store(place).lock("a/.promotion"))
     assert open_store(place).list("") == []
 
 
