@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.storage.store import Store, open_store
 
 
@@ -18,3 +19,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture
 def store(place: str) -> Store:
     return open_store(place)
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "warehouse")

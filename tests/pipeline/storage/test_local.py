@@ -16,11 +16,6 @@ from tests.support.checkout import REPOSITORY
 from tests.support.store_contents import read
 
 
-@pytest.fixture
-def local(tmp_path: Path) -> LocalStore:
-    return LocalStore(tmp_path / "warehouse")
-
-
 def test_failed_writes_leave_nothing_behind(local: LocalStore) -> None:
     """A limit on files' sizes stands in for a full disk: a write fails half-way through."""
     local.put("old", b"before")
