@@ -8,13 +8,13 @@ from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
 from commonspace.encoders.vectors import angles
 from commonspace.pipeline.canary.check import CanaryCheck, check_canary
+from commonspace.pipeline.canary.library_versions import installed_versions
 from commonspace.pipeline.canary.probes import encode_probes
 from commonspace.pipeline.canary.reference import (
     Canary,
     read_candidate_canary,
     read_published_canary,
 )
-from commonspace.pipeline.canary.versions import installed_versions
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import candidate_canary_key
 from commonspace.pipeline.contract.name import SpaceName

@@ -11,9 +11,9 @@ import numpy as np
 from commonspace.encoders.protocol import Content, Encoder
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.vectors import angles
+from commonspace.pipeline.canary.library_versions import installed_versions
 from commonspace.pipeline.canary.probes import encode_probes
 from commonspace.pipeline.canary.reference import Canary
-from commonspace.pipeline.canary.versions import installed_versions
 from commonspace.pipeline.gates.gate import Gate
 
 

@@ -39,9 +39,7 @@ def encode_probes(
     is_bad = bad_vectors(encoded.vectors, spec)
     for probe, vector, bad in zip(encoded_probes, encoded.vectors, is_bad, strict=True):
         if bad:
-            failures[probe] = Failure(
-                Reason.BAD_VECTOR, "a vector is not finite or not of norm 1"
-            )
+            failures[probe] = Failure(Reason.BAD_VECTOR, "a vector is not finite or not of norm 1")
         else:
             vectors[probe] = vector
     return vectors, failures

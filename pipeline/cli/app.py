@@ -17,8 +17,8 @@ from types import FrameType
 import typer
 
 from commonspace.encoders.errors import CommonspaceError
+from commonspace.pipeline.allocator import use_one_allocator
 from commonspace.pipeline.cli import read, release, run
-from commonspace.pipeline.memory import use_one_allocator
 
 app = typer.Typer(
     help="Text and image embeddings, published as tables that other teams can trust.",

@@ -206,6 +206,6 @@ def _log_weak_index(space: SpaceName) -> None:
 
 
 def _resolve(name: str) -> SpaceName:
-    from commonspace.pipeline.read.versions import resolve_space_name
+    from commonspace.pipeline.read.space_versions import resolve_space_name
 
     return resolve_space_name(open_warehouse(), name)

@@ -11,13 +11,13 @@ import pyarrow.compute as pc
 
 from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
+from commonspace.pipeline.allocator import peak_rss, release_free_memory
 from commonspace.pipeline.canary.before_encoding import check_before_encoding
 from commonspace.pipeline.encode.crash_isolation import ShardMaker
-from commonspace.pipeline.encode.golden import keep_golden
+from commonspace.pipeline.encode.golden_vectors import keep_golden
 from commonspace.pipeline.encode.notes import EncodeNote
 from commonspace.pipeline.encode.spot_check import check_encoded, check_published, sample
 from commonspace.pipeline.errors import GateRefused
-from commonspace.pipeline.memory import peak_rss, release_free_memory
 from commonspace.pipeline.plan.plan_file import read_plan_groups
 from commonspace.pipeline.pull.items import read_item_locations
 from commonspace.pipeline.source.open import open_source

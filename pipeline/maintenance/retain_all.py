@@ -14,7 +14,7 @@ from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.maintenance.drop import drop_version
 from commonspace.pipeline.maintenance.retain import Retention, plan_retention, retain
 from commonspace.pipeline.read.catalog import matching_names
-from commonspace.pipeline.read.versions import begun_versions
+from commonspace.pipeline.read.space_versions import begun_versions
 from commonspace.pipeline.release.manifest import release_numbers
 from commonspace.pipeline.release.pins import load_pins
 from commonspace.pipeline.release.retirement import load_retirement

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from commonspace.pipeline.contract.contract import require_same_contract
 from commonspace.pipeline.errors import NothingOffered
-from commonspace.pipeline.plan.golden import check_golden
+from commonspace.pipeline.plan.golden_check import check_golden
 from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.plan.plan_file import write_plan
 from commonspace.pipeline.plan.rejects import known_rejects, unavailable_ids, unreadable_ids

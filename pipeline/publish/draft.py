@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from commonspace.pipeline.canary.versions import installed_versions
+from commonspace.pipeline.canary.library_versions import installed_versions
 from commonspace.pipeline.encode.notes import EncodeNote, items_per_second
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.release.manifest import Part, Release

@@ -24,7 +24,7 @@ from commonspace.pipeline.errors import NotPublished, UserMistake, did_you_mean
 from commonspace.pipeline.read.filters import checked_limit
 from commonspace.pipeline.read.query_encoder import QueryEncoder
 from commonspace.pipeline.read.release_reader import ReleaseReader
-from commonspace.pipeline.read.versions import resolve_space_name
+from commonspace.pipeline.read.space_versions import resolve_space_name
 from commonspace.pipeline.release.changes import Changes
 from commonspace.pipeline.release.history import ReleaseInfo, list_releases
 from commonspace.pipeline.release.indexes import VectorIndex

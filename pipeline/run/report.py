@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from commonspace.encoders.errors import CommonspaceError
+from commonspace.pipeline.allocator import peak_rss
 from commonspace.pipeline.encode.notes import EncodeNote, items_per_second
 from commonspace.pipeline.errors import GateRefused
-from commonspace.pipeline.memory import peak_rss
 from commonspace.pipeline.publish.notes import PromotionNote, PublishNote
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import Current, load_current

@@ -19,7 +19,7 @@ from commonspace.pipeline.gates.spot import SpotCheckResult, spot_gate
 from commonspace.pipeline.plan.rejects import carried_rejects
 from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.source.records import Scope
-from commonspace.pipeline.validate.golden import golden_recall
+from commonspace.pipeline.validate.golden_gate import golden_recall
 from commonspace.pipeline.validate.validate import count_run, validate
 from commonspace.pipeline.validate.verdict import Verdict
 from commonspace.pipeline.workspace.work import Work, timer

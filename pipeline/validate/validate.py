@@ -12,7 +12,7 @@ from commonspace.pipeline.gates.contents import VectorGate
 from commonspace.pipeline.gates.drift import Drift
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
 from commonspace.pipeline.gates.gate import Gate
-from commonspace.pipeline.gates.golden import GoldenRecall
+from commonspace.pipeline.gates.golden_recall import GoldenRecall
 from commonspace.pipeline.gates.ledger import ScopeCounts, account_gates
 from commonspace.pipeline.gates.vectors import UnusableVectors
 from commonspace.pipeline.plan.plan_file import read_plan

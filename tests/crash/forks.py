@@ -112,7 +112,7 @@ def main() -> None:
     import lancedb  # noqa: F401  (imported, never used, before a fork)
 
     import commonspace.encoders.hashed  # noqa: F401
-    from commonspace.pipeline.canary.versions import installed_versions
+    from commonspace.pipeline.canary.library_versions import installed_versions
 
     for module in ("cases", "damage", "concurrent_runs", "kills"):
         importlib.import_module(f"tests.crash.{module}")

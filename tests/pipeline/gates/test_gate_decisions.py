@@ -21,7 +21,7 @@ from commonspace.pipeline.config.sections import GatesSection
 from commonspace.pipeline.gates.contents import Contents, VectorGate
 from commonspace.pipeline.gates.drift import FEWEST, Drift, Sample, inhomogeneity
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
-from commonspace.pipeline.gates.golden import Expectation, GoldenRecall
+from commonspace.pipeline.gates.golden_recall import Expectation, GoldenRecall
 from commonspace.pipeline.gates.ledger import Ledger, ScopeCounts, account_gates
 from commonspace.pipeline.gates.spot import SpotCheckResult, spot_gate
 from commonspace.pipeline.gates.vectors import UnusableVectors

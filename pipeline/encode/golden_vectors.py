@@ -14,7 +14,7 @@ from commonspace.pipeline.contract.columns import vector_type
 from commonspace.pipeline.contract.contract import bad_vectors
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
 from commonspace.pipeline.errors import ContractBroken, UserMistake
-from commonspace.pipeline.plan.golden import golden_queries
+from commonspace.pipeline.plan.golden_check import golden_queries
 from commonspace.pipeline.plan.golden_file import GoldenQuery
 from commonspace.pipeline.workspace.work import Work
 

@@ -10,8 +10,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Encoder
-from commonspace.pipeline.encode.golden import has_golden_vectors, keep_golden, read_golden_vectors
-from commonspace.pipeline.gates.golden import Expectation, GoldenRecall
+from commonspace.pipeline.encode.golden_vectors import (
+    has_golden_vectors,
+    keep_golden,
+    read_golden_vectors,
+)
+from commonspace.pipeline.gates.golden_recall import Expectation, GoldenRecall
 from commonspace.pipeline.pull.passages import has_passages
 from commonspace.pipeline.source.records import EVERYTHING
 from commonspace.pipeline.validate.next_release import NextRelease
