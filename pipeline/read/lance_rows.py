@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import ContractBroken, UserMistake
@@ -28,6 +26,8 @@ from commonspace.pipeline.index.table import (
     fetch_rows,
 )
 from commonspace.pipeline.read.filters import Where
+from commonspace.pipeline.read.rows import VectorQuery
+from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.pointer import Current
 
 
@@ -66,24 +66,13 @@ class LanceRows:
         with translating_table_errors(self._space):
             return fetch_rows(self.table, ids)
 
-    def nearest(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        where: Where,
-        columns: Sequence[str],
-        *,
-        exact: bool = False,
-    ) -> pa.Table:
+    def nearest(self, query: VectorQuery) -> pa.Table:
         """See `Rows`. The vector index is used where its recall is high enough."""
-        indexes = self._pointer.indexes if not exact else None
-        index, row_filter = indexes.usable if indexes else None, _lance_filter(where)
-        columns = [*columns, "_distance"]
-        query = vector_index.nearest_query(self.table, vector, k, index, row_filter)
-        rows = self._execute(query, columns, where)
-        if index and row_filter is None and rows.num_rows < k:  # the probed partitions hold fewer
-            query = vector_index.nearest_query(self.table, vector, k, None, row_filter)
-            rows = self._execute(query, columns, where)
+        indexes = self._pointer.indexes if not query.exact else None
+        index, row_filter = indexes.usable if indexes else None, _lance_filter(query.where)
+        rows = self._nearest(query, index, row_filter)
+        if index and row_filter is None and rows.num_rows < query.k:
+            rows = self._nearest(query, None, row_filter)  # the probed partitions hold fewer
         similarity = pc.subtract(pa.scalar(1.0, pa.float32()), rows["_distance"])
         return rows.drop(["_distance"]).append_column("similarity", similarity)
 
@@ -120,6 +109,14 @@ class LanceRows:
         query = text_index.match_query(self.table, words, indexed_columns, k, _lance_filter(where))
         rows = self._execute(query, [*columns, "_score"], where)
         return rows.rename_columns([*columns, "bm25"])
+
+    def _nearest(
+        self, query: VectorQuery, index: VectorIndex | None, row_filter: Filter | None
+    ) -> pa.Table:
+        table_query = vector_index.nearest_query(
+            self.table, query.vector, query.k, index, row_filter
+        )
+        return self._execute(table_query, [*query.columns, "_distance"], query.where)
 
     def _execute(self, query: Query, columns: Sequence[str], where: Where) -> pa.Table:
         is_sql = isinstance(where, str) and bool(where)

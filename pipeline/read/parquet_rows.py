@@ -6,18 +6,16 @@ every part: it is exact, and slower.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.read.filters import Where
+from commonspace.pipeline.read.rows import VectorQuery
 from commonspace.pipeline.release.manifest import Part
 
 ReadPart = Callable[[Part, Sequence[str] | None], pa.Table]
@@ -39,34 +37,24 @@ class ParquetRows:
                 tables.append(rows.filter(pc.is_in(rows["id"], value_set=wanted_ids)))
         return pa.concat_tables([table.cast(self._contract.schema) for table in tables])
 
-    def nearest(
-        self,
-        vector: NDArray[np.float32],
-        k: int,
-        where: Where,
-        columns: Sequence[str],
-        *,
-        exact: bool = True,  # noqa: ARG002 - it has no index
-    ) -> pa.Table:
+    def nearest(self, query: VectorQuery) -> pa.Table:
         """See `Rows`; always exact.
 
         Raises:
             UserMistake: `where` is SQL, which only LanceDB understands.
         """
-        if isinstance(where, str) and where:
+        if isinstance(query.where, str) and query.where:
             raise UserMistake(
                 "a SQL condition needs LanceDB, which holds the served release only",
                 item=self._contract.space,
                 do='At another release, write it as values: where={"genre": "novel"}.',
             )
         best: list[pa.Table] = []
-        for rows in self._candidates(vector, dict(where or {}), columns):
-            best = [_top(pa.concat_tables([*best, rows]), k)]
-        return best[0] if best else self._no_rows(columns)
+        for rows in self._candidates(query, dict(query.where or {})):
+            best = [_top(pa.concat_tables([*best, rows]), query.k)]
+        return best[0] if best else self._no_rows(query.columns)
 
-    def _candidates(
-        self, vector: NDArray[np.float32], where: dict[str, Any], columns: Sequence[str]
-    ) -> Iterator[pa.Table]:
+    def _candidates(self, query: VectorQuery, where: Mapping[str, Any]) -> Iterator[pa.Table]:
         """The rows of each part that `where` keeps, with their similarity."""
         schema = self._contract.schema
         for part in self._parts:
@@ -74,8 +62,10 @@ class ParquetRows:
             for name, value in where.items():
                 is_equal = pc.equal(rows[name], pa.scalar(value).cast(schema.field(name).type))
                 rows = rows.filter(pc.fill_null(is_equal, False))
-            near = vectors_of(rows, self._contract.spec.dim) @ vector
-            yield rows.select(columns).append_column("similarity", pa.array(near, pa.float32()))
+            near = vectors_of(rows, self._contract.spec.dim) @ query.vector
+            yield rows.select(query.columns).append_column(
+                "similarity", pa.array(near, pa.float32())
+            )
 
     def _no_rows(self, columns: Sequence[str]) -> pa.Table:
         fields = [self._contract.schema.field(name) for name in columns]

@@ -17,7 +17,7 @@ from commonspace.pipeline.errors import ContractBroken, NotPublished, UserMistak
 from commonspace.pipeline.read.filters import Where, checked_columns
 from commonspace.pipeline.read.lance_rows import LanceRows
 from commonspace.pipeline.read.parquet_rows import ParquetRows
-from commonspace.pipeline.read.rows import Rows
+from commonspace.pipeline.read.rows import Rows, VectorQuery
 from commonspace.pipeline.release.changes import Changes, changes_between
 from commonspace.pipeline.release.manifest import Part, Release, load_release, release_numbers
 from commonspace.pipeline.release.parts import read_part
@@ -93,9 +93,11 @@ class ReleaseReader:
         returned = checked_columns(self.contract, columns, where)
         if not self.release.rows:
             return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
-        limit = k + (without is not None)
+        query = VectorQuery(
+            vector=vector, k=k + (without is not None), where=where, columns=returned, exact=exact
+        )
         with self._explaining_promotions():
-            rows = self.rows.nearest(vector, limit, where, returned, exact=exact)
+            rows = self.rows.nearest(query)
         if without is not None:
             rows = rows.filter(pc.not_equal(rows["id"], without))
         return rows.slice(0, k)
