@@ -15,8 +15,8 @@ from commonspace.pipeline.source.records import sha256_hex
 from tests.support.warehouse import Warehouse
 
 SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "overflow": "rows"}
-OPEN: dict[str, Any] = {"gates": {"max_deleted_share": 1.0, "max_reject_share": 1.0}}
-CUT = catalog.passage_splitter(EncoderReference("hashed/64", "text", overflow="rows"))
+NO_LIMITS: dict[str, Any] = {"gates": {"max_deleted_share": 1.0, "max_reject_share": 1.0}}
+split_passages = catalog.passage_splitter(EncoderReference("hashed/64", "text", overflow="rows"))
 
 
 def paragraph(word: str) -> str:
@@ -26,16 +26,16 @@ def paragraph(word: str) -> str:
     )
 
 
-def long(words: str) -> str:
+def text_of(words: str) -> str:
     """A text of one passage a word."""
     return "\n\n".join(map(paragraph, words.split()))
 
 
 def document(item: str, words: str, **more: Any) -> dict[str, Any]:
-    return {"id": item, "text": long(words), **more}
+    return {"id": item, "text": text_of(words), **more}
 
 
-def numbered(item: str, count: int) -> list[str]:
+def passage_ids(item: str, count: int) -> list[str]:
     return [passage_id(item, n) for n in range(count)]
 
 
@@ -43,16 +43,20 @@ def ledger(report: dict[str, Any]) -> dict[str, int]:
     return {state: count for state, count in report["ledger"].items() if count}
 
 
-def rows(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
+def rows_by_id(warehouse: Warehouse) -> dict[str, dict[str, Any]]:
     """The published rows by id, each proved against the text it was cut from by `whole`."""
     return {row["id"]: row for row in warehouse.open().to_arrow().to_pylist()}
 
 
-def whole(warehouse: Warehouse, data: Sequence[Mapping[str, Any]]) -> bool:
+def holds_every_passage(warehouse: Warehouse, data: Sequence[Mapping[str, Any]]) -> bool:
     """Whether the release holds each passage of these records, where it stands, and no other."""
-    encoder, found, expected = HashedEncoder(64, "text", passages=True), rows(warehouse), set()
+    encoder, found, expected = (
+        HashedEncoder(64, "text", passages=True),
+        rows_by_id(warehouse),
+        set(),
+    )
     for record in data:
-        for number, (start, end) in enumerate(CUT(record["text"])):
+        for number, (start, end) in enumerate(split_passages(record["text"])):
             row = found[passage_id(record["id"], number)]
             piece = record["text"][start:end]
             expected.add(row["id"])
@@ -64,4 +68,8 @@ def whole(warehouse: Warehouse, data: Sequence[Mapping[str, Any]]) -> bool:
     return expected == found.keys() and bool(warehouse.verify()["ok"])
 
 
-DATA = [document("a", "whale ship harbour storm"), document("b", "engine"), document("c", "x y")]
+DOCUMENTS = [
+    document("a", "whale ship harbour storm"),
+    document("b", "engine"),
+    document("c", "x y"),
+]

@@ -34,7 +34,7 @@ def written(kind: str, rows: Sequence[Item]) -> dict[str, bytes]:
     return {"data.parquet": out.getvalue().to_pybytes()}
 
 
-def good(rows: Iterator[Record | UnreadableRecord]) -> list[Record]:
+def records_of(rows: Iterator[Record | UnreadableRecord]) -> list[Record]:
     return [row for row in rows if isinstance(row, Record)]
 
 
@@ -43,5 +43,5 @@ def outcome(rows: list[Record | UnreadableRecord]) -> list[Any]:
     return [row.values if isinstance(row, Record) else row.failure.reason for row in rows]
 
 
-def one(item: str, text: Any) -> dict[str, Any]:
+def record(item: str, text: Any) -> dict[str, Any]:
     return {"id": item, "text": text}

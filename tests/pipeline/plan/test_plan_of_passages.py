@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from commonspace.pipeline.plan.plan import PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.pull.passages import passage_id
 from commonspace.pipeline.source.records import EVERYTHING, Scope, sha256_hex
-from tests.support.documents import numbered
+from tests.support.documents import passage_ids
 
 pytest.importorskip("semantic_text_splitter")
 
@@ -58,9 +58,11 @@ def test_deletes_follow_the_item(
     gone = set(plan.rows("delete")["id"].to_pylist())
     for item, count in before.items():
         if item in now:
-            expected = set(numbered(item, count)) - set(numbered(item, now[item]))
+            expected = set(passage_ids(item, count)) - set(passage_ids(item, now[item]))
         elif scope.ids is not None:
-            expected = set(numbered(item, count)) if item in lost else set()
+            expected = set(passage_ids(item, count)) if item in lost else set()
         else:
-            expected = set(numbered(item, count)) if scope.partition in (None, day[item]) else set()
-        assert gone & set(numbered(item, count)) == expected
+            expected = (
+                set(passage_ids(item, count)) if scope.partition in (None, day[item]) else set()
+            )
+        assert gone & set(passage_ids(item, count)) == expected

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.documents import OPEN, SPACE
+from tests.support.documents import NO_LIMITS, SPACE
 from tests.support.warehouse import Warehouse
 
 
@@ -14,6 +14,6 @@ def publish(warehouse: Warehouse) -> Any:
     """Runs a collection of these records; the space's report."""
 
     def run(data: Sequence[Mapping[str, Any]], **options: Any) -> dict[str, Any]:
-        return warehouse.run_without_error(data, **{"spaces": [SPACE], **OPEN, **options})
+        return warehouse.run_without_error(data, **{"spaces": [SPACE], **NO_LIMITS, **options})
 
     return run

@@ -16,16 +16,16 @@ from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.pull.passages import item_of_passage, passage_id
 from commonspace.pipeline.source.records import Scope
 from tests.support.documents import (
-    DATA,
-    OPEN,
+    DOCUMENTS,
+    NO_LIMITS,
     SPACE,
     document,
+    holds_every_passage,
     ledger,
-    long,
-    numbered,
     paragraph,
-    rows,
-    whole,
+    passage_ids,
+    rows_by_id,
+    text_of,
 )
 from tests.support.warehouse import Warehouse
 
@@ -33,26 +33,28 @@ pytest.importorskip("semantic_text_splitter")
 
 
 def test_each_passage_is_a_row_with_its_place(publish: Any, warehouse: Warehouse) -> None:
-    report = publish(DATA)
+    report = publish(DOCUMENTS)
     assert ledger(report) == {"offered": 7, "encoded": 7}
-    assert whole(warehouse, DATA)
-    assert list(rows(warehouse)) == sorted(
-        [*numbered("a", 4), *numbered("b", 1), *numbered("c", 2)]
+    assert holds_every_passage(warehouse, DOCUMENTS)
+    assert list(rows_by_id(warehouse)) == sorted(
+        [*passage_ids("a", 4), *passage_ids("b", 1), *passage_ids("c", 2)]
     )
-    row = rows(warehouse)["b#00000"]
-    assert (row["passage_start"], row["passage_end"]) == (0, len(DATA[1]["text"]))
+    row = rows_by_id(warehouse)["b#00000"]
+    assert (row["passage_start"], row["passage_end"]) == (0, len(DOCUMENTS[1]["text"]))
 
 
 def test_offsets_are_those_of_the_joined_text_in_nfc(publish: Any, warehouse: Warehouse) -> None:
-    record = {"id": "a", "title": "cafe\u0301 " * 30, "body": f"{long('one two')} e\u0301"}
+    record = {"id": "a", "title": "cafe\u0301 " * 30, "body": f"{text_of('one two')} e\u0301"}
     publish([record], spaces=[{**SPACE, "fields": ["title", "body"]}])
-    assert whole(warehouse, [{"id": "a", "text": "café " * 30 + "\n" + long("one two") + " é"}])
+    assert holds_every_passage(
+        warehouse, [{"id": "a", "text": "café " * 30 + "\n" + text_of("one two") + " é"}]
+    )
 
 
 def test_a_second_run_encodes_nothing(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
+    publish(DOCUMENTS)
     before = {p: p.read_bytes() for p in (warehouse.root / "things").rglob("*") if p.is_file()}
-    report = publish(DATA)
+    report = publish(DOCUMENTS)
     assert ledger(report) == {"offered": 7, "kept": 7}
     assert report["state"] == "unchanged"
     after = {p: p.read_bytes() for p in (warehouse.root / "things").rglob("*") if p.is_file()}
@@ -60,22 +62,22 @@ def test_a_second_run_encodes_nothing(publish: Any, warehouse: Warehouse) -> Non
 
 
 def test_an_edit_encodes_the_passage_it_is_in(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
-    as_long = [document("a", "whale boat harbour storm"), *DATA[1:]]
+    publish(DOCUMENTS)
+    as_long = [document("a", "whale boat harbour storm"), *DOCUMENTS[1:]]
     assert ledger(publish(as_long)) == {"offered": 7, "encoded": 1, "kept": 6}
-    assert whole(warehouse, as_long)
-    longer = [document("a", "whale vessel harbour storm"), *DATA[1:]]
+    assert holds_every_passage(warehouse, as_long)
+    longer = [document("a", "whale vessel harbour storm"), *DOCUMENTS[1:]]
     assert ledger(publish(longer)) == {"offered": 7, "encoded": 1, "reused": 2, "kept": 4}
-    assert whole(warehouse, longer)
+    assert holds_every_passage(warehouse, longer)
 
 
 def test_a_passage_that_only_moved_keeps_its_vector(publish: Any, warehouse: Warehouse) -> None:
-    first = publish(DATA)
-    longer = [document("a", "prologue whale ship harbour storm"), *DATA[1:]]
+    first = publish(DOCUMENTS)
+    longer = [document("a", "prologue whale ship harbour storm"), *DOCUMENTS[1:]]
     report = publish(longer)
     assert ledger(report) == {"offered": 8, "encoded": 1, "reused": 4, "kept": 3}
-    assert whole(warehouse, longer)
-    found = rows(warehouse)
+    assert holds_every_passage(warehouse, longer)
+    found = rows_by_id(warehouse)
     assert found["a#00001"]["run"] == first["run"]
     assert found["a#00000"]["run"] == report["run"]
 
@@ -87,34 +89,34 @@ def test_metadata_is_that_of_the_item(publish: Any, warehouse: Warehouse) -> Non
         [document("a", "one two", tag="new"), document("b", "three", tag="b")], source=source
     )
     assert ledger(report) == {"offered": 3, "reused": 2, "kept": 1}
-    assert {row["id"]: row["tag"] for row in rows(warehouse).values()} == {
+    assert {row["id"]: row["tag"] for row in rows_by_id(warehouse).values()} == {
         "a#00000": "new", "a#00001": "new", "b#00000": "b",
     }  # fmt: skip
 
 
 def test_passages_that_vanish_go(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
-    shorter = [document("a", "whale ship"), *DATA[1:]]
+    publish(DOCUMENTS)
+    shorter = [document("a", "whale ship"), *DOCUMENTS[1:]]
     report = publish(shorter)
     assert ledger(report) == {"offered": 5, "kept": 5, "deleted": 2}
-    assert whole(warehouse, shorter)
+    assert holds_every_passage(warehouse, shorter)
 
 
 def test_a_document_goes_with_all_its_passages(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
-    report = publish(DATA[1:])
+    publish(DOCUMENTS)
+    report = publish(DOCUMENTS[1:])
     assert ledger(report) == {"offered": 3, "kept": 3, "deleted": 4}
-    assert whole(warehouse, DATA[1:])
+    assert holds_every_passage(warehouse, DOCUMENTS[1:])
 
 
 def test_ids_name_items_and_cover_their_passages(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
+    publish(DOCUMENTS)
     edited = [document("a", "whale boat"), document("b", "other")]
     report = publish(edited, scope=Scope(ids=frozenset({"a"})))
     assert ledger(report) == {"offered": 2, "encoded": 1, "kept": 1, "deleted": 2}
-    assert whole(warehouse, [edited[0], *DATA[1:]])
-    publish([DATA[1]], scope=Scope(ids=frozenset({"c"})))  # not offered: ids delete no item
-    assert whole(warehouse, [edited[0], *DATA[1:]])
+    assert holds_every_passage(warehouse, [edited[0], *DOCUMENTS[1:]])
+    publish([DOCUMENTS[1]], scope=Scope(ids=frozenset({"c"})))  # not offered: ids delete no item
+    assert holds_every_passage(warehouse, [edited[0], *DOCUMENTS[1:]])
 
 
 def by_day(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
@@ -124,20 +126,20 @@ def by_day(days: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
 
 
 def test_a_partition_is_a_border(publish: Any, warehouse: Warehouse) -> None:
-    publish(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
+    publish(None, **by_day({"d1": DOCUMENTS[:1], "d2": DOCUMENTS[1:]}))
     edited = {"d1": [document("a", "whale")], "d2": [document("c", "x")]}
     report = publish(None, **by_day(edited), scope=Scope("d2"))
     assert ledger(report) == {"offered": 1, "kept": 1, "deleted": 2}
-    assert whole(warehouse, [DATA[0], document("c", "x")])
+    assert holds_every_passage(warehouse, [DOCUMENTS[0], document("c", "x")])
 
 
 def test_an_item_that_moves_takes_all_its_passages(publish: Any, warehouse: Warehouse) -> None:
     """Those it has lost would else stay behind in a partition that nobody runs again."""
-    publish(None, **by_day({"d1": DATA[:1], "d2": DATA[1:]}))
-    moved = {"d1": [], "d2": [document("a", "whale ship"), *DATA[1:]]}
+    publish(None, **by_day({"d1": DOCUMENTS[:1], "d2": DOCUMENTS[1:]}))
+    moved = {"d1": [], "d2": [document("a", "whale ship"), *DOCUMENTS[1:]]}
     publish(None, **by_day(moved), scope=Scope("d2"))
-    assert whole(warehouse, moved["d2"])
-    assert {row["partition"] for row in rows(warehouse).values()} == {"d2"}
+    assert holds_every_passage(warehouse, moved["d2"])
+    assert {row["partition"] for row in rows_by_id(warehouse).values()} == {"d2"}
 
 
 def test_ids_that_look_like_passages_are_ids(publish: Any, warehouse: Warehouse) -> None:
@@ -145,9 +147,9 @@ def test_ids_that_look_like_passages_are_ids(publish: Any, warehouse: Warehouse)
     data = [document(item, f"{n} and more") for n, item in enumerate(odd)]
     report = publish(data)
     assert ledger(report) == {"offered": 24, "encoded": 10, "reused": 14}
-    assert whole(warehouse, data)
+    assert holds_every_passage(warehouse, data)
     publish(data[1:])
-    assert whole(warehouse, data[1:])
+    assert holds_every_passage(warehouse, data[1:])
 
 
 @given(ids=st.lists(st.text(alphabet="a#01é", max_size=8), unique=True, max_size=20))
@@ -158,14 +160,14 @@ def test_two_passages_never_share_an_id(ids: list[str]) -> None:
 
 
 def test_readers_get_passages(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
+    publish(DOCUMENTS)
     space = warehouse.open()
     hits = space.search(paragraph("harbour"), k=3).to_pylist()
     best = hits[0]
     assert (best["id"], best["item"], best["passage"]) == ("a#00002", "a", 2)
-    assert DATA[0]["text"][best["passage_start"] : best["passage_end"]] == paragraph("harbour")
+    assert DOCUMENTS[0]["text"][best["passage_start"] : best["passage_end"]] == paragraph("harbour")
     found = space.search(paragraph("harbour"), k=10, where={"item": "c"})
-    assert set(found["id"].to_pylist()) == set(numbered("c", 2))
+    assert set(found["id"].to_pylist()) == set(passage_ids("c", 2))
     got = space.get(["c#00001", "c", "a#00000"]).to_pylist()
     assert [row["found"] for row in got] == [True, False, True]
     assert [row["passage"] for row in got] == [1, None, 0]
@@ -173,7 +175,9 @@ def test_readers_get_passages(publish: Any, warehouse: Warehouse) -> None:
 
 def test_other_spaces_of_the_collection_have_items(warehouse: Warehouse) -> None:
     plain = {"name": "plain", "encoder": "hashed/64", "fields": ["text"]}
-    collection = warehouse.collection([*DATA, {"id": "none"}], spaces=[plain, SPACE], **OPEN)
+    collection = warehouse.collection(
+        [*DOCUMENTS, {"id": "none"}], spaces=[plain, SPACE], **NO_LIMITS
+    )
     reports = warehouse.run_spaces(collection)
     assert [ledger(report) for report in reports] == [
         {"offered": 3, "encoded": 3, "absent": 1},
@@ -181,12 +185,12 @@ def test_other_spaces_of_the_collection_have_items(warehouse: Warehouse) -> None
     ]
     names = warehouse.open("things/plain").to_arrow().column_names
     assert "item" not in names
-    assert whole(warehouse, DATA)
+    assert holds_every_passage(warehouse, DOCUMENTS)
 
 
 def test_passages_are_another_contract(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
-    plain = warehouse.collection(DATA, spaces=[{**SPACE, "overflow": None}], **OPEN)
+    publish(DOCUMENTS)
+    plain = warehouse.collection(DOCUMENTS, spaces=[{**SPACE, "overflow": None}], **NO_LIMITS)
     with pytest.raises(ContractBroken, match="overflow: rows"):
         warehouse.run(plain)
 
@@ -205,7 +209,7 @@ def test_a_list_of_items_may_be_longer_than_a_file_of_passages(
     monkeypatch.setattr("commonspace.pipeline.pull.passages.FILE_ROWS", 3)
     data = [document(f"i{n}", "one two three four five"[: 3 + n * 5]) for n in range(5)]
     publish(data)
-    assert whole(warehouse, data)
+    assert holds_every_passage(warehouse, data)
 
 
 words = st.lists(st.sampled_from(["one", "two", "three", "four", "five"]), max_size=5).map(" ".join)
@@ -221,8 +225,8 @@ def test_whatever_happens_the_release_holds_what_is_offered(
     data: list[dict[str, Any]] = []
     for step in steps:
         data = [document("always", "here"), *(document(i, w) for i, w in step.items() if w)]
-        warehouse.run_without_error(data, spaces=[SPACE], **OPEN)
-    assert whole(warehouse, data)
+        warehouse.run_without_error(data, spaces=[SPACE], **NO_LIMITS)
+    assert holds_every_passage(warehouse, data)
 
 
 def test_the_abstracts_of_cranfield(shared: Path, warehouse: Warehouse) -> None:

@@ -18,7 +18,16 @@ from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import read_shard
-from tests.support.documents import DATA, OPEN, SPACE, document, ledger, numbered, rows, whole
+from tests.support.documents import (
+    DOCUMENTS,
+    NO_LIMITS,
+    SPACE,
+    document,
+    holds_every_passage,
+    ledger,
+    passage_ids,
+    rows_by_id,
+)
 from tests.support.warehouse import Warehouse
 
 pytest.importorskip("semantic_text_splitter")
@@ -26,33 +35,33 @@ pytest.importorskip("semantic_text_splitter")
 
 def test_a_blank_text_is_a_reject_and_can_heal(publish: Any, warehouse: Warehouse) -> None:
     blank = {"id": "blank", "text": " \n" * 900}
-    report = publish([*DATA, blank])
+    report = publish([*DOCUMENTS, blank])
     assert report["rejects_by_reason"] == {"empty_text": 1}
     assert warehouse.open().rejects["id"].to_pylist() == ["blank#00000"]
-    assert publish([*DATA, blank])["shards"] == {"planned": 0, "encoded": 0}
-    healed = [*DATA, document("blank", "no more")]
-    collection = warehouse.collection(healed, spaces=[SPACE], **OPEN)
+    assert publish([*DOCUMENTS, blank])["shards"] == {"planned": 0, "encoded": 0}
+    healed = [*DOCUMENTS, document("blank", "no more")]
+    collection = warehouse.collection(healed, spaces=[SPACE], **NO_LIMITS)
     scope = rejected_ids(warehouse.store, collection, list(collection.space))
     assert scope == Scope(ids=frozenset({"blank"}))
     report = publish(healed, scope=scope, retry_rejects=True)
     assert ledger(report) == {"offered": 2, "encoded": 2}
     assert len(warehouse.open().rejects) == 0
-    assert whole(warehouse, healed)
+    assert holds_every_passage(warehouse, healed)
 
 
 def test_a_text_that_became_blank_leaves(publish: Any, warehouse: Warehouse) -> None:
-    publish(DATA)
-    report = publish([{"id": "a", "text": " "}, *DATA[1:]])
+    publish(DOCUMENTS)
+    report = publish([{"id": "a", "text": " "}, *DOCUMENTS[1:]])
     assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
-    assert whole(warehouse, DATA[1:])
+    assert holds_every_passage(warehouse, DOCUMENTS[1:])
 
 
 def test_rejects_outside_the_scope_are_carried(publish: Any, warehouse: Warehouse) -> None:
     blank = [{"id": "one", "text": " "}, {"id": "two", "text": "  "}]
-    publish([*DATA, *blank])
-    publish([*DATA, document("one", "word"), blank[1]], scope=Scope(ids=frozenset({"one"})))
+    publish([*DOCUMENTS, *blank])
+    publish([*DOCUMENTS, document("one", "word"), blank[1]], scope=Scope(ids=frozenset({"one"})))
     assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
-    publish([document("a", "whale"), *DATA[1:], blank[1]], scope=Scope(ids=frozenset({"a"})))
+    publish([document("a", "whale"), *DOCUMENTS[1:], blank[1]], scope=Scope(ids=frozenset({"a"})))
     assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
 
 
@@ -60,49 +69,54 @@ def test_rejects_outside_the_scope_are_carried(publish: Any, warehouse: Warehous
 def test_a_text_that_cannot_be_read_is_one_reject(
     publish: Any, warehouse: Warehouse, text: Any
 ) -> None:
-    publish(DATA)
-    report = publish([{"id": "a", "text": text}, *DATA[1:]])
+    publish(DOCUMENTS)
+    report = publish([{"id": "a", "text": text}, *DOCUMENTS[1:]])
     assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
     assert warehouse.open().rejects["id"].to_pylist() == ["a"]
-    assert whole(warehouse, DATA[1:])
+    assert holds_every_passage(warehouse, DOCUMENTS[1:])
 
 
 def test_a_text_that_is_not_there_for_now_keeps_its_rows(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    files = {f"in/{r['id']}.txt": r["text"].encode() for r in DATA}
+    files = {f"in/{r['id']}.txt": r["text"].encode() for r in DOCUMENTS}
     folder = warehouse.collection(
-        source={"kind": "folder", "uri": "in", "id": "stem"}, files=files, spaces=[SPACE], **OPEN
+        source={"kind": "folder", "uri": "in", "id": "stem"},
+        files=files,
+        spaces=[SPACE],
+        **NO_LIMITS,
     )
 
     assert warehouse.run(folder)["ledger"]["encoded"] == 7
     (tmp_path / "in/a.txt").rename(tmp_path / "moved")
     (tmp_path / "in/a.txt").symlink_to(tmp_path / "gone")
     assert ledger(warehouse.run(folder)) == {"offered": 4, "kept": 3, "rejected": 1}
-    assert len(rows(warehouse)) == 7
-    assert whole(warehouse, DATA)
+    assert len(rows_by_id(warehouse)) == 7
+    assert holds_every_passage(warehouse, DOCUMENTS)
 
 
 def test_a_text_that_changes_while_it_is_encoded_is_said_to(warehouse: Warehouse) -> None:
     collection = warehouse.collection(
-        [document("a", "one two three"), DATA[1]], spaces=[SPACE], **OPEN
+        [document("a", "one two three"), DOCUMENTS[1]], spaces=[SPACE], **NO_LIMITS
     )
     work, shards = warehouse.planned(collection)
-    warehouse.collection([document("a", "one 222 three"), DATA[1]], spaces=[SPACE], **OPEN)
+    warehouse.collection(
+        [document("a", "one 222 three"), DOCUMENTS[1]], spaces=[SPACE], **NO_LIMITS
+    )
     encode_stage(work, shards)
     report = warehouse.run(collection)
-    assert whole(warehouse, [document("a", "one 222 three"), DATA[1]])
+    assert holds_every_passage(warehouse, [document("a", "one 222 three"), DOCUMENTS[1]])
     assert report["rejects_by_reason"] == {}
 
 
 def test_a_changed_text_is_a_passing_failure_of_its_passage(warehouse: Warehouse) -> None:
-    collection = warehouse.collection([document("a", "one two three")], spaces=[SPACE], **OPEN)
+    collection = warehouse.collection([document("a", "one two three")], spaces=[SPACE], **NO_LIMITS)
     work, shards = warehouse.planned(collection)
-    warehouse.collection([document("a", "one 222 three")], spaces=[SPACE], **OPEN)
+    warehouse.collection([document("a", "one 222 three")], spaces=[SPACE], **NO_LIMITS)
     encode_stage(work, shards)
     (file,) = work.shard_files
     made = {row["id"]: row for row in read_shard(warehouse.store, file, work.spec).to_pylist()}
-    assert [made[i]["reason"] for i in numbered("a", 3)] == [None, "changed_during_run", None]
+    assert [made[i]["reason"] for i in passage_ids("a", 3)] == [None, "changed_during_run", None]
     assert made["a#00001"]["retryable"]
 
 

@@ -10,32 +10,34 @@ from hypothesis import strategies as st
 
 from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
-from tests.support.source_records import Item, Scan, one, outcome, written
+from tests.support.source_records import Item, Scan, outcome, record, written
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b"\xef\xbb\xbfid,text\n1,a\n", [one("1", "a")]),
-        (b"\xef\xbb\xbfid,text\r\n1,a\r\n2,b\r\n", [one("1", "a"), one("2", "b")]),
-        (b'id,text\n1,"a\nb\r\nc"\n2,d', [one("1", "a\nb\r\nc"), one("2", "d")]),
-        (b'id,text\n1,"say ""hi"""\n', [one("1", 'say "hi"')]),
-        (b"id,text\n001,a\n1e3,b\n-0,c\n", [one("001", "a"), one("1e3", "b"), one("-0", "c")]),
-        (b"id,text\n1,NULL\n2,\n3,nan\n", [one("1", "NULL"), one("2", ""), one("3", "nan")]),
-        (b"id,text\n\n1,a\n\n\n2,b\n", [one("1", "a"), one("2", "b")]),
-        (b"id,text\n1,a,b\n2\n3,c\n", [Reason.BAD_RECORD, Reason.BAD_RECORD, one("3", "c")]),
-        (b"id,text\n1,\xff\n2,b\n", [Reason.BAD_RECORD, one("2", "b")]),
-        (b'id,text\n1,"a\n\xff"\n2,b\n', [Reason.BAD_RECORD, one("2", "b")]),
-        (b"id,text\n1,a\0b\n2,b\n", [one("1", "a\0b"), one("2", "b")]),
-        (b'id,text\n1,a"b\n2,b\n', [one("1", 'a"b'), one("2", "b")]),
-        (b"id,text\n 1 , a \n", [one(" 1 ", " a ")]),
-        ("id,text\n1,\u2028\x85\x0b\x0c\n2,b\n".encode(), [one("1", "\u2028\x85\x0b\x0c"),
-                                                           one("2", "b")]),
-        (b"id,text\n1,a\rb\n2,c\n", [Reason.BAD_RECORD, one("2", "c")]),
+        (b"\xef\xbb\xbfid,text\n1,a\n", [record("1", "a")]),
+        (b"\xef\xbb\xbfid,text\r\n1,a\r\n2,b\r\n", [record("1", "a"), record("2", "b")]),
+        (b'id,text\n1,"a\nb\r\nc"\n2,d', [record("1", "a\nb\r\nc"), record("2", "d")]),
+        (b'id,text\n1,"say ""hi"""\n', [record("1", 'say "hi"')]),
+        (b"id,text\n001,a\n1e3,b\n-0,c\n",
+         [record("001", "a"), record("1e3", "b"), record("-0", "c")]),
+        (b"id,text\n1,NULL\n2,\n3,nan\n",
+         [record("1", "NULL"), record("2", ""), record("3", "nan")]),
+        (b"id,text\n\n1,a\n\n\n2,b\n", [record("1", "a"), record("2", "b")]),
+        (b"id,text\n1,a,b\n2\n3,c\n", [Reason.BAD_RECORD, Reason.BAD_RECORD, record("3", "c")]),
+        (b"id,text\n1,\xff\n2,b\n", [Reason.BAD_RECORD, record("2", "b")]),
+        (b'id,text\n1,"a\n\xff"\n2,b\n', [Reason.BAD_RECORD, record("2", "b")]),
+        (b"id,text\n1,a\0b\n2,b\n", [record("1", "a\0b"), record("2", "b")]),
+        (b'id,text\n1,a"b\n2,b\n', [record("1", 'a"b'), record("2", "b")]),
+        (b"id,text\n 1 , a \n", [record(" 1 ", " a ")]),
+        ("id,text\n1,\u2028\x85\x0b\x0c\n2,b\n".encode(), [record("1", "\u2028\x85\x0b\x0c"),
+                                                           record("2", "b")]),
+        (b"id,text\n1,a\rb\n2,c\n", [Reason.BAD_RECORD, record("2", "c")]),
         # A quote that nobody closes costs its own record.
-        (b'id,text\n1,"a\n2,b\n3,c\n', [Reason.BAD_RECORD, one("2", "b"), one("3", "c")]),
-        (b'id,text\n1,"a\n2,"b"\n3,c\n', [Reason.BAD_RECORD, one("2", "b"), one("3", "c")]),
-        (b'id,text\n1,"a" b\n2,b\n', [Reason.BAD_RECORD, one("2", "b")]),
+        (b'id,text\n1,"a\n2,b\n3,c\n', [Reason.BAD_RECORD, record("2", "b"), record("3", "c")]),
+        (b'id,text\n1,"a\n2,"b"\n3,c\n', [Reason.BAD_RECORD, record("2", "b"), record("3", "c")]),
+        (b'id,text\n1,"a" b\n2,b\n', [Reason.BAD_RECORD, record("2", "b")]),
         (b'id,text\n1,"a\n', [Reason.BAD_RECORD]),
     ],
 )  # fmt: skip
@@ -46,13 +48,13 @@ def test_csv(data: bytes, expected: list[Any], scan: Scan) -> None:
 def test_csv_names_columns_and_separates_as_told(scan: Scan) -> None:
     data = "\ufeff1;a,b\n2;c\n".encode()
     rows = scan("csv", data, columns=["id", "text"], delimiter=";")
-    assert outcome(rows) == [one("1", "a,b"), one("2", "c")]
+    assert outcome(rows) == [record("1", "a,b"), record("2", "c")]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ISO-8859-1", "cp1252", "iso-8859-15"])
 def test_csv_in_the_encodings_of_old_tools(encoding: str, scan: Scan) -> None:
     data = "id,text\n1,Käse €uro\n2,ñandú\n".replace("€", "e").encode(encoding)
-    assert outcome(scan("csv", data, encoding=encoding))[1] == one("2", "ñandú")
+    assert outcome(scan("csv", data, encoding=encoding))[1] == record("2", "ñandú")
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-7", "shift-jis", "klingon", ""])
@@ -81,7 +83,7 @@ def test_a_csv_without_a_usable_header_line(data: bytes, scan: Scan) -> None:
 def test_csv_texts_beyond_the_limit_of_python(scan: Scan) -> None:
     text = "x" * 1_000_000
     assert outcome(scan("csv", f"id,text\n1,{text}\n2,b\n".encode())) == [
-        one("1", text), one("2", "b"),
+        record("1", text), record("2", "b"),
     ]  # fmt: skip
 
 
@@ -91,7 +93,7 @@ def test_csv_texts_beyond_the_limit_of_python(scan: Scan) -> None:
     st.text(st.characters(codec="utf-8")),
 ), max_size=8))  # fmt: skip
 def test_whatever_a_csv_writer_writes_is_read(rows: list[Item], scan: Scan) -> None:
-    assert outcome(scan("csv", written("csv", rows)["data.csv"])) == [one(*row) for row in rows]
+    assert outcome(scan("csv", written("csv", rows)["data.csv"])) == [record(*row) for row in rows]
 
 
 @settings(max_examples=150)
@@ -101,7 +103,7 @@ def test_no_line_of_a_broken_csv_vanishes(body: list[str], scan: Scan) -> None:
     data = ("id,text\n" + "".join(body) + "\nx,1\ny,2\n").encode()
     rows = scan("csv", data)
     if '"' not in "".join(body):
-        assert outcome(rows)[-2:] == [one("x", "1"), one("y", "2")]
+        assert outcome(rows)[-2:] == [record("x", "1"), record("y", "2")]
     covered = [row.locator.split(":", 2)[:2] for row in rows]
     ends = [int(start) + int(length) for start, length in covered]
     starts = [int(start) for start, _ in covered]

@@ -14,7 +14,7 @@ from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
-from tests.support.source_records import good
+from tests.support.source_records import records_of
 from tests.support.warehouse import Warehouse
 
 Put = Callable[..., tuple[Source, list[Record | UnreadableRecord]]]
@@ -90,7 +90,7 @@ def test_folders_that_one_uri_names_do_not_collide(folder: Put) -> None:
     source, rows = folder("1/a.txt", "2/a.txt", uri="raw/{partition}")
     assert kinds(rows) == {"1/a": "text", "2/a": "text"}
     assert [row.origin for row in rows] == ["1/a.txt", "2/a.txt"]
-    loaded = good(source.load([row.locator for row in rows]))
+    loaded = records_of(source.load([row.locator for row in rows]))
     assert [row.values["text"].read_text() for row in loaded] == ["1/a.txt", "2/a.txt"]
 
 
@@ -108,9 +108,9 @@ def test_file_names_of_every_byte(folder: Put, tmp_path: Path) -> None:
             file.write(name)
     source, rows = folder()
     assert len(kinds(rows)) == 5
-    loaded = good(source.load([row.locator for row in rows]))
+    loaded = records_of(source.load([row.locator for row in rows]))
     assert [row.values["text"].read_bytes() for row in loaded] == [
-        row.values["text"].read_bytes() for row in good(iter(rows))
+        row.values["text"].read_bytes() for row in records_of(iter(rows))
     ]
 
 

@@ -8,30 +8,31 @@ import pytest
 
 from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.source.records import UnreadableRecord
-from tests.support.source_records import Scan, one, outcome
+from tests.support.source_records import Scan, outcome, record
 
 
 @pytest.mark.parametrize(
     ("data", "expected"),
     [
-        (b'\xef\xbb\xbf{"id": "1", "text": "a"}\n', [one("1", "a")]),
-        (b'{"id": "1", "text": "a"}\r\n{"id": "2", "text": "b"}', [one("1", "a"), one("2", "b")]),
-        (b'\n \n{"id": "1", "text": "a"}\n\t\n', [one("1", "a")]),
+        (b'\xef\xbb\xbf{"id": "1", "text": "a"}\n', [record("1", "a")]),
+        (b'{"id": "1", "text": "a"}\r\n{"id": "2", "text": "b"}',
+         [record("1", "a"), record("2", "b")]),
+        (b'\n \n{"id": "1", "text": "a"}\n\t\n', [record("1", "a")]),
         (
             b'{"id": "1", "text": "a"}\n{"id": \n{"id": "3", "text": "c"}\n',
-            [one("1", "a"), Reason.BAD_RECORD, one("3", "c")],
+            [record("1", "a"), Reason.BAD_RECORD, record("3", "c")],
         ),
         (b'[1]\nnull\n7\n"x"\ntrue\n{}\n', [Reason.BAD_RECORD] * 5 + [{}]),
-        (b'{"id": 7, "text": null}\n{"id": "7", "text": 7}\n', [one(7, None), one("7", 7)]),
+        (b'{"id": 7, "text": null}\n{"id": "7", "text": 7}\n', [record(7, None), record("7", 7)]),
         (b'{"id": "1", "text": "\xff"}\n{"id": "2", "text": "b"}\n', [Reason.BAD_RECORD,
-                                                                     one("2", "b")]),
-        (b'{"id": "1", "text": "\\ud800"}\n', [one("1", "\ud800")]),
+                                                                     record("2", "b")]),
+        (b'{"id": "1", "text": "\\ud800"}\n', [record("1", "\ud800")]),
         (b'{"id": "1", "text": "a"} {"id": "2", "text": "b"}\n', [Reason.BAD_RECORD]),
-        ('{"id": "1", "text": "a\u2028b\x85"}\n'.encode(), [one("1", "a\u2028b\x85")]),
+        ('{"id": "1", "text": "a\u2028b\x85"}\n'.encode(), [record("1", "a\u2028b\x85")]),
         (b'{"id": 1' + b"0" * 5000 + b"}\n" + b'{"id": "2", "text": "b"}', [Reason.BAD_RECORD,
-                                                                          one("2", "b")]),
+                                                                          record("2", "b")]),
         (b"{" + b'"a":{' * 100_000 + b"\n" + b'{"id": "2", "text": "b"}\n', [Reason.BAD_RECORD,
-                                                                           one("2", "b")]),
+                                                                           record("2", "b")]),
         (b'{"id": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n", [Reason.BAD_RECORD]),
     ],
 )  # fmt: skip

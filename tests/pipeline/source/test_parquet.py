@@ -16,7 +16,7 @@ from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, UnreadableRecord
 from tests.support.checkout import REPOSITORY
-from tests.support.source_records import Scan, good, one, outcome
+from tests.support.source_records import Scan, outcome, record, records_of
 from tests.support.warehouse import Warehouse
 
 
@@ -35,7 +35,7 @@ def test_parquet_reads_only_what_is_named(warehouse: Warehouse) -> None:
             files={"x.parquet": parquet(table, row_group_size=1)},
         )
     )  # fmt: skip
-    rows = good(source.scan(EVERYTHING))
+    rows = records_of(source.scan(EVERYTHING))
     assert [row.values for row in rows] == [
         {"id": 1, "image": b"\x89PNG"}, {"id": 2, "image": None},
     ]  # fmt: skip
@@ -46,7 +46,7 @@ def test_parquet_reads_only_what_is_named(warehouse: Warehouse) -> None:
 def test_parquet_row_groups_of_any_size(rows: int, group: int, scan: Scan) -> None:
     table = pa.table({"id": pa.array(range(rows)), "text": pa.array(map(str, range(rows)))})
     found = outcome(scan("parquet", parquet(table, row_group_size=group)))
-    assert found == [one(n, str(n)) for n in range(rows)]  # type: ignore[arg-type]
+    assert found == [record(n, str(n)) for n in range(rows)]  # type: ignore[arg-type]
 
 
 def test_a_missing_parquet_column_names_the_nearest(scan: Scan) -> None:
@@ -74,7 +74,7 @@ def test_parquet_values_that_python_cannot_hold_are_rejects_of_their_own(scan: S
     binary = pa.array([b"a", b"\xff", b"c"])
     text = pa.StringArray.from_buffers(3, binary.buffers()[1], binary.buffers()[2])
     rows = scan("parquet", parquet(pa.table({"id": ["1", "2", "3"], "text": text})))
-    assert outcome(rows) == [one("1", "a"), Reason.BAD_RECORD, one("3", "c")]
+    assert outcome(rows) == [record("1", "a"), Reason.BAD_RECORD, record("3", "c")]
     assert isinstance(rows[1], UnreadableRecord)
 
 

@@ -22,7 +22,7 @@ from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
-from tests.support.source_records import Item, good, written
+from tests.support.source_records import Item, records_of, written
 from tests.support.warehouse import Warehouse
 
 KINDS = ["folder", "csv", "jsonl", "parquet"]
@@ -247,10 +247,10 @@ def test_the_uri_names_each_files_partition(
 ) -> None:
     files = {f"raw/{name}": json.dumps({"id": name, "text": "t"}).encode() for name in names}
     source = open_source(warehouse.collection(source={"uri": uri}, files=files))
-    found = {row.values["id"]: row.partition for row in good(source.scan(EVERYTHING))}
+    found = {row.values["id"]: row.partition for row in records_of(source.scan(EVERYTHING))}
     assert found == partitions
     for partition in set(partitions.values()):
-        alone = {row.values["id"] for row in good(source.scan(Scope(partition)))}
+        alone = {row.values["id"] for row in records_of(source.scan(Scope(partition)))}
         assert alone == {name for name, value in partitions.items() if value == partition}
 
 
