@@ -91,6 +91,33 @@ class Encoded:
     facts: Sequence[Mapping[str, Fact]]
     failures: Mapping[int, Failure]
 
+    @classmethod
+    def of_rows(
+        cls,
+        vectors: NDArray[np.float32],
+        positions: Sequence[int],
+        facts: Sequence[Mapping[str, Fact]],
+        failed_rows: Mapping[int, Failure],
+        failures: Mapping[int, Failure],
+    ) -> Encoded:
+        """The outcome where some contents were encoded and some of their vectors cannot be used.
+
+        Args:
+            vectors: (r, dim) float32, a row for each content that was encoded.
+            positions: of those r contents, ascending.
+            facts: of those r contents.
+            failed_rows: by row of `vectors`, why its vector cannot be used.
+            failures: of the contents that were not encoded, by position.
+        """
+        kept_rows = [row for row in range(len(positions)) if row not in failed_rows]
+        failed = {positions[row]: failure for row, failure in failed_rows.items()}
+        return cls(
+            vectors if not failed_rows else vectors[kept_rows],
+            np.array([positions[row] for row in kept_rows], dtype=np.intp),
+            [facts[row] for row in kept_rows],
+            {**failures, **failed},
+        )
+
 
 class Encoder(Protocol):
     """A loaded model. `vectors[j]` depends on its own content alone, never on its neighbours."""

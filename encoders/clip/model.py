@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPModel
 from transformers.utils import logging
 
 from commonspace.encoders.clip.spec import network_folder
 from commonspace.encoders.errors import WeightsRefused
+from commonspace.encoders.model_folder.loading import (
+    require_every_weight,
+    translating_loading_errors,
+)
 
 
 class TextTower(torch.nn.Module):
@@ -75,7 +78,7 @@ def load_clip(folder: Path, preprocessing: Mapping[str, Any]) -> LoadedClip:
     network_path = str(network_folder(folder))
     network: Any = CLIPModel
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
+    with translating_loading_errors(folder):
         model, report = network.from_pretrained(
             network_path,
             dtype=torch.float32,
@@ -87,15 +90,8 @@ def load_clip(folder: Path, preprocessing: Mapping[str, Any]) -> LoadedClip:
             network_path, local_files_only=True, trust_remote_code=False
         )
         ends_texts = _ends_texts(tokenizer, model.config.text_config)
-    # What the libraries raise for a folder that does not fit together is not a closed list.
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError,
-            RuntimeError, SafetensorError) as error:  # fmt: skip
-        raise WeightsRefused(
-            f"the model cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
-            item=str(folder),
-            do="Check that the folder is complete and that its files belong together.",
-        ) from error
-    _require_every_weight(report, folder)
+    missing, misshapen = sorted(report["missing_keys"]), sorted(map(str, report["mismatched_keys"]))
+    require_every_weight(missing, misshapen, folder)
     if not ends_texts:
         raise WeightsRefused(
             "its tokenizer does not end a text with the token that the network takes the vector of",
@@ -104,19 +100,6 @@ def load_clip(folder: Path, preprocessing: Mapping[str, Any]) -> LoadedClip:
         )
     model = model.eval().requires_grad_(False)
     return LoadedClip(TextTower(model).eval(), ImageTower(model, preprocessing).eval(), tokenizer)
-
-
-def _require_every_weight(report: Any, folder: Path) -> None:
-    """Transformers silently fills a missing weight with random values."""
-    missing, misshapen = sorted(report["missing_keys"]), sorted(map(str, report["mismatched_keys"]))
-    if missing or misshapen:
-        examples = ", ".join((missing + misshapen)[:3])
-        raise WeightsRefused(
-            f"{len(missing)} weights are missing and {len(misshapen)} have the wrong shape, "
-            f"such as {examples}",
-            item=str(folder),
-            do="Copy or download the weights again: without them, they would be random.",
-        )
 
 
 def _ends_texts(tokenizer: Any, config: Any) -> bool:

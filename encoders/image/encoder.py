@@ -93,15 +93,7 @@ class ImageEncoder:
         limit = 2 * self.batches.rows + self._decoder.threads
         with closing(self._decoder.decode(contents, limit)) as outcomes:
             vectors = self._encode_pixels(pixels_of_decoded(outcomes), facts)
-        failed_rows = norm_failures(vectors)
-        failures |= {positions[row]: failure for row, failure in failed_rows.items()}
-        kept_rows = [row for row in range(len(positions)) if row not in failed_rows]
-        return Encoded(
-            vectors if not failed_rows else vectors[kept_rows],
-            np.array([positions[row] for row in kept_rows], dtype=np.intp),
-            [facts[row] for row in kept_rows],
-            failures,
-        )
+        return Encoded.of_rows(vectors, positions, facts, norm_failures(vectors), failures)
 
     def _encode_pixels(
         self, images: Iterator[Pixels], facts: list[dict[str, Fact]]

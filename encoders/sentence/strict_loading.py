@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from transformers.utils import logging
 
 from commonspace.encoders.errors import WeightsRefused
+from commonspace.encoders.model_folder.loading import (
+    require_every_weight,
+    translating_loading_errors,
+)
 from commonspace.encoders.model_folder.module_list import read_modules
 from commonspace.encoders.sentence.model_checks import further_blocks, require_consistent
 from commonspace.encoders.spec import EncoderSpec
@@ -31,7 +34,7 @@ def load_sentence_transformer(folder: Path, spec: EncoderSpec, device: str) -> S
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     # Weights of another shape are let through, to the check that names them.
     options = {"dtype": torch.float32, "use_safetensors": True, "ignore_mismatched_sizes": True}
-    try:
+    with translating_loading_errors(folder):
         model = SentenceTransformer(
             str(folder),
             device=device,
@@ -39,23 +42,13 @@ def load_sentence_transformer(folder: Path, spec: EncoderSpec, device: str) -> S
             trust_remote_code=False,
             model_kwargs=dict(options),
         )
-        _require_every_weight(model[0].auto_model, folder, options)
-    except WeightsRefused:
-        raise
-    # What the libraries raise for a folder that does not fit together is not a closed list.
-    except (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError,
-            RuntimeError, SafetensorError) as error:  # fmt: skip
-        raise WeightsRefused(
-            f"the model cannot be loaded: {str(error).splitlines()[0] if str(error) else error!r}",
-            item=str(folder),
-            do="Check that the folder is complete and that its files belong together.",
-        ) from error
+        _check_every_weight(model[0].auto_model, folder, options)
     _require_as_described(model, spec, folder)
     require_consistent(model[0].auto_model, model.tokenizer, folder / read_modules(folder)[0].path)
     return model.eval().requires_grad_(False)
 
 
-def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> None:
+def _check_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> None:
     """Transformers silently fills a missing weight with random values: ask which were missing.
 
     Only its own class reports them, and only while it loads: so the network is loaded again.
@@ -73,14 +66,7 @@ def _require_every_weight(model: Any, folder: Path, options: dict[str, Any]) -> 
         )
     missing = sorted(key for key in report["missing_keys"] if not key.startswith(_UNUSED))
     misshapen = sorted(str(key) for key in report["mismatched_keys"])
-    if missing or misshapen:
-        examples = ", ".join((missing + misshapen)[:3])
-        raise WeightsRefused(
-            f"{len(missing)} weights are missing and {len(misshapen)} have the wrong shape, "
-            f"such as {examples}",
-            item=str(folder),
-            do="Copy or download the weights again: without them, they would be random.",
-        )
+    require_every_weight(missing, misshapen, folder)
 
 
 def _require_as_described(model: SentenceTransformer, spec: EncoderSpec, folder: Path) -> None:

@@ -79,14 +79,7 @@ class TextEncoder:
         vectors, facts, failed_rows = self._encode_valid(
             [str(contents[i]) for i in positions], purpose
         )
-        failures |= {positions[row]: failure for row, failure in failed_rows.items()}
-        kept_rows = [row for row in range(len(positions)) if row not in failed_rows]
-        return Encoded(
-            vectors if not failed_rows else vectors[kept_rows],
-            np.array([positions[row] for row in kept_rows], dtype=np.intp),
-            [facts[row] for row in kept_rows],
-            failures,
-        )
+        return Encoded.of_rows(vectors, positions, facts, failed_rows, failures)
 
     def _encode_valid(
         self, texts: Sequence[str], purpose: Purpose

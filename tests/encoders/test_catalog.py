@@ -35,6 +35,7 @@ TORCH_FREE = [
     "int8.record",
     "model_folder.digests",
     "model_folder.json_files",
+    "model_folder.loading",
     "model_folder.location",
     "model_folder.module_list",
     "model_folder.safetensors",
