@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
@@ -102,6 +103,21 @@ def test_a_turn_is_kept_whatever_the_change_touches() -> None:
 def test_a_smaller_suite_fits_where_a_larger_one_does_not() -> None:
     given = rules(suite("a", 15, "Monday"), suite("b", 10, "Friday"), suite("c", 5, "Friday"))
     assert played(given, [commit(MONDAY, "b/x", "c/x")]) == {"a", "c"}
+
+
+def test_what_plays_at_once_fits_on_any_day_beside_the_turns() -> None:
+    for n in range(7):
+        day = MONDAY + timedelta(n)
+        certain = [each for each in RULES.suites if each.at_once or each.has_turn(day)]
+        assert sum(each.minutes for each in certain) <= RULES.budget, day
+
+
+def test_a_suite_that_plays_at_once_waits_for_no_other() -> None:
+    given = rules(suite("a", 15, "Friday"), suite("b", 10, "Sunday"), suite("c", 9, "Monday"))
+    at_once = replace(suite("d", 9, "Thursday"), at_once=True)
+    given = replace(given, suites=(*given.suites, at_once))
+    assert played(given, [commit(MONDAY, "a/x", "b/x", "d/x")]) == {"c", "d"}
+    assert played(given, [commit(MONDAY, "b/x")]) == {"b", "c"}
 
 
 def test_a_missed_turn_is_caught_up_once() -> None:

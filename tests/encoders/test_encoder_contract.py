@@ -26,7 +26,14 @@ BIT_EQUAL_ON_CPU = set(NAMES)
 BAD: dict[str, list[Content]] = {"text": ["", " \u200b\n", "a\ud800"], "image": [b""]}
 
 
-@pytest.fixture(scope="module", params=NAMES)
+SLOW = {"resnet50 local"}
+"""Half a minute of a core: played with the other networks, whenever encoders change."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(n, marks=pytest.mark.models) if n in SLOW else n for n in NAMES],
+)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from commonspace.encoders.catalog import describe, load, passage_splitter
 from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
 from commonspace.encoders.hashed import PASSAGE_GRAMS
-from commonspace.encoders.protocol import Reason
+from commonspace.encoders.protocol import Encoder, Reason
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.text.passages import PassageSplitter, token_passage_splitter
 from commonspace.encoders.text.validity import MAX_CHARACTERS, text_failure
@@ -174,11 +174,11 @@ def test_a_million_characters_take_seconds(characters: Cut, text: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_no_passage_of_a_real_text_is_cut_by_its_encoder(
-    cranfield: str, tokens: Cut, minilm_folder: Path
+    cranfield: str, tokens: Cut, minilm: Encoder
 ) -> None:
     text = cranfield[:8_000]
     spans = tokens(text)
-    encoded = load(MINILM).encode([text[a:b] for a, b in spans])
+    encoded = minilm.encode([text[a:b] for a, b in spans])
     assert len(encoded.vectors) == len(spans) > 5
     assert not any(facts["truncated"] for facts in encoded.facts)
     used = [int(facts["tokens_used"]) for facts in encoded.facts]

@@ -22,7 +22,7 @@ from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.release.manifest import create_release, load_release, release_numbers
 from commonspace.pipeline.validate.stage import validate_stage
 from commonspace.pipeline.workspace.cleanup import remove_old_runs
-from tests.support.canaries import CONTRACT, ENCODER, FILE, NAME, canary_gate
+from tests.pipeline.canary.canaries import CONTRACT, ENCODER, FILE, NAME, canary_gate
 from tests.support.collection_file import TEXT_SPACE
 from tests.support.warehouse import Warehouse, items_with_images, numbered_items
 

@@ -14,7 +14,7 @@ from commonspace.encoders.hashed import HashedEncoder
 from commonspace.pipeline.canary.check import check_canary
 from commonspace.pipeline.contract.layout import candidate_canary_key
 from commonspace.pipeline.errors import ContractBroken
-from tests.support.canaries import CONTRACT, ENCODER, FILE, NAME, reference, rotated
+from tests.pipeline.canary.canaries import CONTRACT, ENCODER, FILE, NAME, reference, rotated
 from tests.support.warehouse import Warehouse, numbered_items
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.served_models import IMAGE_SPACE, Served, serve
-from tests.support.small_models import build_model, build_network, photos
+from tests.pipeline.encode.served_models import IMAGE_SPACE, Served, serve
+from tests.pipeline.encode.small_models import build_model, build_network, photos
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.collection_file import write_collection
-from tests.support.command_line import CommandLine
-from tests.support.file_changes import (
+from tests.pipeline.encode.file_changes import (
     WEIGHTS,
     Change,
     cut,
@@ -22,8 +20,16 @@ from tests.support.file_changes import (
     raw,
     tensors,
 )
-from tests.support.served_models import IMAGE_SPACE, TEXT_SPACE, Served, published_files, refused
-from tests.support.small_models import LONG, QUERY, ROWS, build_network, photos
+from tests.pipeline.encode.served_models import (
+    IMAGE_SPACE,
+    TEXT_SPACE,
+    Served,
+    published_files,
+    refused,
+)
+from tests.pipeline.encode.small_models import LONG, QUERY, ROWS, build_network, photos
+from tests.support.collection_file import write_collection
+from tests.support.command_line import CommandLine
 from tests.support.warehouse import Warehouse
 
 pytest.importorskip("torch")

@@ -12,16 +12,25 @@ from typing import Any
 
 import pytest
 
-from tests.support.command_line import CommandLine
-from tests.support.file_changes import WEIGHTS, Change, bit, edited, every, gone, put, raw, tensors
-from tests.support.served_models import (
+from tests.pipeline.encode.file_changes import (
+    WEIGHTS,
+    Change,
+    bit,
+    edited,
+    every,
+    gone,
+    put,
+    raw,
+    tensors,
+)
+from tests.pipeline.encode.served_models import (
     IMAGE_SPACE,
     TEXT_SPACE,
     Served,
     assert_refused_and_served,
     serve,
 )
-from tests.support.small_models import (
+from tests.pipeline.encode.small_models import (
     LONG,
     QUERY,
     ROWS,
@@ -31,6 +40,7 @@ from tests.support.small_models import (
     build_network,
     photos,
 )
+from tests.support.command_line import CommandLine
 
 pytest.importorskip("torch")
 pytestmark = pytest.mark.quality

@@ -26,8 +26,8 @@ from commonspace.pipeline.read.space import Space
 from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.storage.store import open_store
+from tests.pipeline.index.indexed_items import SOURCE, SPACE, declared, pointer, rows
 from tests.support.checkout import REPOSITORY
-from tests.support.indexed_items import SOURCE, SPACE, declared, pointer, rows
 from tests.support.warehouse import NAME, Warehouse
 
 

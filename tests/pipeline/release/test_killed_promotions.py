@@ -7,8 +7,8 @@ import pytest
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
 from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.release.pointer import load_current
+from tests.pipeline.release.releases import lancedb_ids
 from tests.support.killed_process import kill_at_change
-from tests.support.releases import lancedb_ids
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 

@@ -14,7 +14,7 @@ from commonspace.pipeline.release.history import classify_releases, list_release
 from commonspace.pipeline.release.manifest import number_ranges, release_numbers
 from commonspace.pipeline.release.pins import load_pins, pin_release, unpin_release
 from commonspace.pipeline.run.process import run_stage
-from tests.support.releases import lancedb_ids, release_states
+from tests.pipeline.release.releases import lancedb_ids, release_states
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 

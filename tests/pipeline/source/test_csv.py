@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
-from tests.support.source_records import Item, Scan, outcome, record, written
+from tests.pipeline.source.source_records import Item, Scan, outcome, record, written
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
-from tests.support.source_records import records_of
+from tests.pipeline.source.source_records import records_of
 from tests.support.warehouse import Warehouse
 
 Put = Callable[..., tuple[Source, list[Record | UnreadableRecord]]]

@@ -8,7 +8,7 @@ import pytest
 
 from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.source.records import UnreadableRecord
-from tests.support.source_records import Scan, outcome, record
+from tests.pipeline.source.source_records import Scan, outcome, record
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, UnreadableRecord
+from tests.pipeline.source.source_records import Scan, outcome, record, records_of
 from tests.support.checkout import REPOSITORY
-from tests.support.source_records import Scan, outcome, record, records_of
 from tests.support.warehouse import Warehouse
 
 

@@ -22,7 +22,7 @@ from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
-from tests.support.source_records import Item, records_of, written
+from tests.pipeline.source.source_records import Item, records_of, written
 from tests.support.warehouse import Warehouse
 
 KINDS = ["folder", "csv", "jsonl", "parquet"]

@@ -19,8 +19,8 @@ from commonspace.pipeline.storage.s3 import S3Store
 from commonspace.pipeline.storage.s3_client import S3Client
 from commonspace.pipeline.storage.store import open_store
 from tests.crash.share import EVERY
-from tests.support.faulty_proxy import Proxy, proxy
-from tests.support.store_contents import increment
+from tests.pipeline.storage.faulty_proxy import Proxy, proxy
+from tests.pipeline.storage.store_contents import increment
 from tests.support.warehouse import Warehouse
 
 Through = Callable[..., Proxy]

@@ -14,8 +14,8 @@ import pytest
 from commonspace.pipeline.errors import StoreFailed
 from commonspace.pipeline.storage.lease import lease
 from commonspace.pipeline.storage.local import LocalStore
+from tests.pipeline.storage.taking_turns import assert_threads_take_turns
 from tests.support.checkout import REPOSITORY
-from tests.support.taking_turns import assert_threads_take_turns
 
 SECONDS = 0.6
 

@@ -12,8 +12,8 @@ import pytest
 
 from commonspace.pipeline.errors import StoreFailed
 from commonspace.pipeline.storage.local import LocalStore
+from tests.pipeline.storage.store_contents import read
 from tests.support.checkout import REPOSITORY
-from tests.support.store_contents import read
 
 
 def test_failed_writes_leave_nothing_behind(local: LocalStore) -> None:

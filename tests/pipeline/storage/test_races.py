@@ -14,8 +14,8 @@ import pytest
 
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.storage.store import Store, open_store
+from tests.pipeline.storage.store_contents import increment, read
 from tests.support.checkout import REPOSITORY
-from tests.support.store_contents import increment, read
 
 WRITERS = 8
 
@@ -49,7 +49,7 @@ def in_processes(place: str, work: Work) -> list[list[int]]:
         "from __future__ import annotations\n"
         "import json, sys\n"
         "from commonspace.pipeline.storage.store import Store, open_store\n"
-        "from tests.support.store_contents import increment\n"
+        "from tests.pipeline.storage.store_contents import increment\n"
         f"{inspect.getsource(work)}\n"
         "print('ready', flush=True), sys.stdin.readline()\n"
         f"print(json.dumps({work.__name__}(open_store(sys.argv[1]), int(sys.argv[2]))))\n"

@@ -12,8 +12,8 @@ import pytest
 
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.storage.store import Store, open_store
-from tests.support.store_contents import read
-from tests.support.taking_turns import assert_threads_take_turns
+from tests.pipeline.storage.store_contents import read
+from tests.pipeline.storage.taking_turns import assert_threads_take_turns
 
 
 def test_an_absent_key_reads_as_none(store: Store) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.support.file_changes import Change
+from tests.pipeline.encode.file_changes import Change
 
 WORDS = ["river", "stone", "lamp", "quiet", "engine", "violet", "seven", "harbour", "bread",
          "winter", "moss"]  # fmt: skip
