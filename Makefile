@@ -43,8 +43,9 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	@$(BIN)/commonspace demo
 
+# Each process takes a stretch of the files in their order, so that a model is loaded once.
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal \
 	  -m "not (models or quality or crash or airflow or demo or gpu or soak or stack)" $(ARGS)
 
 test-models: $(READY)

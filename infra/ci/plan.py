@@ -3,6 +3,7 @@
 In this order:
 
 1. A suite plays on its weekdays, whatever else happens: with a submission a day, nothing starves.
+   One that is declared `at_once` plays whenever the change touches its folders, too.
 2. A suite plays where the change touches its folders, as far as the budget goes; the one that was
    due longest ago comes first.
 3. A suite whose last weekday passed without a submission catches up, as far as the budget goes.
@@ -45,8 +46,13 @@ def choose(
     Returns:
         A choice for each suite, in the order of the rules.
     """
-    left = rules.budget - sum(suite.minutes for suite in rules.suites if suite.has_turn(day))
     touched = {suite.name: suite.touched_folder(changed) for suite in rules.suites}
+    reserved = {
+        suite.name
+        for suite in rules.suites
+        if suite.has_turn(day) or (suite.at_once and touched[suite.name] is not None)
+    }
+    left = rules.budget - sum(suite.minutes for suite in rules.suites if suite.name in reserved)
     waiting = sorted(
         rules.suites,
         key=lambda suite: (touched[suite.name] is None, last_due.get(suite.name, date.min)),
@@ -54,8 +60,9 @@ def choose(
     choices = {}
     for suite in waiting:
         folder = touched[suite.name]
-        runs, reason = _decide(suite, day, folder, last_due.get(suite.name), left)
-        if runs and not suite.has_turn(day):
+        room = suite.minutes if suite.name in reserved else left
+        runs, reason = _decide(suite, day, folder, last_due.get(suite.name), room)
+        if runs and suite.name not in reserved:
             left -= suite.minutes
         choices[suite.name] = Choice(
             suite=suite, runs=runs, reason=reason, touched=folder is not None
@@ -117,7 +124,7 @@ def describe(
 def _decide(
     suite: Suite, day: date, folder: str | None, last: date | None, left: int
 ) -> tuple[bool, str]:
-    """Whether the suite runs, and why; `left` is what the budget still holds."""
+    """Whether the suite runs, and why; `left` is what the budget holds for it."""
     if suite.has_turn(day):
         return True, f"its turn ({' and '.join(suite.weekdays)})"
     missed = suite.missed_turn(day, last)

@@ -19,6 +19,8 @@ class Suite:
     minutes: int
     weekdays: tuple[str, ...]
     folders: tuple[str, ...]
+    at_once: bool = False
+    """Whether it plays whenever its folders change, as the quick tests do."""
 
     def has_turn(self, day: date) -> bool:
         """Whether the day is one of the suite's weekdays."""
@@ -57,6 +59,7 @@ def load_rules(path: Path) -> Rules:
             minutes=suite["minutes"],
             weekdays=tuple(suite["weekdays"]),
             folders=(*suite["folders"], *document["everywhere"]),
+            at_once=suite.get("at_once", False),
         )
         for name, suite in document["suites"].items()
     )
