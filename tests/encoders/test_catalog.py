@@ -157,8 +157,8 @@ def test_files_replaced_while_loading_are_noticed(
     safetensors = pytest.importorskip("safetensors.torch")
     models = pytest.importorskip("torchvision.models")
     path = tmp_path / "w.safetensors"
-    safetensors.save_file(models.squeezenet1_1().state_dict(), path)
-    reference = EncoderReference("torchvision/squeezenet1_1", "image", weights=str(path))
+    safetensors.save_file(models.mobilenet_v3_small().state_dict(), path)
+    reference = EncoderReference("torchvision/mobilenet_v3_small", "image", weights=str(path))
 
     from commonspace.encoders.torchvision import encoder as torchvision_encoder
 
@@ -166,7 +166,7 @@ def test_files_replaced_while_loading_are_noticed(
 
     def replaced(*args: object) -> object:
         model = original(*args)  # type: ignore[arg-type]
-        safetensors.save_file(models.squeezenet1_1().state_dict(), path)
+        safetensors.save_file(models.mobilenet_v3_small().state_dict(), path)
         return model
 
     monkeypatch.setattr(torchvision_encoder, "load_network", replaced)
