@@ -67,7 +67,7 @@ def play(chosen: Sequence[Mutant], tests: dict[str, list[str]]) -> int:
 def _processes() -> Iterator[Pool]:
     """A process for each core, forked from here, each with a copy of the tree."""
     import_libraries()
-    with tempfile.TemporaryDirectory(prefix="mutation-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mutation-", ignore_cleanup_errors=True) as folder:
         context = multiprocessing.get_context("fork")
         with context.Pool(os.cpu_count(), initializer=_begin, initargs=(Path(folder),)) as pool:
             yield pool
