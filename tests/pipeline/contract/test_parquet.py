@@ -179,3 +179,15 @@ def test_a_cut_or_foreign_file_is_found() -> None:
     for damaged in [*cuts, *others]:
         with pytest.raises(ContractBroken, match="is damaged"):
             read_table(pa.py_buffer(damaged), "key")
+
+
+def test_vectors_are_stored_byte_by_byte_and_all_else_by_dictionary() -> None:
+    """What makes files small; any reader knows these encodings."""
+    group = pq.ParquetFile(parquet_bytes(table(1000))).metadata.row_group(0)
+    columns = {group.column(n).path_in_schema: group.column(n) for n in range(group.num_columns)}
+    assert "BYTE_STREAM_SPLIT" in columns["vector.list.element"].encodings
+    assert "RLE_DICTIONARY" not in columns["vector.list.element"].encodings
+    assert "RLE_DICTIONARY" in columns["id"].encodings
+    assert {column.compression for column in columns.values()} == {"ZSTD"}
+    plain = parquet_bytes(table(10).drop(["vector"]))
+    assert same(read_table(plain, "key"), table(10).drop(["vector"]))

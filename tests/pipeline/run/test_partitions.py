@@ -21,6 +21,7 @@ from commonspace.pipeline.run.process import run_stage
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.storage.store import Store, open_store
 from tests.support.collection_file import TEXT_SPACE, jsonl, write_collection
+from tests.support.warehouse import Warehouse
 
 DAYS = [f"2026-11-{day:02}" for day in range(10, 14)]
 SPACES = [
@@ -208,3 +209,26 @@ def test_a_source_that_is_not_there_at_all_is_a_failure(
     (tmp_path / "events").rename(tmp_path / "elsewhere")
     with pytest.raises(SourceNotFound, match="there is no file or folder"):
         take(collection, store, DAYS[0], "mistyped")
+
+
+def test_rows_of_no_partition_do_not_dilute_what_a_partition_may_lose(tmp_path: Path) -> None:
+    """A collection may have been filled before it had partitions; those rows belong to none."""
+    warehouse = Warehouse.within(tmp_path)
+    gates = {"max_deleted_share": 0.5}
+    warehouse.run([{"id": f"old{n}", "text": f"old {n}"} for n in range(20)], gates=gates)
+
+    def day(count: int) -> dict[str, Any]:
+        items = [{"id": f"new{n}", "text": f"new {n}"} for n in range(count)]
+        return warehouse.run(
+            collection={"schedule": "@daily", "partitions": "day"},
+            source={"uri": "{partition}.jsonl"},
+            files={f"{DAYS[0]}.jsonl": jsonl(items)},
+            gates=gates,
+            scope=Scope(partition=DAYS[0]),
+        )
+
+    assert day(4)["state"] == "promoted"
+    assert len(warehouse.open()) == 24
+    assert "gate deleted_share refused" in day(1)["what"]
+    assert day(2)["state"] == "promoted"
+    assert len(warehouse.open()) == 22
