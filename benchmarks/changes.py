@@ -83,25 +83,25 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = measured(Path(folder), chosen.items, chosen.encoder)
+        results = measure(Path(folder), chosen.items, chosen.encoder)
     if chosen.json:
-        print(json.dumps(found, indent=1))
+        print(json.dumps(results, indent=1))
     else:
-        show(found, chosen.encoder)
+        show(results, chosen.encoder)
 
 
-def measured(folder: Path, items: int, encoder: str) -> list[dict[str, Any]]:
+def measure(folder: Path, items: int, encoder: str) -> list[dict[str, Any]]:
     """One result a scene."""
     (folder / "source").mkdir()
     (folder / "texts.toml").write_text(COLLECTION.format(encoder=encoder))
-    found: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for name, source in scenes(Source(tuple(corpus.texts(items)))):
         source.write(folder / "source")
         began = time.perf_counter()
         report = run(folder)
         seconds = time.perf_counter() - began
-        whole = found[0]["seconds"] if found else seconds
-        found.append(
+        whole = results[0]["seconds"] if results else seconds
+        results.append(
             {
                 "change": name,
                 "encoded": report["ledger"]["encoded"],
@@ -111,7 +111,7 @@ def measured(folder: Path, items: int, encoder: str) -> list[dict[str, Any]]:
             }
         )
         print(f"{name}: {report['ledger']} {seconds:.1f} s", file=sys.stderr)
-    return found
+    return results
 
 
 def run(folder: Path) -> dict[str, Any]:
@@ -127,15 +127,22 @@ def run(folder: Path) -> dict[str, Any]:
     return dict(report)
 
 
-def show(found: list[dict[str, Any]], encoder: str) -> None:
+def show(results: list[dict[str, Any]], encoder: str) -> None:
     """Print the table."""
     table = Table(title=f"{encoder}, {os.cpu_count()} cores")
     for column in ("change", "encoded", "seconds", "of the whole", "where they went"):
         table.add_column(column, justify="left" if column[0] in "cw" else "right")
-    for one in found:
-        stages = ", ".join(f"{stage} {took:.1f}" for stage, took in one["stages"].items() if took)
-        row = (f"{one['encoded']:,}", f"{one['seconds']:.1f}", f"{one['share']:.1%}", stages)
-        table.add_row(one["change"], *row)
+    for result in results:
+        stages = ", ".join(
+            f"{stage} {took:.1f}" for stage, took in result["stages"].items() if took
+        )
+        row = (
+            f"{result['encoded']:,}",
+            f"{result['seconds']:.1f}",
+            f"{result['share']:.1%}",
+            stages,
+        )
+        table.add_row(result["change"], *row)
     Console().print(table)
 
 

@@ -60,8 +60,8 @@ def encode_chunks(size: int) -> Run:
 
     def run(texts: Sequence[str]) -> np.ndarray:
         parts = [texts[start : start + size] for start in range(0, len(texts), size)]
-        made = [model.encode(list(p), batch_size=size, show_progress_bar=False) for p in parts]
-        return np.concatenate(made)
+        vectors = [model.encode(list(p), batch_size=size, show_progress_bar=False) for p in parts]
+        return np.concatenate(vectors)
 
     return run
 
@@ -112,8 +112,8 @@ def data_loader(weights: str | None, workers: int, batch: int = 32) -> Run:
     def run(files: Sequence[bytes]) -> np.ndarray:
         loader = torch.utils.data.DataLoader(Files(files), batch_size=batch, num_workers=workers)
         with torch.inference_mode():
-            made = [model(b.to(device)).cpu() for b in loader]
-        return torch.nn.functional.normalize(torch.cat(made), dim=1).numpy()
+            vectors = [model(b.to(device)).cpu() for b in loader]
+        return torch.nn.functional.normalize(torch.cat(vectors), dim=1).numpy()
 
     return run
 

@@ -56,10 +56,12 @@ def _variant(photo: Image.Image, random: np.random.Generator) -> bytes:
     height = min(width * SIZE[1] / SIZE[0], photo.height)
     left = float(random.uniform(0, photo.width - width))
     top = float(random.uniform(0, photo.height - height))
-    made = photo.resize(SIZE, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height))
+    variant = photo.resize(
+        SIZE, Image.Resampling.BICUBIC, box=(left, top, left + width, top + height)
+    )
     if random.random() < 0.5:
-        made = ImageOps.mirror(made)
-    made = ImageEnhance.Brightness(made).enhance(float(random.uniform(0.7, 1.3)))
+        variant = ImageOps.mirror(variant)
+    variant = ImageEnhance.Brightness(variant).enhance(float(random.uniform(0.7, 1.3)))
     file = io.BytesIO()
-    made.save(file, "JPEG", quality=87, subsampling="4:2:0")
+    variant.save(file, "JPEG", quality=87, subsampling="4:2:0")
     return file.getvalue()

@@ -109,8 +109,8 @@ def measure(
             order = list(enumerate(entries))
             for number, entry in order if done % 2 == 0 else reversed(order):
                 if _ran(entry, len(contents), folder / f"{number}.npy" if done == 0 else None):
-                    said = f"{entry.rates()[-1]:.1f}/s"
-                    sys.stderr.write(f"round {done + 1}: {entry.name} {said}\n")
+                    rate = f"{entry.rates()[-1]:.1f}/s"
+                    sys.stderr.write(f"round {done + 1}: {entry.name} {rate}\n")
         for entry in entries:
             entry.process.stdin.close()
             entry.process.wait()
@@ -149,8 +149,8 @@ def _started(entry: Contender, contents: Sequence[Any], folder: Path) -> bool:
 def _row(entry: Contender, base: Contender, expected: np.ndarray, saved: Path) -> dict[str, Any]:
     pairs = zip(entry.rates(), base.rates(), strict=True)
     ratios = sorted(own / other for own, other in pairs)
-    found = np.load(saved)
-    near = fidelity(found, expected[:: entry.every][: len(found)])
+    vectors = np.load(saved)
+    near = fidelity(vectors, expected[:: entry.every][: len(vectors)])
     return {
         "contender": entry.name,
         "items_per_second": statistics.median(entry.rates()),

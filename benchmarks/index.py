@@ -36,28 +36,28 @@ def clustered(rows: int, dim: int) -> NDArray[np.float32]:
     chance = np.random.default_rng(0)
     centres = chance.standard_normal((CENTRES, LATENT), np.float32)
     turn = chance.standard_normal((LATENT, dim), np.float32) / np.float32(np.sqrt(LATENT))
-    made = np.empty((rows, dim), np.float32)
+    vectors = np.empty((rows, dim), np.float32)
     for first in range(0, rows, 20_000):
-        some = made[first : first + 20_000]
-        near = SPREAD * chance.standard_normal((len(some), LATENT), np.float32)
-        some[:] = (centres[chance.integers(0, CENTRES, len(some))] + near) @ turn
-        some += 0.1 * chance.standard_normal(some.shape, np.float32)
-        some /= np.linalg.norm(some, axis=1, keepdims=True)
-    return made
+        block = vectors[first : first + 20_000]
+        near = SPREAD * chance.standard_normal((len(block), LATENT), np.float32)
+        block[:] = (centres[chance.integers(0, CENTRES, len(block))] + near) @ turn
+        block += 0.1 * chance.standard_normal(block.shape, np.float32)
+        block /= np.linalg.norm(block, axis=1, keepdims=True)
+    return vectors
 
 
-def asked(
+def search_all(
     table: Any, vectors: NDArray[np.float32], index: VectorIndex | None, where: str | None = None
 ) -> tuple[list[NDArray[np.float32]], float]:
     """The cosines that each query finds, and the median milliseconds of a search."""
-    found, took = [], []
+    cosines, seconds = [], []
     for vector in vectors:
         began = time.perf_counter()
         query = vector_index.nearest_query(table, vector, RECALL_K + 1, index, where)
         rows = query.select(["id", "_distance"]).to_arrow()
-        took.append(time.perf_counter() - began)
-        found.append(1 - np.asarray(rows["_distance"].to_pylist(), np.float32))
-    return found, 1000 * float(np.median(took))
+        seconds.append(time.perf_counter() - began)
+        cosines.append(1 - np.asarray(rows["_distance"].to_pylist(), np.float32))
+    return cosines, 1000 * float(np.median(seconds))
 
 
 def main() -> None:
@@ -80,23 +80,23 @@ def main() -> None:
             "vector": pa.FixedSizeListArray.from_arrays(flat, type=element),
         }
         table = connect(folder).create_table("t", data=pa.table(columns))
-        print(f"exact, LanceDB: {asked(table, queries[:40], None)[1]:.1f} ms")
+        print(f"exact, LanceDB: {search_all(table, queries[:40], None)[1]:.1f} ms")
         began = time.perf_counter()
         vector_index.train(table, chosen.rows)
         whole = partition_count(chosen.rows)
         print(f"built in {time.perf_counter() - began:.1f} s, {whole} partitions")
         for nprobes in probe_ladder(whole):
             index = VectorIndex("ivf_sq", chosen.rows, whole, nprobes, REFINE, 0, 0, QUERIES)
-            found, milliseconds = asked(table, queries, index)
+            cosines, milliseconds = search_all(table, queries, index)
             hits = sum(
-                int((some >= limit - 1e-6).sum()) - 1  # a query finds itself
-                for some, limit in zip(found, least, strict=True)
+                int((query_cosines >= limit - 1e-6).sum()) - 1  # a query finds itself
+                for query_cosines, limit in zip(cosines, least, strict=True)
             )
             recall = hits / (len(queries) * RECALL_K)
             print(f"{nprobes:>4} probes: recall {recall:.3f}, {milliseconds:.1f} ms")
         for where in ("part < 1", "part < 50"):
-            _, slow = asked(table, queries[:20], None, where)
-            _, fast = asked(table, queries[:20], index, where)
+            _, slow = search_all(table, queries[:20], None, where)
+            _, fast = search_all(table, queries[:20], index, where)
             print(f"where {where}: {fast:.1f} ms, exact {slow:.1f} ms")
 
 

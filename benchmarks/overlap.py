@@ -30,7 +30,7 @@ def overlap(
         began = time.perf_counter()
         prepared = list(encoder._decoder.decode(photos, len(photos)))
         decode.append(time.perf_counter() - began)
-        crops = [one[0] for one in prepared if not isinstance(one, Failure)]
+        crops = [image[0] for image in prepared if not isinstance(image, Failure)]
         began = time.perf_counter()
         for _ in encoder.batches.run(iter(crops)):
             pass

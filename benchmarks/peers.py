@@ -56,13 +56,13 @@ def contenders(modality: str, names: Sequence[str], weights: str | None = None) 
         raise SystemExit(
             f"no peer for {modality} is called {', '.join(unknown)}; known: {', '.join(known)}"
         )
-    made = []
+    contenders = []
     for name in dict.fromkeys(names):
         try:
-            made.append(_contender(name, known[name], modality, weights))
+            contenders.append(_contender(name, known[name], modality, weights))
         except NotInstalled as error:
             sys.stderr.write(f"NOT MEASURED: {error}\n")
-    return made
+    return contenders
 
 
 def _contender(name: str, peer: Peer, modality: str, weights: str | None) -> Contender:
@@ -84,27 +84,27 @@ def _text_model() -> Path:
 
 
 def _installed(name: str, model: Path | None) -> Path:
-    """The peer's environment; made anew if its pins have changed or it was left half made.
+    """The peer's environment; made again if its pins have changed or it was left unfinished.
 
     Raises:
         NotInstalled: uv is missing, or a step failed; its last line is quoted.
     """
     pins, folder = HERE / "pins" / f"{name}.txt", ENVIRONMENTS / name
-    done, wanted = folder / "pins.txt", pins.read_text()
-    if done.exists() and done.read_text() == wanted:
+    installed_pins, wanted_pins = folder / "pins.txt", pins.read_text()
+    if installed_pins.exists() and installed_pins.read_text() == wanted_pins:
         return folder
     sys.stderr.write(f"installing {name}, once\n")
     beside = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     uv = shutil.which("uv", path=beside)
     if uv is None:
-        raise NotInstalled(f"{name} cannot be installed: uv is not there")
+        raise NotInstalled(f"{name} cannot be installed: uv is not installed")
     _step(name, uv, "venv", "--clear", "--python", sys.executable, str(folder))
     _step(name, uv, "pip", "sync", "--python", _python(folder), str(pins))
     if model is not None:
         (folder / "model").mkdir()
         script = str(HERE / "peer_models.py")
         _step(name, _python(folder), script, name, str(model), str(folder / "model"))
-    done.write_text(wanted)
+    installed_pins.write_text(wanted_pins)
     return folder
 
 
