@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.crash import faults, scenario
+from tests.crash import faults, subject
 from tests.crash.forks import in_child
 
 
@@ -24,16 +24,16 @@ class Scenario:
     after: str
     table: bool = True
     """Whether LanceDB can be read before the act has ended."""
-    check: Callable[[Path], None] = scenario.balanced
+    check: Callable[[Path], None] = subject.balanced
 
 
 SCENARIOS = {
-    "first": Scenario("empty", scenario.run, "nothing", "one"),
-    "next": Scenario("base", scenario.run, "one", "two"),
-    "deletes": Scenario("fewer", scenario.run, "one", "three"),
-    "repair": Scenario("damaged", scenario.repair, "one", "one", table=False),
-    "rollback": Scenario("history", scenario.rollback, "two", "one"),
-    "retain": Scenario("history", scenario.retain, "two", "two", check=scenario.retained),
+    "first": Scenario("empty", subject.run, "nothing", "one"),
+    "next": Scenario("base", subject.run, "one", "two"),
+    "deletes": Scenario("fewer", subject.run, "one", "three"),
+    "repair": Scenario("damaged", subject.repair, "one", "one", table=False),
+    "rollback": Scenario("history", subject.rollback, "two", "one"),
+    "retain": Scenario("history", subject.retain, "two", "two", check=subject.retained),
 }
 
 
@@ -42,19 +42,19 @@ def prepare(place: str) -> None:
     folder = Path(place)
     for state in ("empty", "base"):
         (folder / state).mkdir()
-        scenario.write_source(folder / state, 1)
-    _must(in_child(scenario.run, folder / "base"))
-    _must(in_child(scenario.keep_rows, folder / "base", folder / "one.arrow"))
+        subject.write_source(folder / state, 1)
+    _must(in_child(subject.run, folder / "base"))
+    _must(in_child(subject.keep_rows, folder / "base", folder / "one.arrow"))
     shutil.copytree(folder / "base", folder / "fewer")
-    scenario.write_source(folder / "base", 2)
-    scenario.write_source(folder / "fewer", 3)
+    subject.write_source(folder / "base", 2)
+    subject.write_source(folder / "fewer", 3)
     for start, ended, state in (("base", "history", "two"), ("fewer", "shrunk", "three")):
         shutil.copytree(folder / start, folder / ended)
-        _must(in_child(scenario.run, folder / ended))
-        _must(in_child(scenario.keep_rows, folder / ended, folder / f"{state}.arrow"))
+        _must(in_child(subject.run, folder / ended))
+        _must(in_child(subject.keep_rows, folder / ended, folder / f"{state}.arrow"))
     for state in (3, 1, 2):
-        scenario.write_source(folder / "history", state)
-        _must(in_child(scenario.run, folder / "history"))
+        subject.write_source(folder / "history", state)
+        _must(in_child(subject.run, folder / "history"))
     shutil.copytree(folder / "base", folder / "damaged")
     for data in (folder / "damaged/warehouse/lancedb").rglob("data/*.lance"):
         data.write_bytes(data.read_bytes()[:-100])
@@ -112,11 +112,11 @@ def _afterwards(scenario: Scenario, folder: Path, prepared: Path, ended: str) ->
     states = {path.stem: path for path in prepared.glob("*.arrow")}
     allowed = {scenario.after} if ended == "done" else {scenario.before, scenario.after}
     try:
-        state = scenario.seen(folder, states, table=scenario.table or ended == "done")
+        state = subject.seen(folder, states, table=scenario.table or ended == "done")
     except Exception as error:
         return [f"after it was {ended}, a reader met {error!r}"]
     problems = [] if state in allowed else [f"after it was {ended}, a reader saw {state}"]
-    return problems + (scenario.verify(folder) if ended == "done" else [])
+    return problems + (subject.verify(folder) if ended == "done" else [])
 
 
 def _recovered(scenario: Scenario, folder: Path, prepared: Path) -> list[str]:
@@ -125,8 +125,8 @@ def _recovered(scenario: Scenario, folder: Path, prepared: Path) -> list[str]:
     answer = scenario.act(folder) or {}
     if "error" in answer:
         return [f"the next one failed: {answer}"]
-    problems = scenario.verify(folder)
-    state = scenario.seen(folder, states)
+    problems = subject.verify(folder)
+    state = subject.seen(folder, states)
     if state != scenario.after:
         problems.append(f"after the next one, a reader saw {state}")
     scenario.check(folder)

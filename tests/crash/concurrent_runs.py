@@ -13,7 +13,7 @@ from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.workspace.work import Run
-from tests.crash import scenario
+from tests.crash import subject
 from tests.crash.forks import in_child, outcome, start
 
 SPACES = ("a", "b", "c", "d")
@@ -45,14 +45,14 @@ def play(place: str, state: int) -> dict[str, Any]:
 
 
 def _write(folder: Path, state: int) -> None:
-    spaces = [{**scenario.SPACE_SECTION, "name": space} for space in SPACES]
-    scenario.write_source(folder, state, spaces)
+    spaces = [{**subject.SPACE_SECTION, "name": space} for space in SPACES]
+    subject.write_source(folder, state, spaces)
 
 
 def _run(folder: Path, space: str, partition: str, begin: float) -> dict[str, Any]:
     collection, told = load_collection(folder / "things.toml"), list[str]()
     scope = Scope(partition=partition)
-    this = Run(new_run_id(), collection, scenario.store_of(folder), scope, quiet=True)
+    this = Run(new_run_id(), collection, subject.store_of(folder), scope, quiet=True)
     time.sleep(max(begin - time.time(), 0.0))
     (report,) = run_collection(this, [collection.find_space(space)], log=told.append)
     return {"report": report, "told": told}
@@ -60,9 +60,9 @@ def _run(folder: Path, space: str, partition: str, begin: float) -> dict[str, An
 
 def _check(folder: Path, space: str, state: int) -> list[str]:
     """What the space lacks, holds in excess, or has under the wrong id or partition."""
-    problems = list(verify_space(scenario.store_of(folder), f"things/{space}").problems)
+    problems = list(verify_space(subject.store_of(folder), f"things/{space}").problems)
     opened = commonspace.open(f"things/{space}", warehouse=str(folder / "warehouse"))
-    expected = scenario.wanted(state)
+    expected = subject.wanted(state)
     found = {
         row["id"]: (row["partition"], row["tag"], row["content_digest"])
         for row in opened.to_arrow().to_pylist()

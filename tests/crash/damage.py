@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.crash import scenario
+from tests.crash import subject
 from tests.crash.forks import in_child
 
 START = "history"
@@ -19,7 +19,7 @@ STATE = "two"
 def files(place: str) -> dict[str, list[str]]:
     """The files that the served release consists of, by kind, below the warehouse."""
     warehouse = Path(place, START, "warehouse")
-    space = scenario.opened(warehouse.parent)
+    space = subject.opened(warehouse.parent)
     table = warehouse / "lancedb/things__text__v1.lance"
     home = warehouse / "things/text/v1"
     found = {
@@ -40,7 +40,7 @@ def _matters(place: str, file: Path) -> bool:
         start = Path(place, START)
         shutil.copytree(start, Path(scratch, "copy"))
         Path(scratch, "copy", file.relative_to(start)).unlink()
-        return in_child(scenario.verify, Path(scratch, "copy")) != {"answer": []}
+        return in_child(subject.verify, Path(scratch, "copy")) != {"answer": []}
 
 
 def play(place: str, kind: str, file: str, how: str, seed: int) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def play(place: str, kind: str, file: str, how: str, seed: int) -> dict[str, Any
         spot = _damage(folder / "warehouse" / file, how, random.Random(seed))
         about = {"case": f"{kind} {file} {how} {spot}", "kind": kind, "how": how}
         answers = {
-            "verify": in_child(scenario.verify, folder),
+            "verify": in_child(subject.verify, folder),
             "parquet": in_child(_state, folder, place, False),
             "lance": in_child(_state, folder, place, True),
             "repair": in_child(_repaired, folder, place),
@@ -89,7 +89,7 @@ def _damage(path: Path, how: str, chance: random.Random) -> str:
 def _state(folder: Path, place: str, table: bool) -> str:
     """`right` where a reader is given what was published, `refused` where it finds no release."""
     try:
-        state = scenario.seen(folder, {STATE: Path(place, f"{STATE}.arrow")}, table=table)
+        state = subject.seen(folder, {STATE: Path(place, f"{STATE}.arrow")}, table=table)
     except AssertionError as error:
         return f"wrong: {error}"
     return {STATE: "right", "nothing": "refused"}.get(state, f"wrong: {state}")
@@ -97,7 +97,7 @@ def _state(folder: Path, place: str, table: bool) -> str:
 
 def _repaired(folder: Path, place: str) -> str:
     """`whole` where all is as it was; what is still wrong otherwise."""
-    told = scenario.repair(folder)
+    told = subject.repair(folder)
     if told["problems"]:
         return f"told: {told['problems'][0]}"
     return "whole" if _state(folder, place, True) == "right" else "wrong after the repair"
@@ -105,10 +105,10 @@ def _repaired(folder: Path, place: str) -> str:
 
 def _next(folder: Path, place: str) -> str:
     """Whether a run that changes the release is right, or refuses and says so."""
-    scenario.write_source(folder, 3)
-    answer = scenario.run(folder)
+    subject.write_source(folder, 3)
+    answer = subject.run(folder)
     if "error" in answer:
         return "refused"
-    problems = scenario.verify(folder)
-    state = scenario.seen(folder, {"three": Path(place, "three.arrow")}) if not problems else ""
+    problems = subject.verify(folder)
+    state = subject.seen(folder, {"three": Path(place, "three.arrow")}) if not problems else ""
     return "right" if state == "three" else f"wrong: {problems or state}"

@@ -16,7 +16,7 @@ from typing import Any
 
 from commonspace.pipeline.storage import lease
 from commonspace.pipeline.storage import s3 as bucket_store
-from tests.crash import scenario
+from tests.crash import subject
 from tests.crash.forks import in_child, outcome, start
 
 STATES = {1: "one", 2: "two", 3: "three"}
@@ -41,7 +41,7 @@ def play(place: str, count: int, seed: int, environment: Mapping[str, str]) -> d
 
 def _play(folder: Path, prepared: Path, count: int, chance: random.Random) -> dict[str, Any]:
     state, ended = 1, Counter[str]()
-    scenario.write_source(folder, state)
+    subject.write_source(folder, state)
     began = time.monotonic()
     first = in_child(_run, folder)
     assert "answer" in first, first
@@ -50,7 +50,7 @@ def _play(folder: Path, prepared: Path, count: int, chance: random.Random) -> di
     reader = start(_look, folder, prepared, stop)
     while ended["killed"] < count:
         state = state % 3 + 1
-        scenario.write_source(folder, state)
+        subject.write_source(folder, state)
         while ended["killed"] < count:
             child, answer = start(_run, folder)
             time.sleep(chance.uniform(0, reach) * lasts)
@@ -63,7 +63,7 @@ def _play(folder: Path, prepared: Path, count: int, chance: random.Random) -> di
     last = in_child(_run, folder)
     stop.touch()
     saw = outcome(*reader)
-    problems = in_child(scenario.verify, folder)
+    problems = in_child(subject.verify, folder)
     served = in_child(_seen, folder, prepared)
     shutil.rmtree(folder / "warehouse", ignore_errors=True)
     wrong = [] if "answer" in last else [f"the last run: {last}"]
@@ -74,7 +74,7 @@ def _play(folder: Path, prepared: Path, count: int, chance: random.Random) -> di
 
 def _run(folder: Path) -> None:
     bucket_store.lease = partial(lease.lease, seconds=1.0)  # the dead keep others waiting so long
-    report = scenario.run(folder)
+    report = subject.run(folder)
     assert "error" not in report, report
 
 
@@ -89,4 +89,4 @@ def _look(folder: Path, prepared: Path, stop: Path) -> dict[str, int]:
 
 
 def _seen(folder: Path, prepared: Path) -> str:
-    return scenario.seen(folder, {path.stem: path for path in prepared.glob("*.arrow")})
+    return subject.seen(folder, {path.stem: path for path in prepared.glob("*.arrow")})

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from commonspace.pipeline.maintenance.retain import retain
-from tests.crash import scenario
+from tests.crash import subject
 
 RELEASES = 5
 RUNS_BETWEEN = 20
@@ -25,16 +25,16 @@ def main() -> None:
     folder, runs = Path(sys.argv[1]), int(sys.argv[2])
     took: list[float] = []
     for number in range(1, runs + 1):
-        scenario.write_source(folder, number % 3 + 1)
+        subject.write_source(folder, number % 3 + 1)
         with (folder / "one.jsonl").open("a") as file:  # so that no two runs are alike
             record = {"id": "tick", "text": f"run {number} was here", "tag": "old"}
             file.write(json.dumps(record) + "\n")
         began = time.process_time()
-        report = scenario.run(folder)
+        report = subject.run(folder)
         took.append(time.process_time() - began)
         assert report.get("state") == "promoted", report
         if number % RUNS_BETWEEN == 0:
-            retain(scenario.store_of(folder), scenario.SPACE, RELEASES)
+            retain(subject.store_of(folder), subject.SPACE, RELEASES)
         if number % 100 == 0:
             gc.collect()
             seconds = statistics.median(took)
@@ -43,7 +43,7 @@ def main() -> None:
             sys.stdout.write(json.dumps(line) + "\n")
             sys.stdout.flush()
             took.clear()
-    assert scenario.verify(folder) == []
+    assert subject.verify(folder) == []
 
 
 def _resident() -> int:
