@@ -185,7 +185,6 @@ def test_an_unknown_name_says_what_there_is(warehouse: Warehouse, command: Comma
         (["run", "thinks"], "did you mean 'things'"),
         (["run", "things", "--space", "txt"], "did you mean 'text'"),
         (["run", "things", "--space", "text/vtwo"], "not the name of a space"),  # not the newest
-        ("not the name of a space",),
         (["run", "things", "--partition", "x"], "no partitions"),
         (["search", "things/text", "x"], "no promoted release"),
         (["search", "things", "x"], "collection/space"),
