@@ -119,8 +119,9 @@ def _what_runs(source: str) -> str:
         elif isinstance(node, ast.Call):
             node.keywords = [word for word in node.keywords if word.arg != "strict"]
         elif isinstance(node, ast.arguments):
-            node.args += node.posonlyargs + node.kwonlyargs
-            node.posonlyargs, node.kwonlyargs = [], []
+            node.args = node.posonlyargs + node.args + node.kwonlyargs
+            node.defaults += [default for default in node.kw_defaults if default is not None]
+            node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
         elif isinstance(node, ast.AnnAssign):
             node.annotation = ast.Constant(None)
         elif isinstance(node, ast.ClassDef):

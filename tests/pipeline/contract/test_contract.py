@@ -97,7 +97,10 @@ def test_the_columns_are_in_one_order_and_only_some_may_be_empty() -> None:
     required = {"id", "vector", "source_uri", "content_digest", "row_digest", "encoded_at", "run"}
     assert not nullable & required
     assert fields["vector"].type.list_size == 4
-    assert Contract.from_json(json.loads(CONTRACT.schema.metadata[METADATA_KEY])) == CONTRACT
+    stored = CONTRACT.schema.metadata[METADATA_KEY]
+    assert Contract.from_json(json.loads(stored)) == CONTRACT
+    # Files are named by their bytes: the same contract is the same text.
+    assert stored.decode() == json.dumps(json.loads(stored), sort_keys=True)
 
 
 def test_a_row_is_of_its_item_or_of_a_passage_of_it() -> None:

@@ -22,7 +22,7 @@ def strings(*values: str) -> pa.Array:
 
 
 def shard_sizes(digests: list[str], rows: int) -> list[int]:
-    """How many items each shard of so many new contents has."""
+    """How many items each shard of so many new contents has; each is named by its own."""
     ids = strings(*(f"i{n}" for n in range(len(digests))))
     nothing = strings()
     published = {"id": nothing, "content_digest": nothing, "row_digest": nothing}
@@ -34,7 +34,10 @@ def shard_sizes(digests: list[str], rows: int) -> list[int]:
         unreadable=nothing,
     )
     plan = make_plan(inputs, PlanOptions(scope=EVERYTHING, shard_rows=rows))
-    return [plan.shard_rows(shard).num_rows for shard in plan.shards]
+    shards = [plan.shard_rows(shard) for shard in plan.shards]
+    names = [shard_name(s["id"].to_pylist(), s["digest"].to_pylist()) for s in shards]
+    assert plan.shards == names
+    return [shard.num_rows for shard in shards]
 
 
 def test_every_row_of_a_plan_has_an_id_and_an_action() -> None:

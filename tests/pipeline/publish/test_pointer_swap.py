@@ -61,6 +61,7 @@ def test_of_two_promotions_at_once_one_is_refused(warehouse: Warehouse, served: 
     assert load_pending_promotion(warehouse.store, NAME) is not None, "whoever comes next recovers"
     assert len(warehouse.open()) == 14
     assert recover_promotion(warehouse.store, NAME, contract)
+    assert not recover_promotion(warehouse.store, NAME, contract), "once is enough"
     assert connect(warehouse.address).open_table(NAME.table).count_rows() == 14
     assert warehouse.verify()["ok"]
 

@@ -1,0 +1,33 @@
+"""What a person is told who promotes or rolls back what cannot be."""
+
+from __future__ import annotations
+
+import pytest
+
+from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
+from tests.support.warehouse import Warehouse, numbered_items
+
+NAME = SpaceName("things", "text", 1)
+LIFTS = "`commonspace promote things/text/v1 1` only lifts the hold."
+
+
+def test_without_a_candidate_the_way_to_one_is_said(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(5))
+    with pytest.raises(UserMistake, match="no candidate: release 1 is served") as raised:
+        promote_by_hand(warehouse.store, NAME)
+    assert "A run makes one" in str(raised.value.do)
+    assert LIFTS not in str(raised.value.do)
+
+
+def test_where_a_rollback_holds_the_space_the_way_out_is_said(warehouse: Warehouse) -> None:
+    for count in (5, 6):
+        warehouse.run(numbered_items(count))
+    roll_back(warehouse.store, NAME, 1)
+    with pytest.raises(UserMistake, match="no candidate: release 1 is served") as raised:
+        promote_by_hand(warehouse.store, NAME)
+    assert LIFTS in str(raised.value.do)
+    result = promote_by_hand(warehouse.store, NAME, 1)
+    assert (result.moved, result.hold) == (False, None)
+    assert result.lifted is not None
