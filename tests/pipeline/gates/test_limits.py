@@ -21,7 +21,7 @@ def contents(seed: int, count: int, *, is_new: bool) -> Contents:
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(count, 4)).astype(np.float32) + np.float32(seed)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    digests = pa.array([f"{rng.integers(2**63):064x}" for _ in range(count)], pa.string())
+    digests = pa.array([f"{rng.integers(2**63):016x}" * 4 for _ in range(count)], pa.string())
     return Contents(digests=digests, vectors=vectors, rows=np.ones(count, np.int64), is_new=is_new)
 
 
