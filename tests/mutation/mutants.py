@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -37,6 +38,10 @@ OTHERS = (
 OPERATORS = [
     *(f"{kind}_{a}_{b}" for kind, pairs in REPLACEMENTS.items() for a, b in pairs), *OTHERS,
 ]  # fmt: skip
+
+IGNORED_ARGUMENTS = ("strict", "use_threads")
+"""A strict `zip` is an assertion; threads change how long something takes."""
+Node = TypeVar("Node", bound=ast.AST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,32 +107,55 @@ def _first_mutant(
 
 
 def _what_runs(source: str) -> str:
-    """The program without what is never evaluated or only checked by mypy.
-
-    Annotations are not evaluated, for every file imports them from `__future__`; that a class is
-    frozen, or what must be given by keyword, is what mypy checks; a strict `zip` is an assertion.
-    """
+    """The program without what makes no difference to what it does."""
     try:
         tree = ast.parse(source)
     except SyntaxError:
         return source
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            node.returns = None
-        elif isinstance(node, ast.arg):
-            node.annotation = None
-        elif isinstance(node, ast.Call):
-            node.keywords = [word for word in node.keywords if word.arg != "strict"]
-        elif isinstance(node, ast.arguments):
-            node.args = node.posonlyargs + node.args + node.kwonlyargs
-            node.defaults += [default for default in node.kw_defaults if default is not None]
-            node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
-        elif isinstance(node, ast.AnnAssign):
-            node.annotation = ast.Constant(None)
-        elif isinstance(node, ast.ClassDef):
-            for call in (c for c in node.decorator_list if isinstance(c, ast.Call)):
-                call.keywords = []
-    return ast.dump(tree)
+    return ast.dump(_Essence().visit(tree))
+
+
+class _Essence(ast.NodeTransformer):
+    """Leaves out what is never evaluated, what mypy checks, and what only changes the pace."""
+
+    def visit_Module(self, node: ast.Module) -> ast.Module:
+        # A number that stands alone was chosen by measurement: a test would only repeat it.
+        for statement in node.body:
+            match statement:
+                case ast.Assign(value=ast.Constant(value=int() | float())):
+                    statement.value = ast.Constant(None)
+        return self._inside(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.returns = None
+        return self._inside(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AnnAssign:
+        node.annotation = ast.Constant(None)  # every file imports them from `__future__`
+        return self._inside(node)
+
+    def visit_arguments(self, node: ast.arguments) -> ast.arguments:
+        node.args = node.posonlyargs + node.args + node.kwonlyargs
+        node.defaults += [default for default in node.kw_defaults if default is not None]
+        node.posonlyargs, node.kwonlyargs, node.kw_defaults = [], [], []
+        return self._inside(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        node.annotation = None
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        for call in (each for each in node.decorator_list if isinstance(each, ast.Call)):
+            call.keywords = []  # whether it is frozen
+        return self._inside(node)
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        node.keywords = [word for word in node.keywords if word.arg not in IGNORED_ARGUMENTS]
+        return self._inside(node)
+
+    def _inside(self, node: Node) -> Node:
+        self.generic_visit(node)
+        return node
 
 
 def _changed_lines(before: str, after: str) -> tuple[str, str]:

@@ -48,6 +48,13 @@ def test_it_comes_back_as_it_was_stored(store: LocalStore) -> None:
     assert list(loaded.schema.names) == list(CONTRACT.schema.names)
 
 
+def test_its_fingerprint_is_that_of_the_spec_in_any_script(store: LocalStore) -> None:
+    spec = replace(SPEC, architecture="größe")
+    contract = Contract.of(NAME, spec, {})
+    store.put(spec_key(NAME), contract.to_bytes())
+    assert load_contract(store, NAME) == contract
+
+
 def damaged(**changes: Any) -> bytes:
     return json.dumps(json.loads(CONTRACT.to_bytes()) | changes).encode()
 

@@ -13,6 +13,7 @@ from commonspace.pipeline.gates.contents import Contents
 from commonspace.pipeline.gates.drift import Drift
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
 from commonspace.pipeline.gates.spot import SpotCheckResult, spot_gate
+from commonspace.pipeline.gates.vectors import UnusableVectors
 
 SPEC = replace(hashed_spec(4, "text"), tolerance=0.5)
 
@@ -59,6 +60,29 @@ def test_duplicates_at_their_limit_pass(limit: float, passes: bool) -> None:
         f"{limit:.1%}; one vector stands for 2 contents)"
     )
     assert ("look whether" in result.message) != passes
+
+
+def test_contents_are_told_apart_by_all_of_128_bits() -> None:
+    whole = contents(0, 2, is_new=True)
+    digests = pa.array([f"{'a' * 31}{last}{'b' * 32}" for last in "01"], pa.string())
+    gate = DuplicateVectors(0.0)
+    gate.update(replace(whole, digests=digests, vectors=whole.vectors[[0, 0]]))
+    assert gate.result().value == 1.0
+    gate = DuplicateVectors(0.0)
+    gate.update(replace(whole, digests=digests.take([0, 0]), vectors=whole.vectors[[0, 0]]))
+    assert gate.result().value == 0.0
+
+
+def test_unusable_vectors_are_counted_among_the_new() -> None:
+    gate = UnusableVectors(SPEC)
+    assert gate.result().message == "0 of 0 vectors are not finite unit ones"
+    new = contents(0, 3, is_new=True)
+    gate.update(replace(new, vectors=new.vectors * np.float32([[1], [2], [0]])))
+    gate.update(contents(1, 4, is_new=False))
+    gate.update(contents(2, 2, is_new=True))
+    result = gate.result()
+    assert result.message == "2 of 5 vectors are not finite unit ones"
+    assert (result.ok, result.value, result.limit) == (False, 2, 0)
 
 
 def test_without_duplicates_none_are_counted() -> None:

@@ -7,6 +7,8 @@ import pytest
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
+from commonspace.pipeline.publish.pending import announce, promotion_problems, withdraw
+from commonspace.pipeline.release.manifest import load_release
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
@@ -31,3 +33,25 @@ def test_where_a_rollback_holds_the_space_the_way_out_is_said(warehouse: Warehou
     result = promote_by_hand(warehouse.store, NAME, 1)
     assert (result.moved, result.hold) == (False, None)
     assert result.lifted is not None
+
+
+def test_the_newest_candidate_is_meant(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(5))
+    for count in (6, 7):
+        warehouse.run(numbered_items(count), promote=False)
+    assert promote_by_hand(warehouse.store, NAME).release == 3
+    assert len(warehouse.open()) == 7
+
+
+def test_an_interrupted_promotion_is_a_problem_until_it_is_over(warehouse: Warehouse) -> None:
+    warehouse.run(numbered_items(5))
+    assert promotion_problems(warehouse.store, NAME) == []
+    release = load_release(warehouse.store, NAME, 1)
+    for by, verb in (("rollback", "rollback"), ("promote", "promotion"), ("a-run", "promotion")):
+        announce(warehouse.store, NAME, release, by)
+        assert promotion_problems(warehouse.store, NAME) == [
+            f"a {verb} to release 1 was interrupted: LanceDB may be ahead"
+        ]
+    withdraw(warehouse.store, NAME)
+    withdraw(warehouse.store, NAME)
+    assert promotion_problems(warehouse.store, NAME) == []

@@ -92,6 +92,16 @@ def test_a_lease_that_was_broken_is_not_given_back(store: LocalStore) -> None:
     assert written(store)["owner"] == "another"
 
 
+@pytest.mark.parametrize("what", [b"{}", b"\xff", b'{"owner": 1}'])
+def test_a_lease_that_was_overwritten_is_not_renewed(what: bytes, store: LocalStore) -> None:
+    with lease(store, ".lease", SECONDS):
+        store.put(".lease", what)
+        time.sleep(SECONDS)
+    data = store.read(".lease")
+    assert data is not None
+    assert data.to_pybytes() == what
+
+
 def test_an_error_of_the_block_is_the_one_told(store: LocalStore) -> None:
     def fail() -> None:
         with lease(store, ".lease", SECONDS):
