@@ -122,7 +122,9 @@ class _Essence(ast.NodeTransformer):
         # A number that stands alone was chosen by measurement: a test would only repeat it.
         for statement in node.body:
             match statement:
-                case ast.Assign(value=ast.Constant(value=int() | float())):
+                case ast.Assign(value=ast.Constant(value=int() | float() as number)) if not (
+                    isinstance(number, bool)
+                ):
                     statement.value = ast.Constant(None)
         return self._inside(node)
 
