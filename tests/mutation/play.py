@@ -97,7 +97,8 @@ def _start(tree: Path, tests: Sequence[str], log: Path) -> int:
         for name in [n for n in sys.modules if n.partition(".")[0] in ("tests", "commonspace")]:
             del sys.modules[name]
         arguments = ["-q", "-x", "-p", "no:cacheprovider", "-m", NO_SLOW,
-                     "--hypothesis-seed=0", "--timeout=60", "--basetemp", f"{tree}-tmp", *tests]  # fmt: skip
+                     "--hypothesis-seed=0", "--timeout=60", "--basetemp", f"{tree}-tmp",
+                     *tests]  # fmt: skip
         status = int(pytest.main(arguments))
         sys.stdout.flush()
         os._exit(status)

@@ -30,6 +30,10 @@ def test_every_state_counts_once(state: str) -> None:
     assert ledger.message == "8 items were offered, 8 are accounted for"
 
 
+def test_a_ledger_begins_empty() -> None:
+    assert set(Ledger().to_json().values()) == {0}
+
+
 def test_nothing_has_a_share_of_nothing() -> None:
     gates = account_gates(Ledger(), ScopeCounts(deletable=0, untouched=0, carried=0), LIMITS)
     assert [(gate.value, gate.ok) for gate in gates] == [(0, True), (0.0, True), (0.0, True)]

@@ -55,3 +55,19 @@ def test_an_interrupted_promotion_is_a_problem_until_it_is_over(warehouse: Wareh
     withdraw(warehouse.store, NAME)
     withdraw(warehouse.store, NAME)
     assert promotion_problems(warehouse.store, NAME) == []
+
+
+def test_a_rollback_that_is_called_again_keeps_its_hold_and_another_has_its_own(
+    warehouse: Warehouse,
+) -> None:
+    for count in (5, 6, 7):
+        warehouse.run(numbered_items(count))
+    first = roll_back(warehouse.store, NAME, 2, "too many rows").hold
+    assert first is not None
+    assert roll_back(warehouse.store, NAME, 2).hold == first
+    again = roll_back(warehouse.store, NAME, 2, "still too many").hold
+    assert again is not None
+    assert again.reason == "still too many"
+    further = roll_back(warehouse.store, NAME, 1).hold
+    assert further is not None
+    assert further.reason == ""

@@ -232,3 +232,6 @@ def test_rows_of_no_partition_do_not_dilute_what_a_partition_may_lose(tmp_path: 
     assert "gate deleted_share refused" in day(1)["what"]
     assert day(2)["state"] == "promoted"
     assert len(warehouse.open()) == 22
+    gates = {gate["name"]: gate["message"] for gate in warehouse.open().release.gates}
+    assert gates["deleted_share"].startswith("2 of 4 published rows would go")
+    assert gates["reject_share"].startswith("0 of 22 items are rejects")
