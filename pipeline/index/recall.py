@@ -5,6 +5,7 @@ The truth is computed here, by inner products over the Parquet parts, without La
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,9 @@ from commonspace.pipeline.storage.store import Store
 SAMPLED_ROWS = 100
 """1,000 neighbours: a recall of 0.95 is known to 0.007 (one standard error, were they
 independent)."""
+QUERIES_AT_ONCE = 20
+"""In one query of LanceDB: 60,000 rows of 384 numbers are searched 100 times in 0.4 s of CPU
+instead of 0.9 s, with the same answers."""
 BLOCK_ROWS = 8192
 """Of a part, how many rows are compared with the queries at once."""
 ROUNDING = 1e-6
@@ -89,17 +93,29 @@ def measure_recall(table: Table, queries: RecallQueries, index: VectorIndex) -> 
     A row that is as near as the last of them counts as found; where there are none, it is 1.
     """
     hits = expected = 0
-    for item, vector, nearest, least in zip(
-        queries.ids, queries.vectors, queries.nearest, queries.least, strict=True
+    answers = _search(table, queries.vectors, index)
+    for item, (ids, cosines), nearest, least in zip(
+        queries.ids, answers, queries.nearest, queries.least, strict=True
     ):
-        query = vector_index.nearest_query(table, vector, RECALL_K + 1, index)
-        rows = query.select(["id", "_distance"]).to_arrow()
-        pairs = zip(rows["id"].to_pylist(), rows["_distance"].to_pylist(), strict=True)
-        others = [(other, 1 - distance) for other, distance in pairs if other != item]
+        others = [pair for pair in zip(ids, cosines, strict=True) if pair[0] != item]
         near = [other for other, cosine in others if other in nearest or cosine >= least - ROUNDING]
         hits += min(len(near), len(nearest))
         expected += len(nearest)
     return hits / expected if expected else 1.0
+
+
+def _search(
+    table: Table, vectors: NDArray[np.float32], index: VectorIndex
+) -> Iterator[tuple[list[str], list[float]]]:
+    """For each vector the ids of the RECALL_K + 1 rows that the index finds, and their cosines."""
+    for start in range(0, len(vectors), QUERIES_AT_ONCE):
+        block = vectors[start : start + QUERIES_AT_ONCE]
+        query = vector_index.nearest_query(table, block, RECALL_K + 1, index)
+        rows = query.select(["id", "_distance"]).to_arrow()
+        for number in range(len(block)):
+            # LanceDB leaves the column out where there is one vector.
+            answer = rows.filter(pc.field("query_index") == number) if len(block) > 1 else rows
+            yield answer["id"].to_pylist(), pc.subtract(1, answer["_distance"]).to_pylist()
 
 
 def _fetch_queries(

@@ -76,8 +76,9 @@ def nearest_query(
 
     Args:
         table: the table.
-        vector: (dim,) float32, unit.
-        k: how many rows.
+        vector: (dim,) float32, unit; or several, (n, dim), n > 1: then the column `query_index`
+            says which of them a row answers.
+        k: how many rows, for each vector.
         index: how to search the table's index; None compares every row.
         where: a filter; rows that pass it are found wherever they are.
     """
