@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,10 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """2**64 / golden ratio: Fibonacci hashing, Knuth, The Art of Computer Programming 6.4."""
 
 
-def image_probes() -> list[bytes]:
-    """32 different image files of many formats, modes, sizes and compressions."""
-    return [*_photos(), *_turned(), *_drawings(), *_other_modes(), *_other_formats()]
+@cache
+def image_probes() -> tuple[bytes, ...]:
+    """32 different image files of many formats, modes, sizes and compressions; drawn once."""
+    return (*_photos(), *_turned(), *_drawings(), *_other_modes(), *_other_formats())
 
 
 def _photos() -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,7 @@ class Contract:
         passage = [field.name for field in passage_fields(self.spec)]
         return ["id", "partition", "source_uri", "row_digest", *passage, *self.metadata]
 
-    @property
+    @cached_property
     def schema(self) -> pa.Schema:
         """The columns of every part and of the LanceDB table, the contract in the metadata."""
         return pa.schema(

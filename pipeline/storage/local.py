@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import itertools
 import os
 import re
 import secrets
@@ -99,14 +100,15 @@ class LocalStore:
     def _files(self, prefix: str, is_listed: Callable[[str], bool]) -> dict[str, float]:
         """The keys of the files whose name is listed, each with when it was last written."""
         times: dict[str, float] = {}
+        root = str(self.root)
         with translating_os_errors(self.root / prefix):
             for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
-                for name in files:
-                    path = Path(folder) / name
+                for name in filter(is_listed, files):
+                    # A run lists thousands of files: building a Path of each took half of its time.
+                    path = f"{folder}/{name}"
                     with suppress(FileNotFoundError):  # deleted since
-                        if is_listed(name):
-                            key = path.relative_to(self.root).as_posix()
-                            times[key] = path.stat().st_mtime
+                        modified = os.stat(path).st_mtime  # noqa: PTH116
+                        times[path.removeprefix(root).lstrip("/")] = modified
         return times
 
     def delete(self, key: str) -> None:
@@ -163,7 +165,8 @@ def _unless_gone(error: OSError) -> None:
 
 def _make_folder(folder: Path) -> None:
     """Make the folder and all above it; each parent is flushed, so that a power cut loses none."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    parents = (folder, *folder.parents)
+    missing = list(itertools.takewhile(lambda path: not path.exists(), parents))
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
         _flush(path.parent)

@@ -73,10 +73,18 @@ print(json.dumps({{
 
 @pytest.mark.usefixtures("things")
 def test_inventory(airflow: dict[str, str], python: Python, tmp_path: Path) -> None:
+    """Fifty collections are parsed faster than Airflow is loaded.
+
+    Measured: 0.8 to 1.2 s of CPU on a busy machine, which slows both down alike.
+    """
     (tmp_path / "broken.toml").write_text("[collection]\nname = 'broken'\n")
+    fifty = {f"c{number}" for number in range(50)}
+    for name in fifty:
+        write(tmp_path, name)
     found = python(PARSE, airflow)
+    assert found["seconds"] < found["loading"]
     assert not found["heavy"], "parsing a DAG must stay light"
-    assert set(found["dags"]) == {"things", "others", "broken"}
+    assert set(found["dags"]) == {"things", "others", "broken", *fifty}
     stages = ("encode", "plan", "promote", "publish", "report", "validate")
     groups = [f"{space}-v1.{stage}" for space in ("text", "title") for stage in stages]
     things = found["dags"]["things"]
@@ -156,18 +164,6 @@ def test_backfills_and_schedules_name_the_same_partitions(
         end, current = cadence.partition_end, cadence.partition_at(now)
         assert end(told["next"]) <= now < end(current)
         assert datetime.fromisoformat(told["at"]) == cadence.partition_end(told["next"])
-
-
-def test_fifty_collections_are_parsed_faster_than_airflow_is_loaded(
-    airflow: dict[str, str], python: Python, tmp_path: Path
-) -> None:
-    """Measured: 0.8 to 1.2 s of CPU on a busy machine, which slows both down alike."""
-    for number in range(50):
-        write(tmp_path, f"c{number}")
-    found = python(PARSE, airflow)
-    assert len(found["dags"]) == 50
-    assert not found["heavy"]
-    assert found["seconds"] < found["loading"]
 
 
 def test_the_shipped_collections_are_whole(airflow: dict[str, str], python: Python) -> None:

@@ -148,6 +148,7 @@ def test_filled_batches_give_each_image_its_vector(number: int, spec: EncoderSpe
     assert largest_angle(found, expected) <= 1e-6
 
 
+@pytest.mark.models
 def test_a_whole_network_compiles_without_a_break(
     loaded: Callable[[str], Encoder], contents: dict[str, list[Content]]
 ) -> None:

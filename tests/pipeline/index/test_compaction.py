@@ -38,16 +38,16 @@ def test_what_was_served_lately_stays_in_the_table(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A release that was made long ago may have been served until just now."""
-    monkeypatch.setattr(compaction, "READER_GRACE", timedelta(seconds=2))
-    monkeypatch.setattr(compaction, "STALL", timedelta(seconds=3))
+    monkeypatch.setattr(compaction, "READER_GRACE", timedelta(seconds=1))
+    monkeypatch.setattr(compaction, "STALL", timedelta(seconds=1.5))
     monkeypatch.setattr(compaction, "VERSIONS_BETWEEN_COMPACTIONS", 1)
     warehouse.publish_releases(1)
     reader = warehouse.open()
-    time.sleep(4)
+    time.sleep(2.2)
     warehouse.run(numbered_items(2))
     assert reader.get(["i0000"])["found"].to_pylist() == [True]
     first = connect(warehouse.address).open_table(NAME.table).list_versions()[0]["version"]
-    time.sleep(4)
+    time.sleep(2.2)
     warehouse.run(numbered_items(3))
     left = [v["version"] for v in connect(warehouse.address).open_table(NAME.table).list_versions()]
     assert min(left) > first

@@ -226,6 +226,7 @@ def test_in_a_bucket(warehouse: Warehouse, bucket: str) -> None:
     assert warehouse.verify(repair=True)["ok"]
 
 
+@pytest.mark.crash
 def test_readers_beside_promotions_see_whole_answers(warehouse: Warehouse) -> None:
     warehouse.run(declared(warehouse, rows(400)))
     stop, wrong, asked = threading.Event(), [], [0]
@@ -250,6 +251,7 @@ def test_readers_beside_promotions_see_whole_answers(warehouse: Warehouse) -> No
     assert asked[0] > 3
 
 
+@pytest.mark.crash
 def test_killed_while_it_is_built_the_next_run_finishes(warehouse: Warehouse) -> None:
     collection = declared(warehouse, rows(3000))
     environment = {
