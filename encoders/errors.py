@@ -15,17 +15,25 @@ class CommonspaceError(Exception):
     Attributes:
         what: what happened.
         item: what it happened to.
-        retry: whether trying again can help.
-        do: what to do next.
+        retry: whether trying again can help; where it is not given, `usual_retry`.
+        do: what to do next; where it is not given, `usual_do`.
         exit_code: what the command line exits with.
     """
 
     exit_code = 1
+    usual_retry, usual_do = False, ""
 
     def __init__(
-        self, what: str, *, item: str | None = None, retry: bool = False, do: str = ""
+        self,
+        what: str,
+        *,
+        item: str | None = None,
+        retry: bool | None = None,
+        do: str | None = None,
     ) -> None:
-        self.what, self.item, self.retry, self.do = what, item, retry, do
+        self.what, self.item = what, item
+        self.retry = self.usual_retry if retry is None else retry
+        self.do = self.usual_do if do is None else do
         super().__init__(str(self))
 
     def __str__(self) -> str:

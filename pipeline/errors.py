@@ -79,15 +79,7 @@ class GateRefused(CommonspaceError):
 class Conflict(CommonspaceError):
     """Another run published first; planning again from the new release resolves this."""
 
-    def __init__(
-        self,
-        what: str,
-        *,
-        item: str | None = None,
-        retry: bool = True,
-        do: str = "Run again: it plans from the new release.",
-    ) -> None:
-        super().__init__(what, item=item, retry=retry, do=do)
+    usual_retry, usual_do = True, "Run again: it plans from the new release."
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

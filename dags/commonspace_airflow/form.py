@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.sdk import Param
 
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.sections import space_key
 
 PAGE = """
 ### {name}
@@ -37,7 +38,7 @@ process many: `airflow backfill create --dag-id {name} --from-date … --to-date
 def dag_page(collection: Collection) -> str:
     """The DAG's page, in Markdown."""
     spaces = "\n".join(
-        f"| {space.name}/v{space.version} | `{_cell(space.encoder)}` "
+        f"| {space_key(space)} | `{_cell(space.encoder)}` "
         f"| {_cell(space.image or ', '.join(space.fields))} |"
         for space in collection.space
     )
@@ -62,7 +63,7 @@ def dag_params(collection: Collection) -> dict[str, Param]:
     Other runs are no dry run by default: unchanged content costs nothing, and schedules and
     backfills start from the same defaults.
     """
-    names = [f"{space.name}/v{space.version}" for space in collection.space]
+    names = [space_key(space) for space in collection.space]
     period = collection.collection.partitions
     return {
         "partition": Param(

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.sections import space_key
 
 
 def stale_spaces(
@@ -27,7 +28,7 @@ def stale_spaces(
     for collection in collections:
         limit = collection.collection.fresh_within
         for space in collection.space if limit else ():
-            name = f"{collection.name}/{space.name}/v{space.version}"
+            name = f"{collection.name}/{space_key(space)}"
             entry = entry_of.get(name, {})
             if entry.get("retired"):
                 continue

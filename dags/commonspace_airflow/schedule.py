@@ -8,7 +8,7 @@ from airflow.sdk import Asset, AssetAll, CronPartitionTimetable, PartitionedAsse
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.periods import CADENCES
-from commonspace.pipeline.config.sections import SpaceSection
+from commonspace.pipeline.config.sections import SpaceSection, space_key
 
 PARALLEL_RUNS = 3
 """Runs of a partitioned collection at once. Each plans again when another one was promoted, which
@@ -46,7 +46,7 @@ def parallel_runs(collection: Collection) -> int:
 
 def space_asset(collection: Collection, space: SpaceSection) -> Asset:
     """The Asset that a promotion of the space updates: `books/blurb/v1`."""
-    name = f"{collection.name}/{space.name}/v{space.version}"
+    name = f"{collection.name}/{space_key(space)}"
     return Asset(name=name, uri=f"commonspace://{name}", group="commonspace")
 
 

@@ -10,7 +10,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.config.sections import SpaceSection
+from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace_airflow.process import Answer, log, pipeline_run_id, run_stage
 from commonspace_airflow.scope import read_request, shards_per_task
 
@@ -26,7 +26,7 @@ class Stages:
 
     @property
     def name(self) -> str:
-        return f"{self.space.name}/v{self.space.version}"
+        return space_key(self.space)
 
     def run(self, stage: str, *options: str) -> Answer:
         """Execute a stage; raises as `run_stage` does."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar
 
-from commonspace.pipeline.workspace.notes import known_fields
+from commonspace.pipeline.workspace.notes import PlainNote
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishNote:
+class PublishNote(PlainNote):
     """The release that the run has published: a new candidate, or its base if nothing changed."""
 
     FILE: ClassVar[str] = "publish.json"
@@ -18,16 +17,9 @@ class PublishNote:
     release: int
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**known_fields(cls, document))
-
 
 @dataclass(frozen=True, kw_only=True)
-class PromotionNote:
+class PromotionNote(PlainNote):
     """How the run's promotion ended.
 
     Attributes:
@@ -41,10 +33,3 @@ class PromotionNote:
     release: int
     promoted: bool = False
     seconds: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**known_fields(cls, document))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Self
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-from commonspace.pipeline.workspace.notes import known_fields
+from commonspace.pipeline.workspace.notes import PlainNote
 
 ReleaseState = Literal["promoted", "unchanged", "candidate"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunReport:
+class RunReport(PlainNote):
     """What a run did to a space.
 
     Attributes:
@@ -59,17 +59,9 @@ class RunReport:
     engine: str | None
     peak_rss_bytes: int
 
-    def to_json(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, "gates": list(self.gates)}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**{**known_fields(cls, document), "gates": tuple(document["gates"])})
-
 
 @dataclass(frozen=True, kw_only=True)
-class Refusal:
+class Refusal(PlainNote):
     """Why a run has not published a space.
 
     Attributes:
@@ -96,12 +88,7 @@ class Refusal:
     ledger: Mapping[str, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = super().to_json()
         if self.gates is None:
-            return {name: values[name] for name in values if name not in ("gates", "ledger")}
-        return {**values, "gates": list(self.gates)}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        gates = {"gates": tuple(document["gates"])} if "gates" in document else {}
-        return cls(**{**known_fields(cls, document), **gates})
+            del values["gates"], values["ledger"]
+        return values

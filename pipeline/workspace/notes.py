@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self, cast
 
 from commonspace.pipeline.source.records import EVERYTHING, Scope
+
+PULLED = ("run", "records", "items", "rejected", "seconds")
+"""The fields of a `RunNote` that are what `pull` counted."""
 
 
 class Note(Protocol):
@@ -33,6 +36,19 @@ class Note(Protocol):
         ...
 
 
+class PlainNote:
+    """A dataclass whose file holds its fields by their names: numbers, texts, tuples of them."""
+
+    def to_json(self) -> dict[str, Any]:
+        values = {field.name: getattr(self, field.name) for field in fields(cast(Any, self))}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        values = known_fields(cls, document)
+        return cls(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunNote:
     """What `pull` found, and how the run was started: `run.json`, one for all spaces of a run."""
@@ -50,13 +66,7 @@ class RunNote:
 
     def pulled(self) -> dict[str, Any]:
         """The part that `pull` answers: its counts."""
-        return {
-            "run": self.run,
-            "records": self.records,
-            "items": self.items,
-            "rejected": self.rejected,
-            "seconds": self.seconds,
-        }
+        return {name: getattr(self, name) for name in PULLED}
 
     def to_json(self) -> dict[str, Any]:
         ids = None if self.scope.ids is None else sorted(self.scope.ids)
@@ -76,7 +86,7 @@ class RunNote:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PlanSummary:
+class PlanSummary(PlainNote):
     """A plan in numbers.
 
     Attributes:
@@ -111,14 +121,6 @@ class PlanSummary:
     def rejected(self) -> int:
         """All rejects that the plan knows of."""
         return self.reject + self.rejected_by_pull
-
-    def to_json(self) -> dict[str, Any]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {**values, "shards": list(self.shards)}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> Self:
-        return cls(**{**known_fields(cls, document), "shards": tuple(document["shards"])})
 
 
 def known_fields(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:

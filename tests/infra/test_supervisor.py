@@ -56,9 +56,14 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     made.stop()
 
 
+def started(supervisor: Supervisor, folder: Path, name: str, code: str = SLEEPS) -> Part:
+    made = part(folder, name, code)
+    supervisor.start([made])
+    return made
+
+
 def test_a_part_that_dies_is_started_again(supervisor: Supervisor, tmp_path: Path) -> None:
-    sleeper = part(tmp_path, "sleeper", SLEEPS)
-    supervisor.start([sleeper])
+    sleeper = started(supervisor, tmp_path, "sleeper")
     watching = Thread(target=supervisor.watch)
     watching.start()
     first = sleeper.pid
@@ -73,16 +78,14 @@ def test_a_part_that_has_died_does_not_stop_another_from_starting(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
     """As the scheduler does while the database is started again."""
-    first = part(tmp_path, "first", SLEEPS)
-    supervisor.start([first])
+    first = started(supervisor, tmp_path, "first")
     os.kill(first.pid, signal.SIGKILL)
     eventually(lambda: not first.running)
-    supervisor.start([part(tmp_path, "second", SLEEPS)])
+    started(supervisor, tmp_path, "second")
 
 
 def test_what_a_part_started_ends_with_it(supervisor: Supervisor, tmp_path: Path) -> None:
-    parent = part(tmp_path, "parent", f"{PARENT}; time.sleep(600)")
-    supervisor.start([parent])
+    parent = started(supervisor, tmp_path, "parent", f"{PARENT}; time.sleep(600)")
     eventually(lambda: len(members(parent.pid)) == 2)
     os.kill(parent.pid, signal.SIGKILL)
     eventually(lambda: not parent.running)
@@ -94,8 +97,7 @@ def test_what_a_part_started_ends_with_it(supervisor: Supervisor, tmp_path: Path
 def test_a_stop_ends_the_deaf_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("infra.stack.supervisor.STOP_SECONDS", 0.5)
     supervisor = Supervisor(tmp_path)
-    deaf = part(tmp_path, "deaf", DEAF)
-    supervisor.start([deaf])
+    deaf = started(supervisor, tmp_path, "deaf", DEAF)
     time.sleep(0.5)
     supervisor.stop()
     assert members(deaf.pid) == []
@@ -104,8 +106,7 @@ def test_a_stop_ends_the_deaf_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_next_start_ends_what_a_killed_stack_left(tmp_path: Path) -> None:
     killed = Supervisor(tmp_path)
-    left = part(tmp_path, "left", f"{PARENT}; time.sleep(600)")
-    killed.start([left])
+    left = started(killed, tmp_path, "left", f"{PARENT}; time.sleep(600)")
     eventually(lambda: len(members(left.pid)) == 2)
     Supervisor(tmp_path).stop_leftovers()
     assert members(left.pid) == []
@@ -115,8 +116,7 @@ def test_the_next_start_ends_what_a_killed_stack_left(tmp_path: Path) -> None:
 def test_a_number_that_another_process_has_by_now_is_left_alone(
     supervisor: Supervisor, tmp_path: Path
 ) -> None:
-    other = part(tmp_path, "other", SLEEPS)
-    supervisor.start([other])
+    other = started(supervisor, tmp_path, "other")
     file = tmp_path / "parts.json"
     file.write_text(f'[{{"pid": {other.pid}, "created": 1.0}}]')
     Supervisor(tmp_path).stop_leftovers()

@@ -8,18 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.encode.file_changes import (
-    WEIGHTS,
-    Change,
-    cut,
-    edited,
-    every,
-    gone,
-    header,
-    put,
-    raw,
-    tensors,
-)
+from tests.pipeline.encode import file_changes as files
+from tests.pipeline.encode.file_changes import WEIGHTS, Change
 from tests.pipeline.encode.served_models import (
     IMAGE_SPACE,
     TEXT_SPACE,
@@ -66,51 +56,51 @@ def _own_code(folder: Path) -> None:
     (folder / "modeling_own.py").write_text(code)
     (folder / "configuration_own.py").write_text(code)
     own = {"AutoConfig": "configuration_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"}
-    put("config.json", model_type="own", auto_map=own)(folder)
+    files.put("config.json", model_type="own", auto_map=own)(folder)
 
 
 def _module(number: int, **values: Any) -> Change:
-    return edited("modules.json", lambda modules: modules[number].update(values))
+    return files.edited("modules.json", lambda modules: modules[number].update(values))
 
 
 BROKEN: dict[str, tuple[Change, str]] = {
-    "a missing tensor": (tensors(lambda held: held.pop(QUERY)), "1 weights are missing"),
+    "a missing tensor": (files.tensors(lambda held: held.pop(QUERY)), "1 weights are missing"),
     "a narrow tensor": (
-        tensors(lambda held: held.update({QUERY: held[QUERY][:, :8]})), "query",
+        files.tensors(lambda held: held.update({QUERY: held[QUERY][:, :8]})), "query",
     ),
-    "tensors of further layers": (put("config.json", num_hidden_layers=1), "encoder.layer.1"),
-    "weights cut in half": (cut(WEIGHTS, 0.5), "cut off"),
-    "weights without the last bytes": (cut(WEIGHTS, 0.9999), "cut off"),
-    "weights cut in the header": (cut(WEIGHTS, 0.002), "cut off within its header"),
-    "weights of no bytes": (cut(WEIGHTS, 0), "not a safetensors file"),
+    "tensors of further layers": (files.put("config.json", num_hidden_layers=1), "encoder.layer.1"),
+    "weights cut in half": (files.cut(WEIGHTS, 0.5), "cut off"),
+    "weights without the last bytes": (files.cut(WEIGHTS, 0.9999), "cut off"),
+    "weights cut in the header": (files.cut(WEIGHTS, 0.002), "cut off within its header"),
+    "weights of no bytes": (files.cut(WEIGHTS, 0), "not a safetensors file"),
     "weights with more bytes": (
         lambda folder: (folder / WEIGHTS).open("ab").write(b"more"), "4 bytes follow",
     ),
-    "a header of too few bytes": (header(_half_offset), WEIGHTS[:5]),
-    "a header of overlapping tensors": (header(_overlap), "model"),
+    "a header of too few bytes": (files.header(_half_offset), WEIGHTS[:5]),
+    "a header of overlapping tensors": (files.header(_overlap), "model"),
     "a header of another shape": (
-        header(lambda said: said[QUERY].update(shape=[24, 48])), "model",
+        files.header(lambda said: said[QUERY].update(shape=[24, 48])), "model",
     ),
     "a header beyond the file": (
-        header(lambda said: said[QUERY].update(data_offsets=[0, 10**12])), "cut off",
+        files.header(lambda said: said[QUERY].update(data_offsets=[0, 10**12])), "cut off",
     ),
     "a header without an end": (
-        header(lambda said: said[QUERY].update(data_offsets=[0, float("inf")])), "header",
+        files.header(lambda said: said[QUERY].update(data_offsets=[0, float("inf")])), "header",
     ),
     "a header of endless lists": (
-        raw(WEIGHTS, (10**6).to_bytes(8, "little") + b"[" * 10**6), "header",
+        files.raw(WEIGHTS, (10**6).to_bytes(8, "little") + b"[" * 10**6), "header",
     ),
     "a git-lfs pointer": (
-        raw(WEIGHTS, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+        files.raw(WEIGHTS, b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
         "safetensors",
     ),
-    "weights that are NaN": (every(lambda t: t * float("nan")), "makes no usable vectors"),
+    "weights that are NaN": (files.every(lambda t: t * float("nan")), "makes no usable vectors"),
     "one weight that is infinite": (
-        tensors(lambda held: held[QUERY].fill_(float("inf"))), "makes no usable vectors",
+        files.tensors(lambda held: held[QUERY].fill_(float("inf"))), "makes no usable vectors",
     ),
-    "weights of zeros": (every(lambda t: t * 0), "makes no usable vectors"),
+    "weights of zeros": (files.every(lambda t: t * 0), "makes no usable vectors"),
     "embeddings of zeros": (
-        tensors(lambda held: [t.zero_() for key, t in held.items()
+        files.tensors(lambda held: [t.zero_() for key, t in held.items()
                               if key.startswith("embeddings.") and "bias" not in key]
                 + [held["embeddings.LayerNorm.bias"].fill_(1.0)]),
         "same vector",
@@ -128,31 +118,33 @@ BROKEN: dict[str, tuple[Change, str]] = {
     ),
     "a module in a folder outside": (_module(1, path="../outside"), "outside the model"),
     "a module at an absolute path": (_module(1, path="/etc"), "outside the model"),
-    "modules.json of another shape": (raw("modules.json", b'{"0": {}}'), "not a list of modules"),
-    "config.json is no JSON": (raw("config.json", b"<html>404</html>"), "not JSON"),
-    "config.json is missing": (gone("config.json"), "config.json"),
-    "tokenizer.json is cut": (cut("tokenizer.json", 0.5), "tokenizer"),
-    "no tokenizer": (gone("tokenizer.json", "tokenizer_config.json"), "tokenizer"),
+    "modules.json of another shape": (files.raw("modules.json", b'{"0": {}}'), "not a list"),
+    "config.json is no JSON": (files.raw("config.json", b"<html>404</html>"), "not JSON"),
+    "config.json is missing": (files.gone("config.json"), "config.json"),
+    "tokenizer.json is cut": (files.cut("tokenizer.json", 0.5), "tokenizer"),
+    "no tokenizer": (files.gone("tokenizer.json", "tokenizer_config.json"), "tokenizer"),
     "the tokenizer of a larger model": (
-        edited("tokenizer.json", lambda t: t["model"]["vocab"].update(enormous=30_000)),
+        files.edited("tokenizer.json", lambda t: t["model"]["vocab"].update(enormous=30_000)),
         "has a token 30000",
     ),
     "no padding token": (
-        put("tokenizer_config.json", pad_token=None), "no padding token",
+        files.put("tokenizer_config.json", pad_token=None), "no padding token",
     ),
     "a dim that does not fit": (
-        put("1_Pooling/config.json", word_embedding_dimension=48), "makes 24 dimensions",
+        files.put("1_Pooling/config.json", word_embedding_dimension=48), "makes 24 dimensions",
     ),
     "a dim that is a word": (
-        put("1_Pooling/config.json", word_embedding_dimension="wide"), "a setting cannot be read",
+        files.put("1_Pooling/config.json", word_embedding_dimension="wide"),
+        "a setting cannot be read",
     ),
     "more tokens than positions": (
-        put("sentence_bert_config.json", max_seq_length=512), "know 64 positions",
+        files.put("sentence_bert_config.json", max_seq_length=512), "know 64 positions",
     ),
     "prompts that are a list": (
-        put("config_sentence_transformers.json", prompts=["query: "]), "a setting cannot be read",
+        files.put("config_sentence_transformers.json", prompts=["query: "]),
+        "a setting cannot be read",
     ),
-    "an adapter": (raw("adapter_config.json", b"{}"), "an adapter"),
+    "an adapter": (files.raw("adapter_config.json", b"{}"), "an adapter"),
 }  # fmt: skip
 
 
@@ -171,15 +163,15 @@ def test_a_broken_text_model_on_a_first_run(
 
 
 def _zeros(file: Path) -> None:
-    tensors(lambda held: [t.zero_() for t in held.values()], file.name)(file.parent)
+    files.tensors(lambda held: [t.zero_() for t in held.values()], file.name)(file.parent)
 
 
 def _nan(file: Path) -> None:
-    tensors(lambda held: held["conv1.weight"].fill_(float("nan")), file.name)(file.parent)
+    files.tensors(lambda held: held["conv1.weight"].fill_(float("nan")), file.name)(file.parent)
 
 
 def _short(file: Path) -> None:
-    tensors(lambda held: held.pop("layer1.0.conv1.weight"), file.name)(file.parent)
+    files.tensors(lambda held: held.pop("layer1.0.conv1.weight"), file.name)(file.parent)
 
 
 def _as_pth(file: Path) -> None:
@@ -191,7 +183,7 @@ def _as_pth(file: Path) -> None:
 
 def _cut_pth(file: Path) -> None:
     _as_pth(file)
-    cut("resnet18.pth", 0.6)(file.parent)
+    files.cut("resnet18.pth", 0.6)(file.parent)
 
 
 BROKEN_NETWORK: dict[str, tuple[Change, str, str]] = {

@@ -18,16 +18,8 @@ from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import read_shard
-from tests.support.documents import (
-    DOCUMENTS,
-    NO_LIMITS,
-    SPACE,
-    document,
-    holds_every_passage,
-    ledger,
-    passage_ids,
-    rows_by_id,
-)
+from tests.support import documents
+from tests.support.documents import DOCUMENTS, NO_LIMITS, SPACE
 from tests.support.warehouse import Warehouse
 
 pytest.importorskip("semantic_text_splitter")
@@ -39,29 +31,35 @@ def test_a_blank_text_is_a_reject_and_can_heal(publish: Any, warehouse: Warehous
     assert report["rejects_by_reason"] == {"empty_text": 1}
     assert warehouse.open().rejects["id"].to_pylist() == ["blank#00000"]
     assert publish([*DOCUMENTS, blank])["shards"] == {"planned": 0, "encoded": 0}
-    healed = [*DOCUMENTS, document("blank", "no more")]
+    healed = [*DOCUMENTS, documents.document("blank", "no more")]
     collection = warehouse.collection(healed, spaces=[SPACE], **NO_LIMITS)
     scope = rejected_ids(warehouse.store, collection, list(collection.space))
     assert scope == Scope(ids=frozenset({"blank"}))
     report = publish(healed, scope=scope, retry_rejects=True)
-    assert ledger(report) == {"offered": 2, "encoded": 2}
+    assert documents.ledger(report) == {"offered": 2, "encoded": 2}
     assert len(warehouse.open().rejects) == 0
-    assert holds_every_passage(warehouse, healed)
+    assert documents.holds_every_passage(warehouse, healed)
 
 
 def test_a_text_that_became_blank_leaves(publish: Any, warehouse: Warehouse) -> None:
     publish(DOCUMENTS)
     report = publish([{"id": "a", "text": " "}, *DOCUMENTS[1:]])
-    assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
-    assert holds_every_passage(warehouse, DOCUMENTS[1:])
+    assert documents.ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
+    assert documents.holds_every_passage(warehouse, DOCUMENTS[1:])
 
 
 def test_rejects_outside_the_scope_are_carried(publish: Any, warehouse: Warehouse) -> None:
     blank = [{"id": "one", "text": " "}, {"id": "two", "text": "  "}]
     publish([*DOCUMENTS, *blank])
-    publish([*DOCUMENTS, document("one", "word"), blank[1]], scope=Scope(ids=frozenset({"one"})))
+    publish(
+        [*DOCUMENTS, documents.document("one", "word"), blank[1]],
+        scope=Scope(ids=frozenset({"one"})),
+    )
     assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
-    publish([document("a", "whale"), *DOCUMENTS[1:], blank[1]], scope=Scope(ids=frozenset({"a"})))
+    publish(
+        [documents.document("a", "whale"), *DOCUMENTS[1:], blank[1]],
+        scope=Scope(ids=frozenset({"a"})),
+    )
     assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
 
 
@@ -71,9 +69,9 @@ def test_a_text_that_cannot_be_read_is_one_reject(
 ) -> None:
     publish(DOCUMENTS)
     report = publish([{"id": "a", "text": text}, *DOCUMENTS[1:]])
-    assert ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
+    assert documents.ledger(report) == {"offered": 4, "kept": 3, "rejected": 1, "deleted": 4}
     assert warehouse.open().rejects["id"].to_pylist() == ["a"]
-    assert holds_every_passage(warehouse, DOCUMENTS[1:])
+    assert documents.holds_every_passage(warehouse, DOCUMENTS[1:])
 
 
 def test_a_text_that_is_not_there_for_now_keeps_its_rows(
@@ -90,33 +88,41 @@ def test_a_text_that_is_not_there_for_now_keeps_its_rows(
     assert warehouse.run(folder)["ledger"]["encoded"] == 7
     (tmp_path / "in/a.txt").rename(tmp_path / "moved")
     (tmp_path / "in/a.txt").symlink_to(tmp_path / "gone")
-    assert ledger(warehouse.run(folder)) == {"offered": 4, "kept": 3, "rejected": 1}
-    assert len(rows_by_id(warehouse)) == 7
-    assert holds_every_passage(warehouse, DOCUMENTS)
+    assert documents.ledger(warehouse.run(folder)) == {"offered": 4, "kept": 3, "rejected": 1}
+    assert len(documents.rows_by_id(warehouse)) == 7
+    assert documents.holds_every_passage(warehouse, DOCUMENTS)
 
 
 def test_a_text_that_changes_while_it_is_encoded_is_said_to(warehouse: Warehouse) -> None:
     collection = warehouse.collection(
-        [document("a", "one two three"), DOCUMENTS[1]], spaces=[SPACE], **NO_LIMITS
+        [documents.document("a", "one two three"), DOCUMENTS[1]], spaces=[SPACE], **NO_LIMITS
     )
     work, shards = warehouse.planned(collection)
     warehouse.collection(
-        [document("a", "one 222 three"), DOCUMENTS[1]], spaces=[SPACE], **NO_LIMITS
+        [documents.document("a", "one 222 three"), DOCUMENTS[1]], spaces=[SPACE], **NO_LIMITS
     )
     encode_stage(work, shards)
     report = warehouse.run(collection)
-    assert holds_every_passage(warehouse, [document("a", "one 222 three"), DOCUMENTS[1]])
+    assert documents.holds_every_passage(
+        warehouse, [documents.document("a", "one 222 three"), DOCUMENTS[1]]
+    )
     assert report["rejects_by_reason"] == {}
 
 
 def test_a_changed_text_is_a_passing_failure_of_its_passage(warehouse: Warehouse) -> None:
-    collection = warehouse.collection([document("a", "one two three")], spaces=[SPACE], **NO_LIMITS)
+    collection = warehouse.collection(
+        [documents.document("a", "one two three")], spaces=[SPACE], **NO_LIMITS
+    )
     work, shards = warehouse.planned(collection)
-    warehouse.collection([document("a", "one 222 three")], spaces=[SPACE], **NO_LIMITS)
+    warehouse.collection([documents.document("a", "one 222 three")], spaces=[SPACE], **NO_LIMITS)
     encode_stage(work, shards)
     (file,) = work.shard_files
     made = {row["id"]: row for row in read_shard(warehouse.store, file, work.spec).to_pylist()}
-    assert [made[i]["reason"] for i in passage_ids("a", 3)] == [None, "changed_during_run", None]
+    assert [made[i]["reason"] for i in documents.passage_ids("a", 3)] == [
+        None,
+        "changed_during_run",
+        None,
+    ]
     assert made["a#00001"]["retryable"]
 
 
@@ -135,7 +141,10 @@ class Counting:
 
 
 def test_a_text_is_loaded_once_for_all_its_passages(warehouse: Warehouse) -> None:
-    data = [document("a", " ".join(f"w{n}" for n in range(40))), document("b", "x y z")]
+    data = [
+        documents.document("a", " ".join(f"w{n}" for n in range(40))),
+        documents.document("b", "x y z"),
+    ]
     collection = warehouse.collection(data, spaces=[SPACE])
     work, _ = warehouse.planned(collection)
     planned, absent = read_offered_items(work, ["locator"])
