@@ -48,6 +48,11 @@ def test_it_comes_back_as_it_was_stored(store: LocalStore) -> None:
     assert list(loaded.schema.names) == list(CONTRACT.schema.names)
 
 
+def test_what_a_schema_carries_is_the_same_in_any_order() -> None:
+    carried = CONTRACT.schema.metadata[METADATA_KEY]
+    assert carried == json.dumps(json.loads(carried), sort_keys=True).encode()
+
+
 def test_its_fingerprint_is_that_of_the_spec_in_any_script(store: LocalStore) -> None:
     spec = replace(SPEC, architecture="größe")
     contract = Contract.of(NAME, spec, {})

@@ -168,6 +168,11 @@ def test_halves_of_one_distribution_do_not_drift() -> None:
     assert max(values) < 0.01
 
 
+def test_a_distance_at_the_limit_is_no_drift() -> None:
+    same = cloud(1, 500)
+    assert (drifted(same, same, 0.0).ok, drifted(same, same, 0.0).value) == (True, 0.0)
+
+
 def test_it_grows_with_the_distance() -> None:
     values = [drifted(cloud(1, 500), cloud(2, 500, far), 1.0).value for far in (0, 1, 2, 4, 8)]
     assert values == sorted(values)
