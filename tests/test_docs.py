@@ -85,10 +85,10 @@ def test_the_folder_example_is_whole(tmp_path: Path) -> None:
 def test_every_key_of_a_collection_file_stands_in_its_table() -> None:
     document = (REPOSITORY / "docs/collections.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `\[+(\w+)\]+` \| `(\w+)` \| ([^|]+) \|", document, re.MULTILINE)
-    told = {(section, key): default for section, key, default in rows}
+    reported = {(section, key): default for section, key, default in rows}
     for section, model in SECTIONS.items():
         for key, field in model.model_fields.items():
-            default = told.pop((section, key))
+            default = reported.pop((section, key))
             if field.is_required() or field.default is None:
                 assert default == ("required" if field.is_required() else "none"), key
             else:
@@ -96,7 +96,7 @@ def test_every_key_of_a_collection_file_stands_in_its_table() -> None:
                 assert value == (
                     list(field.default) if isinstance(field.default, tuple) else field.default
                 ), key
-    assert not told
+    assert not reported
 
 
 def test_the_collection_of_every_key_is_whole(tmp_path: Path) -> None:

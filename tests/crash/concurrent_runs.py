@@ -39,7 +39,7 @@ def play(place: str, state: int) -> dict[str, Any]:
         checked = [in_child(_check, folder, space, state) for space in SPACES]
         return {
             "ran": ran,
-            "again": sum("planning again" in line for one in ran for line in one["answer"]["told"]),
+            "again": sum("planning again" in line for one in ran for line in one["answer"]["log"]),
             "wrong": [answer for answer in checked if answer != {"answer": []}],
         }
 
@@ -50,12 +50,12 @@ def _write(folder: Path, state: int) -> None:
 
 
 def _run(folder: Path, space: str, partition: str, begin: float) -> dict[str, Any]:
-    collection, told = load_collection(folder / "things.toml"), list[str]()
+    collection, reported = load_collection(folder / "things.toml"), list[str]()
     scope = Scope(partition=partition)
     this = Run(new_run_id(), collection, subject.store_of(folder), scope, quiet=True)
     time.sleep(max(begin - time.time(), 0.0))
-    (report,) = run_collection(this, [collection.find_space(space)], log=told.append)
-    return {"report": report, "told": told}
+    (report,) = run_collection(this, [collection.find_space(space)], log=reported.append)
+    return {"report": report, "log": reported}
 
 
 def _check(folder: Path, space: str, state: int) -> list[str]:

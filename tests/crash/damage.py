@@ -97,9 +97,9 @@ def _state(folder: Path, place: str, table: bool) -> str:
 
 def _repaired(folder: Path, place: str) -> str:
     """`whole` where all is as it was; what is still wrong otherwise."""
-    told = subject.repair(folder)
-    if told["problems"]:
-        return f"told: {told['problems'][0]}"
+    reported = subject.repair(folder)
+    if reported["problems"]:
+        return f"reported: {reported['problems'][0]}"
     return "whole" if _state(folder, place, True) == "right" else "wrong after the repair"
 
 

@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(600)]
 def test_eight_runs_over_four_spaces(
     servers: Servers, prepared: Path, found: list[str], state: int
 ) -> None:
-    told = servers.ask("concurrent_runs:play", str(prepared), state)
-    failed = [run for run in told["ran"] if run["answer"]["report"].get("state") != "promoted"]
-    found.append(f"concurrent runs over state {state}: 8 runs, {told['again']} planned again")
+    reported = servers.ask("concurrent_runs:play", str(prepared), state)
+    failed = [run for run in reported["ran"] if run["answer"]["report"].get("state") != "promoted"]
+    found.append(f"concurrent runs over state {state}: 8 runs, {reported['again']} planned again")
     assert not failed, failed
-    assert not told["wrong"], told["wrong"]
-    assert told["again"] >= 1, "no run met another one"
+    assert not reported["wrong"], reported["wrong"]
+    assert reported["again"] >= 1, "no run met another one"

@@ -65,8 +65,8 @@ def test_every_write(
     wrong = [case for case in played if case["problems"]]
     counts = ", ".join(f"{count} {how}" for how, count in sorted(ended.items()))
     found.append(f"{scenario}, {kind}: {len(played)} points ({counts}), {len(wrong)} wrong")
-    told = "\n".join(f"{c['case']} at {c['hit']}: {c['problems']}" for c in wrong[:10])
-    assert not wrong, f"{len(wrong)} of {len(played)} points\n{told}"
+    reported = "\n".join(f"{c['case']} at {c['hit']}: {c['problems']}" for c in wrong[:10])
+    assert not wrong, f"{len(wrong)} of {len(played)} points\n{reported}"
 
 
 def sweep(servers: Servers, prepared: Path, scenario: str, kind: str) -> list[dict[str, Any]]:

@@ -29,9 +29,10 @@ def check(
     servers: Servers, prepared: Path, found: list[str], where: str, environment: dict[str, str]
 ) -> None:
     seed = random.randrange(2**32)
-    told = servers.ask("kills:play", str(prepared), KILLS, seed, environment)
-    found.append(f"kills in a {where}, seed {seed}: {told['ended']}; the reader saw {told['saw']}")
-    assert told["ended"].keys() <= {"killed", "done"}, told
-    assert set(told["saw"]) <= {"one", "two", "three"}, told["saw"]
-    assert sum(told["saw"].values()) > KILLS / 10
-    assert not told["wrong"], told
+    reported = servers.ask("kills:play", str(prepared), KILLS, seed, environment)
+    ended, saw = reported["ended"], reported["saw"]
+    found.append(f"kills in a {where}, seed {seed}: {ended}; the reader saw {saw}")
+    assert ended.keys() <= {"killed", "done"}, reported
+    assert set(saw) <= {"one", "two", "three"}, saw
+    assert sum(saw.values()) > KILLS / 10
+    assert not reported["wrong"], reported

@@ -159,11 +159,11 @@ def test_backfills_and_schedules_name_the_same_partitions(
     assert found["day"]["backfilled"] == ["2026-11-10", "2026-11-11", "2026-11-12"]
     assert found["hour"]["backfilled"][::24] == [f"2026-11-{n}T00" for n in (10, 11, 12)]
     assert found["month"]["backfilled"] == []
-    for period, told in found.items():  # switched on: the last one that has ended, at once
+    for period, reported in found.items():  # switched on: the last one that has ended, at once
         cadence, now = CADENCES[period], datetime.now(UTC)
         end, current = cadence.partition_end, cadence.partition_at(now)
-        assert end(told["next"]) <= now < end(current)
-        assert datetime.fromisoformat(told["at"]) == cadence.partition_end(told["next"])
+        assert end(reported["next"]) <= now < end(current)
+        assert datetime.fromisoformat(reported["at"]) == cadence.partition_end(reported["next"])
 
 
 def test_the_shipped_collections_are_whole(airflow: dict[str, str], python: Python) -> None:
@@ -231,8 +231,8 @@ def test_the_dag_and_the_command_give_the_same_release(
     assert second["tasks"]["text-v1.promote[-1]"] == "skipped", "nothing changed: no event"
     assert second["tasks"]["text-v1.report[-1]"] == "success"
     assert found["largest_xcom"] < 10_000
-    told = {event["space"]: event for event in found["events"]}
-    assert set(told) == {"things/text/v1", "things/title/v1"}
+    reported = {event["space"]: event for event in found["events"]}
+    assert set(reported) == {"things/text/v1", "things/title/v1"}
     assert len(found["events"]) == 2
     command = [sys.executable, "-m", "commonspace", "run", "things"]
     subprocess.run(

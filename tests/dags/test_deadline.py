@@ -42,7 +42,7 @@ def test_a_deadline_counts_from_when_a_run_was_queued(tmp_path: Path) -> None:
     assert dag_deadline(load(tmp_path)) is None
 
 
-def test_a_deadline_that_was_pending_before_the_move_is_still_told() -> None:
+def test_a_deadline_that_was_pending_before_the_move_is_still_reported() -> None:
     """Airflow keeps the path of the callback in its database; 0.1.0 wrote this one."""
     assert import_module("commonspace_deadline").late is notify_late_run
 
@@ -69,11 +69,11 @@ def context(**run: Any) -> dict[str, Any]:
 
 
 def test_what_is_late_comes_first() -> None:
-    told = lateness_message(context(partition_key="2026-11-19"))
-    assert told is not None
-    assert told["text"].startswith("events (2026-11-19) is late: ")
-    assert "2026-11-20 02:00 UTC" in told["text"]
-    assert told["deadline"] == "2026-11-20T02:00:00+00:00"
+    reported = lateness_message(context(partition_key="2026-11-19"))
+    assert reported is not None
+    assert reported["text"].startswith("events (2026-11-19) is late: ")
+    assert "2026-11-20 02:00 UTC" in reported["text"]
+    assert reported["deadline"] == "2026-11-20T02:00:00+00:00"
     east = context()
     east["deadline"]["deadline_time"] = "2026-11-20T04:00:00+02:00"
     elsewhere = lateness_message(east)
@@ -92,7 +92,7 @@ def test_nobody_hears_of_a_failure_twice_or_of_a_backfill_that_waits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "told"),
+    ("ended", "reported"),
     [
         (None, True),
         ("2026-11-20T01:59:59+00:00", False),
@@ -100,9 +100,9 @@ def test_nobody_hears_of_a_failure_twice_or_of_a_backfill_that_waits() -> None:
         ("2026-11-20T02:00:01+00:00", True),
     ],
 )
-def test_a_run_that_ended_in_time_is_not_late(ended: str | None, told: bool) -> None:
+def test_a_run_that_ended_in_time_is_not_late(ended: str | None, reported: bool) -> None:
     """Somebody may have marked it: then Airflow keeps its deadline."""
-    assert (lateness_message(context(state="success", end_date=ended)) is not None) == told
+    assert (lateness_message(context(state="success", end_date=ended)) is not None) == reported
 
 
 PREPARE = """
@@ -173,7 +173,7 @@ def test_a_scheduler_and_a_triggerer_tell_the_webhook(
             while callbacks(tmp_path / "airflow/airflow.db") != ["success", "success"]:
                 assert time.monotonic() < limit, log.read_text()[-3000:]
                 time.sleep(0.5)
-        (told,) = webhook.heard
-    assert told["text"].startswith("events (2026-11-19) is late: it should have ended by ")
-    assert (told["run"], told["state"]) == ("scheduled-19", "queued")
+        (reported,) = webhook.heard
+    assert reported["text"].startswith("events (2026-11-19) is late: it should have ended by ")
+    assert (reported["run"], reported["state"]) == ("scheduled-19", "queued")
     assert "secret" not in log.read_text()

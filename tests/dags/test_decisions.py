@@ -138,8 +138,8 @@ def test_what_is_older_than_its_owner_allows(tmp_path: Path) -> None:
     entry = {"space": "events/text/v1", "promoted_at": "2026-11-19T12:00:00+00:00"}
     assert stale_spaces([collection], [entry], NOON) == []
     entry["promoted_at"] = "2026-11-18T12:00:00+00:00"
-    (told,) = stale_spaces([collection], [entry], NOON)
-    assert told == "events/text/v1 was last up to date 48 h ago, more than 36 h"
+    (reported,) = stale_spaces([collection], [entry], NOON)
+    assert reported == "events/text/v1 was last up to date 48 h ago, more than 36 h"
     unchanged = {**entry, "confirmed_at": "2026-11-20T02:00:00+00:00"}
     assert stale_spaces([collection], [unchanged], NOON) == []
     assert stale_spaces([collection], [], NOON) == ["events/text/v1 was never promoted"]

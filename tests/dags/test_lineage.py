@@ -37,7 +37,7 @@ print(json.dumps(emit_lineage(None, {{}})))
 """
 
 
-def test_without_the_provider_nothing_is_told(airflow: dict[str, str], python: Python) -> None:
+def test_without_the_provider_nothing_is_reported(airflow: dict[str, str], python: Python) -> None:
     assert python(WITHOUT, airflow) is None
 
 
@@ -79,8 +79,8 @@ def test_source_and_space_of_each_promotion(
     file = tmp_path / "events.jsonl"
     transport = {"type": "file", "log_file_path": str(file), "append": True}
     airflow["AIRFLOW__OPENLINEAGE__TRANSPORT"] = json.dumps(transport)
-    told = python(f"RUNS = 2\n{RUN}", airflow)
-    assert told == [["success", "success"], ["success", "skipped"]]
+    reported = python(f"RUNS = 2\n{RUN}", airflow)
+    assert reported == [["success", "success"], ["success", "skipped"]]
     events = [json.loads(line) for line in file.read_text().splitlines()]
     promotions = [e for e in events if e["job"]["name"] == "things.text-v1.promote"]
     (event,) = [e for e in promotions if e.get("outputs")]  # the second run changed nothing

@@ -97,7 +97,7 @@ def test_a_warehouse_that_needs_it(
         ["verify", "things/photo/v1", "success"],
         ["verify", "things/text/v1", "success"],
     ]
-    heard = {told["task"]: told["text"] for told in webhook.heard}
+    heard = {reported["task"]: reported["text"] for reported in webhook.heard}
     assert heard.keys() == {"verify", "fresh"}
     assert "others/text/v1: " in heard["verify"]
     assert "late/text/v1 was never promoted" in heard["fresh"]

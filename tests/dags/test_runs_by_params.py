@@ -100,8 +100,8 @@ def test_runs_take_what_their_params_say(
     ledger = forced["xcoms"]["text-v1.report:return_value"]["ledger"]
     assert (ledger["encoded"], ledger["offered"]) == (25, 25)
     assert all(len(json.dumps(x)) < 10_000 for run in found["runs"] for x in run["xcoms"].values())
-    told = [(key, e["space"], e["release"], e["rows"]) for key, e in found["events"]]
-    assert sorted(told) == [
+    reported = [(key, e["space"], e["release"], e["rows"]) for key, e in found["events"]]
+    assert sorted(reported) == [
         ("2026-11-18", "events/text/v1", 2, 50),
         ("2026-11-18", "events/text/v1", 3, 50),
         ("2026-11-19", "events/text/v1", 1, 25),

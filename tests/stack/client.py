@@ -179,8 +179,8 @@ def until(
         except (OSError, KeyError, ValueError) as error:
             trouble = error
         if time.monotonic() > deadline:
-            told = f"; last seen: {seen}" if progress else ""
-            raise AssertionError(f"not within {seconds} s: {what} ({trouble}{told})")
+            reported = f"; last seen: {seen}" if progress else ""
+            raise AssertionError(f"not within {seconds} s: {what} ({trouble}{reported})")
         time.sleep(0.5)
 
 

@@ -44,8 +44,8 @@ def stack(request: pytest.FixtureRequest, webhook: Webhook) -> Iterator[Stack]:
         collections.mkdir()
         for write in {module.write_collections for module in modules}:
             write(collections)
-        options, told = ("--warehouse", "bucket"), {"COMMONSPACE_WEBHOOK": webhook.address}
-        with running(folder / "stack", collections, *options, **told) as started:
+        options, environment = ("--warehouse", "bucket"), {"COMMONSPACE_WEBHOOK": webhook.address}
+        with running(folder / "stack", collections, *options, **environment) as started:
             yield started
 
 

@@ -24,7 +24,7 @@ def processes_of(stack: Stack) -> list[psutil.Process]:
     return [process for part in stack.parts.values() for process in members(part["pid"])]
 
 
-def told(what: Callable[[psutil.Process], list[Any]], process: psutil.Process) -> list[Any]:
+def reported(what: Callable[[psutil.Process], list[Any]], process: psutil.Process) -> list[Any]:
     """What a process tells of itself; nothing where it has ended meanwhile, as tasks do."""
     try:
         return what(process)
@@ -34,15 +34,15 @@ def told(what: Callable[[psutil.Process], list[Any]], process: psutil.Process) -
 
 def releases(stack: Stack, space: str) -> dict[int, str]:
     """The state of each release."""
-    told = json.loads(stack.python("-m", "commonspace", "releases", space, "--json"))
-    return {one["number"]: one["state"] for one in told["releases"]}
+    reported = json.loads(stack.python("-m", "commonspace", "releases", space, "--json"))
+    return {one["number"]: one["state"] for one in reported["releases"]}
 
 
 def test_nothing_listens_beyond_the_loopback(stack: Stack) -> None:
     listening = {
         (connection.laddr.ip, connection.laddr.port)
         for process in processes_of(stack)
-        for connection in told(lambda one: one.net_connections("inet"), process)
+        for connection in reported(lambda one: one.net_connections("inet"), process)
         if connection.status == psutil.CONN_LISTEN
     }
     assert {ip for ip, _ in listening} == {"127.0.0.1"}
@@ -56,7 +56,7 @@ def test_secrets_are_in_files_of_their_owner_alone(stack: Stack) -> None:
     assert len(set(secrets.values())) == len(secrets) == 8
     assert min(map(len, secrets.values())) >= 32
     logs = [stack.folder.parent / "stack.log", *(stack.folder / "logs").iterdir()]
-    commands = [" ".join(told(psutil.Process.cmdline, one)) for one in processes_of(stack)]
+    commands = [" ".join(reported(psutil.Process.cmdline, one)) for one in processes_of(stack)]
     for text in [*commands, *(path.read_text(errors="replace") for path in logs)]:
         assert not [name for name, secret in secrets.items() if secret in text]
 
@@ -84,9 +84,9 @@ def test_a_gate_turns_the_run_red_and_says_why(
     first = next(line["event"] for line in log if line.get("level") in ("error", "critical"))
     assert "max_reject_share" in first, log
     until(lambda: webhook.of("things"), 30, "the webhook is told")
-    (told,) = webhook.of("things")
-    assert (told["task"], told["try"]) == ("text-v1.validate", 1)
-    assert "max_reject_share" in told["text"]
+    (reported,) = webhook.of("things")
+    assert (reported["task"], reported["try"]) == ("text-v1.validate", 1)
+    assert "max_reject_share" in reported["text"]
     assert releases(stack, "things/text")[1] == "current"
 
 

@@ -14,11 +14,11 @@ from typing import Any
 @dataclass(frozen=True)
 class Webhook:
     address: str
-    told: list[dict[str, Any]] = field(default_factory=list)
+    reported: list[dict[str, Any]] = field(default_factory=list)
 
     def of(self, dag: str) -> list[dict[str, Any]]:
         """What was posted of a DAG."""
-        return [one for one in self.told if one["dag"] == dag]
+        return [one for one in self.reported if one["dag"] == dag]
 
 
 @contextmanager
@@ -27,7 +27,9 @@ def listening() -> Iterator[Webhook]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            webhook.told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            webhook.reported.append(
+                json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            )
             self.send_response(204)
             self.end_headers()
 

@@ -265,8 +265,8 @@ def test_a_refused_run_names_what_it_rejected(warehouse: Warehouse, command: Com
     assert "'blank'" in answer.stderr
     assert "'i1'" in answer.stderr
     assert "duplicate_id" in answer.stderr
-    (told,) = json.loads(command("run", "things", "--json").stdout)
-    assert "blank" in told["do"]
+    (reported,) = json.loads(command("run", "things", "--json").stdout)
+    assert "blank" in reported["do"]
 
 
 def test_narrow_terminals_get_whole_words(

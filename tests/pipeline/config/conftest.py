@@ -31,10 +31,10 @@ def mistakes(load: Load) -> Callable[[str | bytes], list[str]]:
         assert error.value.exit_code == 2
         assert error.value.item
         assert error.value.item.endswith("books.toml")
-        told = str(error.value)
-        assert "pydantic" not in told
-        assert "Section" not in told
-        assert "Value error" not in told
-        return [line.strip() for line in told.splitlines()]
+        reported = str(error.value)
+        assert "pydantic" not in reported
+        assert "Section" not in reported
+        assert "Value error" not in reported
+        return [line.strip() for line in reported.splitlines()]
 
     return run

@@ -136,7 +136,7 @@ def test_sections_of_the_wrong_kind(text: str, expected: str, mistakes: Mistakes
     assert expected in mistakes(text)
 
 
-def test_all_mistakes_are_told_at_once(mistakes: Mistakes) -> None:
+def test_all_mistakes_are_reported_at_once(mistakes: Mistakes) -> None:
     text = """
     [colection]
     [collection]
@@ -166,11 +166,11 @@ def test_all_mistakes_are_told_at_once(mistakes: Mistakes) -> None:
     [b"[collection", b"a = \n", b"\xff\xfe", b"a = 1\na = 2", b"\0", b"name: books\n",
      b"a = " + b"[" * 100_000],
 )  # fmt: skip
-def test_what_is_no_toml_is_told(data: bytes, mistakes: Mistakes) -> None:
+def test_what_is_no_toml_is_reported(data: bytes, mistakes: Mistakes) -> None:
     assert "is not valid TOML" in mistakes(data)[0]
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserMistake, match="cannot be read: No such file"):
         load_collection(tmp_path / "none.toml")
     with pytest.raises(UserMistake, match="cannot be read: Is a directory"):

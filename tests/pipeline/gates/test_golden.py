@@ -11,8 +11,8 @@ from tests.support.warehouse import Warehouse, numbered_items
 
 
 def golden(*lines: Any) -> dict[str, bytes]:
-    told = [line if isinstance(line, str) else json.dumps(line) for line in lines]
-    return {"golden.jsonl": "\n".join(told).encode()}
+    reported = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    return {"golden.jsonl": "\n".join(reported).encode()}
 
 
 SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "golden": "golden.jsonl"}

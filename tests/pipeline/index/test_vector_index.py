@@ -53,7 +53,7 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     return warehouse
 
 
-def test_recall_is_measured_and_told(big: Warehouse) -> None:
+def test_recall_is_measured_and_reported(big: Warehouse) -> None:
     space = big.open()
     index = space.vector_index
     assert index is not None

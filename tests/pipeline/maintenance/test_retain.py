@@ -79,7 +79,7 @@ def test_old_releases_go_and_pinned_ones_stay(warehouse: Warehouse) -> None:
     assert retain(warehouse.store, NAME, 2).removed_releases == (2,)
 
 
-def test_a_reader_of_a_removed_release_is_told(warehouse: Warehouse) -> None:
+def test_a_reader_of_a_removed_release_is_reported(warehouse: Warehouse) -> None:
     warehouse.publish_releases(2)
     old = warehouse.open().at(1)
     grown_reader = warehouse.open()

@@ -90,9 +90,9 @@ def test_a_run_tells_it_and_publishes_nothing(warehouse: Warehouse, line: Any, s
     files = {"golden.jsonl": json.dumps(line).encode()}
     try:
         report = warehouse.run(data, spaces=[SPACE], files=files)
-        told = f"{report['error']} {report['what']}"
+        reported = f"{report['error']} {report['what']}"
     except UserMistake as error:
-        told = f"UserMistake {error.what}"
-    assert told.startswith("UserMistake")
-    assert said in told
+        reported = f"UserMistake {error.what}"
+    assert reported.startswith("UserMistake")
+    assert said in reported
     assert not (warehouse.root / "things").exists()

@@ -76,8 +76,8 @@ def test_a_task_leaves_a_candidate_and_says_so(warehouse: Warehouse) -> None:
     task("encode", (0,))
     for stage in ("validate", "publish"):
         task(stage)
-    told = task("promote")
-    assert (told["promoted"], told["waits"], told["release"]) == (False, True, 1)
+    reported = task("promote")
+    assert (reported["promoted"], reported["waits"], reported["release"]) == (False, True, 1)
     assert task("report")["state"] == "candidate"
     promote_by_hand(warehouse.store, NAME)
     assert task("promote")["waits"] is False
@@ -94,8 +94,8 @@ def test_what_was_approved_is_promoted_and_nothing_else(warehouse: Warehouse) ->
     first = waiting("a", 5)
     other = waiting("b", 6)
     for _ in range(2):  # a try that was killed before it could tell anybody is repeated
-        told = run_stage("approved", first, warehouse.store, "a", space="text/v1")
-        assert (told["promoted"], told["waits"], told["release"]) == (True, False, 1)
+        reported = run_stage("approved", first, warehouse.store, "a", space="text/v1")
+        assert (reported["promoted"], reported["waits"], reported["release"]) == (True, False, 1)
     report = run_stage("report", first, warehouse.store, "a", space="text/v1")
     assert (report["state"], report["promoted"]) == ("promoted", True)
     with pytest.raises(Conflict, match="release 1 has been promoted meanwhile") as late:
@@ -162,9 +162,9 @@ def test_an_unchanged_plan_does_not_undo_a_rollback(warehouse: Warehouse) -> Non
     for stage in ("plan", "encode", "validate", "publish"):
         run_stage(stage, collection, warehouse.store, "late", space="text/v1")
     roll_back(warehouse.store, NAME)
-    told = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
-    assert (told["promoted"], told["waits"]) == (False, True)
-    assert told["ledger"]["kept"] == 20  # planned again, from release 2
+    reported = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
+    assert (reported["promoted"], reported["waits"]) == (False, True)
+    assert reported["ledger"]["kept"] == 20  # planned again, from release 2
 
 
 def test_what_was_never_served_is_not_rolled_back_to(warehouse: Warehouse) -> None:

@@ -65,8 +65,8 @@ def test_a_part_that_comes_back_is_not_lost(
 
     monkeypatch.setattr(commit, "create_release", slow)
     collection = warehouse.collection(numbered_items(1), **GATES)
-    told = run_stage("publish", collection, warehouse.store, "back", space="text/v1")
-    released = load_manifests(warehouse.store, NAME)[told["release"]]
+    reported = run_stage("publish", collection, warehouse.store, "back", space="text/v1")
+    released = load_manifests(warehouse.store, NAME)[reported["release"]]
     assert set(removed) & {part.key for part in released.parts}, "the part was not the old one"
     collection = warehouse.collection(numbered_items(1), **GATES)
     run_stage("promote", collection, warehouse.store, "back", space="text/v1")
@@ -74,7 +74,7 @@ def test_a_part_that_comes_back_is_not_lost(
     assert warehouse.verify()["ok"]
 
 
-def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
+def test_a_name_about_to_be_removed_is_not_given_again(warehouse: Warehouse) -> None:
     """`retain` was killed once it had announced what it removes."""
     warehouse.publish_releases(3)
     (part,) = load_manifests(warehouse.store, NAME)[1].parts
@@ -98,7 +98,7 @@ def test_a_condemned_name_is_not_given_again(warehouse: Warehouse) -> None:
     assert not orphaned_files(warehouse.store, NAME)
 
 
-def test_a_release_that_is_turned_to_is_spared(
+def test_a_release_that_is_promoted_meanwhile_is_kept(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody pins and rolls back after `retain` has decided and before it has announced."""
@@ -131,8 +131,8 @@ def test_a_run_whose_base_was_removed_plans_again(warehouse: Warehouse) -> None:
     retain(warehouse.store, NAME, 1)
     warehouse.collection(numbered_items(9))
     for stage in ("validate", "publish", "promote"):
-        told = run_stage(stage, collection, warehouse.store, "slow", space="text/v1")
-    assert told["promoted"] is True
+        reported = run_stage(stage, collection, warehouse.store, "slow", space="text/v1")
+    assert reported["promoted"] is True
     assert len(warehouse.open()) == 9
     assert warehouse.verify()["ok"]
 

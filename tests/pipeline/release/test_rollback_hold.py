@@ -117,14 +117,14 @@ def test_a_task_that_meets_a_hold_plans_again_and_waits(warehouse: Warehouse) ->
     for stage in ("plan", "encode", "validate", "publish"):
         run_stage(stage, collection, warehouse.store, "late", space="text/v1", shards=(0,))
     roll_back(warehouse.store, NAME, reason="bad rows")
-    told = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
-    assert (told["promoted"], told["waits"], told["release"]) == (False, True, 5)
-    assert "bad rows" in told["held"]
+    reported = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
+    assert (reported["promoted"], reported["waits"], reported["release"]) == (False, True, 5)
+    assert "bad rows" in reported["held"]
     report = run_stage("report", collection, warehouse.store, "late", space="text/v1")
     assert (report["state"], report["held"]["release"]) == ("candidate", 2)
     promote_by_hand(warehouse.store, NAME, 5)  # it follows what is served
-    told = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
-    assert (told["held"], told["waits"]) == (None, False)
+    reported = run_stage("promote", collection, warehouse.store, "late", space="text/v1")
+    assert (reported["held"], reported["waits"]) == (None, False)
 
 
 def test_nobody_else_touches_the_hold(warehouse: Warehouse) -> None:

@@ -68,9 +68,9 @@ def test_planning_again_encodes_nothing_again(warehouse: Warehouse, tmp_path: Pa
     warehouse.run(collection, scope=few)
     for n in range(1, 50):
         (tmp_path / f"{n}.bin").unlink()
-    told: list[str] = []
-    verdict = replanning_on_conflict(work, encode_and_validate, told.append)
-    assert len(told) == 1
+    reported: list[str] = []
+    verdict = replanning_on_conflict(work, encode_and_validate, reported.append)
+    assert len(reported) == 1
     assert (verdict.ledger.encoded, verdict.ledger.rejected) == (39, 1)
     said = {gate.name: gate.message for gate in verdict.gates}
     assert "no canary" not in said["canary"], "what is known of the shard stays with it"

@@ -64,18 +64,18 @@ def store(tmp_path: Path) -> Store:
 
 def take(collection: Collection, store: Store, day: str | None, run: str) -> dict[str, Any]:
     """What the DAG's tasks do, stage by stage; the answer of `pull` or of the last promotion."""
-    told = run_stage("pull", collection, store, run, scope=Scope(partition=day))
-    if told.get("empty"):
-        return told
+    reported = run_stage("pull", collection, store, run, scope=Scope(partition=day))
+    if reported.get("empty"):
+        return reported
     for space in ("text/v1", "title/v1"):
         planned = run_stage("plan", collection, store, run, space=space)
         if planned.get("empty"):
             continue
         shards = range(planned["shards"])
         for stage in ("encode", "validate", "publish", "promote"):
-            told = run_stage(stage, collection, store, run, space=space, shards=shards)
+            reported = run_stage(stage, collection, store, run, space=space, shards=shards)
         run_stage("report", collection, store, run, space=space)
-    return told
+    return reported
 
 
 def served(warehouse: Path) -> dict[str, pa.Table]:
@@ -97,9 +97,9 @@ def test_any_order_and_twice_gives_what_one_full_run_gives(
     random.Random(5).shuffle(order)
     moved = 0
     for number, day in enumerate([DAYS[0], *order]):  # without titles, and first
-        told = take(collection, store, day, f"run-{number:02}")
-        assert told["partition"] == day
-        moved += told["promoted"]
+        reported = take(collection, store, day, f"run-{number:02}")
+        assert reported["partition"] == day
+        moved += reported["promoted"]
     assert served(tmp_path / "warehouse") == expected
     assert moved == len(DAYS), "the second time, nothing changes"
 
@@ -175,16 +175,16 @@ def test_a_corrected_day_replaces_itself_and_nothing_else(
 
 def test_a_day_without_files_is_empty(collection: Collection, store: Store) -> None:
     take(collection, store, DAYS[0], "first")
-    told = take(collection, store, "2026-11-30", "nothing")
-    assert "there is no file or folder for partition 2026-11-30" in told["empty"]
+    reported = take(collection, store, "2026-11-30", "nothing")
+    assert "there is no file or folder for partition 2026-11-30" in reported["empty"]
 
 
 def test_a_day_without_records_is_empty_even_where_nothing_was_published(
     collection: Collection, store: Store, tmp_path: Path
 ) -> None:
     write(tmp_path, "2026-11-30", [])
-    told = take(collection, store, "2026-11-30", "nothing")
-    assert told["empty"] == "partition 2026-11-30 holds no records"
+    reported = take(collection, store, "2026-11-30", "nothing")
+    assert reported["empty"] == "partition 2026-11-30 holds no records"
 
 
 def test_rows_are_not_deleted_for_a_file_that_is_gone(

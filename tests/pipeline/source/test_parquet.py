@@ -61,7 +61,7 @@ def test_a_file_that_is_no_parquet(data: bytes, scan: Scan) -> None:
         scan("parquet", data)
 
 
-def test_damaged_parquet_pages_are_told(scan: Scan) -> None:
+def test_damaged_parquet_pages_are_reported(scan: Scan) -> None:
     texts = [f"text {n}" for n in range(2000)]
     table = pa.table({"id": texts, "text": texts})
     data = parquet(table, write_page_checksum=True, compression="none", use_dictionary=False)

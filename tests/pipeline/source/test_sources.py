@@ -120,7 +120,9 @@ def test_a_source_without_partitions_has_none(kind: str, warehouse: Warehouse) -
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_source_is_told_before_the_first_record(kind: str, warehouse: Warehouse) -> None:
+def test_a_missing_source_is_reported_before_the_first_record(
+    kind: str, warehouse: Warehouse
+) -> None:
     source = open_source(warehouse.collection(source=of_kind(kind, "nowhere")))
     with pytest.raises(SourceNotFound, match="no file or folder"):
         next(source.scan(EVERYTHING))

@@ -161,7 +161,7 @@ def test_swaps_over_a_bad_line_lose_no_increment(bucket: str, through: Through) 
     assert int(data.to_pybytes()) >= 20
 
 
-def test_a_missing_bucket_is_told(bucket: str) -> None:
+def test_a_missing_bucket_is_reported(bucket: str) -> None:
     store = open_store("s3://there-is-no-such-bucket/w")
     for call in (
         lambda: store.read("a"),
@@ -178,7 +178,7 @@ def test_a_missing_bucket_is_told(bucket: str) -> None:
         assert not error.value.retry
 
 
-def test_missing_permission_is_told_without_secrets(bucket: str, through: Through) -> None:
+def test_missing_permission_is_reported_without_secrets(bucket: str, through: Through) -> None:
     way = through()
     store = open_store(bucket)
     store.put("a", b"x")
@@ -198,7 +198,7 @@ def test_missing_permission_is_told_without_secrets(bucket: str, through: Throug
         assert os.environ["AWS_SECRET_ACCESS_KEY"] not in str(error.value)
 
 
-def test_missing_credentials_are_told(
+def test_missing_credentials_are_reported(
     bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", s3_server)  # knows of none either
@@ -253,7 +253,7 @@ def test_a_folder_made_by_a_console_is_no_object(bucket: str, s3_server: str) ->
     assert store.list("") == ["a/b"]
 
 
-def test_an_object_that_cannot_be_named_is_told(bucket: str, s3_server: str) -> None:
+def test_an_object_that_cannot_be_named_is_reported(bucket: str, s3_server: str) -> None:
     put_by_hand(s3_server, bucket.removeprefix("s3://") + "/a//b")
     with pytest.raises(StoreFailed, match="not part of a warehouse") as error:
         open_store(bucket).list("")
@@ -261,7 +261,7 @@ def test_an_object_that_cannot_be_named_is_told(bucket: str, s3_server: str) -> 
 
 
 @pytest.mark.parametrize("key", ["a//b", "a/../b", "a\nb"])
-def test_a_key_that_no_bucket_keeps_is_told(key: str, bucket: str) -> None:
+def test_a_key_that_no_bucket_keeps_is_reported(key: str, bucket: str) -> None:
     for call in (
         lambda: open_store(bucket).read(key),
         lambda: open_store(bucket).exists(key),
@@ -273,7 +273,9 @@ def test_a_key_that_no_bucket_keeps_is_told(key: str, bucket: str) -> None:
 
 
 @pytest.mark.crash
-def test_a_dead_store_is_told_within_a_minute(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_store_is_reported_within_a_minute(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     with pytest.raises(StoreFailed, match="did not answer") as error:
         open_store(bucket).read("a")

@@ -102,7 +102,7 @@ def test_a_lease_that_was_overwritten_is_not_renewed(what: bytes, store: LocalSt
     assert data.to_pybytes() == what
 
 
-def test_an_error_of_the_block_is_the_one_told(store: LocalStore) -> None:
+def test_an_error_of_the_block_is_the_one_reported(store: LocalStore) -> None:
     def fail() -> None:
         with lease(store, ".lease", SECONDS):
             (store.root / ".lease").unlink()

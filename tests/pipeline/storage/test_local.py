@@ -52,7 +52,7 @@ def tiny(tmp_path: Path) -> Iterator[LocalStore]:
 
 
 @pytest.mark.parametrize("method", ["put_if_absent", "put", "compare_and_swap"])
-def test_a_full_disk_is_told_with_advice(method: str, tiny: LocalStore) -> None:
+def test_a_full_disk_is_reported_with_advice(method: str, tiny: LocalStore) -> None:
     tiny.put("old", b"before")
     calls: dict[str, Callable[[], object]] = {
         "put_if_absent": lambda: tiny.put_if_absent("new", b"x" * 500_000),
@@ -68,7 +68,7 @@ def test_a_full_disk_is_told_with_advice(method: str, tiny: LocalStore) -> None:
     tiny.put("old", b"x" * 100_000)  # nothing of the failed write takes up the space
 
 
-def test_a_warehouse_below_a_file_is_told(tmp_path: Path) -> None:
+def test_a_warehouse_below_a_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"x")
     store = LocalStore(tmp_path / "file")
     for call in (lambda: store.read("a"), lambda: store.exists("a"),
@@ -95,7 +95,7 @@ def test_a_folder_is_no_object(local: LocalStore) -> None:
 
 
 @pytest.mark.parametrize("root", ["/proc/commonspace", "/sys/commonspace"])
-def test_a_place_that_cannot_be_written_is_told(root: str) -> None:
+def test_a_place_that_cannot_be_written_is_reported(root: str) -> None:
     if not Path(root).parent.is_dir():
         pytest.skip(f"no {Path(root).parent} here")
     with pytest.raises(StoreFailed, match="the warehouse failed") as error:
@@ -104,7 +104,7 @@ def test_a_place_that_cannot_be_written_is_told(root: str) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everything")
-def test_a_missing_permission_is_told_with_advice(local: LocalStore) -> None:
+def test_a_missing_permission_is_reported_with_advice(local: LocalStore) -> None:
     local.put_if_absent("a/b", b"x")
     (local.root / "a").chmod(0o500)
     with pytest.raises(StoreFailed, match="Permission denied") as error:
@@ -113,7 +113,7 @@ def test_a_missing_permission_is_told_with_advice(local: LocalStore) -> None:
     assert not error.value.retry
 
 
-def test_a_read_only_disk_is_told_with_advice(tiny: LocalStore) -> None:
+def test_a_read_only_disk_is_reported_with_advice(tiny: LocalStore) -> None:
     tiny.put_if_absent("a", b"x")
     disk = str(tiny.root.parent)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
