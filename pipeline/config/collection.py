@@ -23,6 +23,7 @@ from commonspace.pipeline.config.sections import (
     SourceSection,
     SpaceSection,
     _Section,
+    fold_name,
 )
 from commonspace.pipeline.contract.name import SpaceReference
 from commonspace.pipeline.errors import UserMistake, did_you_mean
@@ -53,7 +54,7 @@ class Collection(_Section):
 
     @model_validator(mode="after")
     def _check_columns(self) -> Collection:
-        clash = sorted(PASSAGE_COLUMNS & self.source.metadata.keys())
+        clash = sorted(name for name in self.source.metadata if fold_name(name) in PASSAGE_COLUMNS)
         if clash and any(space.overflow == "rows" for space in self.space):
             raise ValueError(f'`overflow = "rows"` adds columns of these names: {", ".join(clash)}')
         strings = [name for name, kind in self.source.metadata.items() if kind == "string"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -31,6 +33,14 @@ KEEP_RELEASES = 10
 """How many releases of a space `retain` keeps by default."""
 
 NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
+
+
+def fold_name(column: str) -> str:
+    """A column's name as readers compare it that ignore case (DuckDB, Spark, BigQuery).
+
+    Canonical caseless matching: The Unicode Standard, section 3.13, definition D145.
+    """
+    return normalize("NFD", normalize("NFD", column).casefold())
 
 
 def _check_name(value: str) -> str:
@@ -111,8 +121,11 @@ class SourceSection(_Section):
     @field_validator("metadata")
     @classmethod
     def _check_column_names(cls, value: dict[str, ColumnType]) -> dict[str, ColumnType]:
-        if clash := sorted(RESERVED & value.keys()):
+        if clash := sorted(name for name in value if fold_name(name) in RESERVED):
             raise ValueError(f"these names are reserved: {', '.join(clash)}")
+        folded = Counter(map(fold_name, value))
+        if alike := sorted(name for name in value if folded[fold_name(name)] > 1):
+            raise ValueError(f"many readers cannot tell these names apart: {', '.join(alike)}")
         invalid = [
             name
             for name in value

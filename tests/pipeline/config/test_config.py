@@ -100,6 +100,30 @@ def test_names_fit_files_tables_and_urls(name: str, mistakes: Mistakes) -> None:
     assert any(line.startswith("space[2].name: must be lower-case") for line in found)
 
 
+def with_columns(*names: str) -> str:
+    lines = "".join(f'"{name}" = "string"\n' for name in names)
+    return changed("[source.metadata]\n", f"[source.metadata]\n{lines}")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Genre", "genre"), ("Straße", "STRASSE"), ("caf\u00e9", "cafe\u0301"), ("ΣΑΣ", "σας")],
+)
+def test_no_two_columns_differ_only_in_case(
+    one: str, other: str, load: Load, mistakes: Mistakes
+) -> None:
+    assert one in load(with_columns(one)).source.metadata
+    line = mistakes(with_columns(one, other))[1]
+    assert line.startswith("source.metadata: many readers cannot tell these names apart: ")
+    assert line.endswith(", ".join(sorted([one, other])))
+
+
+@pytest.mark.parametrize("name", ["ID", "Vector", "TOKENS_USED", "Similarity", "iD"])
+def test_columns_of_ours_are_reserved_in_any_case(name: str, mistakes: Mistakes) -> None:
+    found = mistakes(with_columns(name))[1:]
+    assert found == [f"source.metadata: these names are reserved: {name}"]
+
+
 def test_every_column_of_ours_is_reserved() -> None:
     ours = {name for facts in FACTS.values() for name in facts}
     ours |= {*items_schema([], {}).names, "digest"}

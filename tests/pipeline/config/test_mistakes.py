@@ -47,6 +47,12 @@ from tests.pipeline.config.books import Load, Mistakes, changed
         ('pages = "int64"', 'pages = "int"', "source.metadata.pages: input should be 'string', "),
         ('pages = "int64"', "pages = 7", "source.metadata.pages: input should be 'string'"),
         ('pages = "int64"', 'run = "int64"', "source.metadata: these names are reserved: run"),
+        ('pages = "int64"', 'Run = "int64"', "source.metadata: these names are reserved: Run"),
+        (
+            'pages = "int64"',
+            'TITLE = "int64"',
+            "source.metadata: many readers cannot tell these nam",
+        ),
         ('pages = "int64"', '"a.b" = "int64"', "source.metadata: a table cannot have these colum"),
         ('pages = "int64"', '_rowid = "int64"', "source.metadata: a table cannot have these col"),
         ('pages = "int64"', '"" = "int64"', "source.metadata: a table cannot have these columns"),
