@@ -11,7 +11,7 @@ ASKS = {"schedule_on": ["things/text/v1"], "promote": "manual", "approve_within"
 
 def write_collections(folder: Path) -> None:
     for name, more in {"things": {}, "careful": ASKS}.items():
-        about = {"description": "Things that happened, told in one sentence each.", **more}
+        about = {"owner": "search-team", "description": "Things that happened.", **more}
         write_collection(folder, items(), name=name, collection=about, run={"shard_rows": 20})
 
 
