@@ -17,6 +17,7 @@ from airflow.sdk import DAG, get_current_context, task
 from airflow.sdk.definitions.param import ParamsDict
 
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.ids import write_ids
 from commonspace.pipeline.config.periods import CADENCES
 from commonspace_airflow.alerts import dag_deadline, on_failure
 from commonspace_airflow.form import dag_page, dag_params
@@ -79,8 +80,8 @@ def _pull(collection: Collection, run_id: str, request: RunRequest) -> Answer:
     options += ["--force"] if request.force else []
     with tempfile.TemporaryDirectory() as folder:
         if request.ids:
-            file = Path(folder) / "ids"
-            file.write_text("\n".join(request.ids), encoding="utf-8")
+            file = Path(folder) / "ids.json"
+            write_ids(file, request.ids)
             options += ["--ids", str(file)]
         return run_stage("pull", str(collection.path), run_id, *options)
 

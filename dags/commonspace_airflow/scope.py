@@ -107,12 +107,7 @@ def resolve_partition(
             do=f'Trigger it with a partition key or the param "partition", in the format '
             f"{cadence.key_format}; or use `airflow backfill create`.",
         )
-    try:
-        cadence.partition_start(key)
-    except ValueError as error:
-        raise UserMistake(
-            f"{key!r} names no {period}", do=f"Write it as {cadence.key_format}."
-        ) from error
+    collection.check_partition(key)
     return key
 
 

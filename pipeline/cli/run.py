@@ -17,6 +17,7 @@ from commonspace.pipeline.cli.options import CollectionArgument, JsonOption, Par
 from commonspace.pipeline.cli.output import log, print_result
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import find_collection
+from commonspace.pipeline.config.ids import read_ids
 from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.source.records import Scope
 
@@ -33,7 +34,9 @@ SpaceOption = Annotated[
 RejectsOption = Annotated[
     bool, typer.Option(help="Only the items that the current releases list as rejects.")
 ]
-IdsOption = Annotated[Path | None, typer.Option(help="Only the ids in this file, one per line.")]
+IdsOption = Annotated[
+    Path | None, typer.Option(help="Only the ids in this file, one per line, or a JSON list.")
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Encode again even what is published.")]
 
 
@@ -49,7 +52,7 @@ def plan(
     from commonspace.pipeline.run.run import plan_collection
 
     chosen = _with_spaces(find_collection(collection), space)
-    run = _new_run(chosen, Scope(partition=partition), force=force)
+    run = _new_run(chosen, _scope(chosen, partition), force=force)
     plans = plan_collection(run, list(chosen.space))
     print_result(plans, as_json, run_tables.plans)
     _exit_if_refused(plans)
@@ -82,8 +85,8 @@ def run(
     """Pull, plan, encode, validate, publish and promote a collection."""
     from commonspace.pipeline.run.run import plan_collection, rejected_ids, run_collection
 
-    scope = _scope(partition, ids, only_rejects=only_rejects)
     chosen = _with_spaces(find_collection(collection), space)
+    scope = _scope(chosen, partition, ids, only_rejects=only_rejects)
     spaces = list(chosen.space)
     if only_rejects:
         scope = rejected_ids(open_warehouse(), chosen, spaces)
@@ -187,8 +190,8 @@ def stage(
     """Execute one stage of a run in this process, as a task of the DAG does."""
     from commonspace.pipeline.run.process import run_stage
 
-    scope = _scope(partition, ids, only_rejects=only_rejects)
     declared = find_collection(collection)
+    scope = _scope(declared, partition, ids, only_rejects=only_rejects)
     if name == "pull":  # for all spaces that are named; every other stage is of one space
         declared, space = _with_spaces(declared, space), None
     answer = run_stage(
@@ -205,10 +208,18 @@ def stage(
     print_result(answer, as_json, print)
 
 
-def _scope(partition: str | None, ids: Path | None, *, only_rejects: bool) -> Scope:
+def _scope(
+    collection: Collection,
+    partition: str | None,
+    ids: Path | None = None,
+    *,
+    only_rejects: bool = False,
+) -> Scope:
     if sum([partition is not None, ids is not None, only_rejects]) > 1:
         raise UserMistake("--partition, --ids and --only-rejects exclude each other")
-    return Scope(ids=_read_ids(ids)) if ids else Scope(partition=partition)
+    if partition is not None:
+        collection.check_partition(partition)
+    return Scope(ids=read_ids(ids)) if ids else Scope(partition=partition)
 
 
 def _new_run(
@@ -236,11 +247,3 @@ def _with_spaces(collection: Collection, names: list[str] | None) -> Collection:
         return collection
     chosen = tuple(collection.resolve_space(name) for name in names)
     return collection.model_copy(update={"space": chosen})
-
-
-def _read_ids(path: Path) -> frozenset[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserMistake(f"the file of ids cannot be read: {error}", item=str(path)) from error
-    return frozenset(line.removesuffix("\r") for line in lines if line.strip())

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from commonspace.encoders.reference import EncoderReference
+from commonspace.pipeline.config.periods import CADENCES
 from commonspace.pipeline.config.sections import (
     PASSAGE_COLUMNS,
     CollectionSection,
@@ -122,6 +123,22 @@ class Collection(_Section):
         """
         reference = SpaceReference.parse_within(self.name, text)
         return self.find_space(reference.space, reference.version)
+
+    def check_partition(self, key: str) -> None:
+        """Refuse what names no partition; where the file declares no period, any key may.
+
+        Raises:
+            UserMistake: the key is not one of the declared period.
+        """
+        period = self.collection.partitions
+        if period is None:
+            return
+        try:
+            CADENCES[period].partition_start(key)
+        except ValueError as error:
+            raise UserMistake(
+                f"{key!r} names no {period}", do=f"Write it as {CADENCES[period].key_format}."
+            ) from error
 
     def promotes(self, space: SpaceSection) -> bool:
         """Whether a run promotes the space's release itself, or leaves that to a person."""

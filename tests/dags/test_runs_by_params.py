@@ -14,6 +14,7 @@ from tests.support.checkout import DAGS
 from tests.support.collection_file import TEXT_SPACE, jsonl, write_collection
 
 Python = Callable[[str, dict[str, str]], Any]
+ODD_ID = " {}\r\n7\r"
 TITLE_SPACE = {"name": "title", "encoder": "hashed/64", "fields": ["title"]}
 
 RUN = """
@@ -50,6 +51,7 @@ def days(tmp_path: Path) -> None:
             {"id": f"{day}-{n}", "text": f"text {n} of {day}", "title": f"title {n} on {day}"}
             for n in range(25)
         ]
+        rows[7]["id"] = ODD_ID.format(day)
         files[f"events/{day}.jsonl"] = jsonl(rows)
     write_collection(
         tmp_path, name="events", files=files, source={"uri": "events/{partition}.jsonl"},
@@ -70,7 +72,7 @@ def test_runs_take_what_their_params_say(
             {"partition": "2026-11-19", "dry_run": True},
             {"partition": "2026-11-19"},
             {"partition": "2026-11-18", "spaces": ["text/v1"]},
-            {"ids": ["2026-11-19-3"]},
+            {"ids": ["2026-11-19-3", ODD_ID.format("2026-11-19")]},
             {"partition": "2026-12-25"},
             {"partition": "2026-11-18", "spaces": ["text/v1"], "force": "plan"},
             {"partition": "2026-11-18", "spaces": ["text/v1"], "force": "encode"},
@@ -90,7 +92,8 @@ def test_runs_take_what_their_params_say(
     assert one_space["tasks"]["text-v1.promote"] == "success"
     assert one_space["tasks"]["title-v1.report"] == "skipped"
     assert ids["tasks"]["text-v1.promote"] == "skipped", "nothing changed"
-    assert ids["tasks"]["text-v1.report"] == "success"
+    ledger = ids["xcoms"]["text-v1.report:return_value"]["ledger"]
+    assert (ledger["kept"], ledger["offered"]) == (2, 2)
     assert set(empty["tasks"].values()) == {"skipped"}
     assert cost["tasks"]["text-v1.encode"] == "skipped"
     said = cost["xcoms"]["text-v1.plan:text"]

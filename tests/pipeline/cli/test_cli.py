@@ -213,6 +213,32 @@ def test_dry_run_candidates_and_scopes(
     assert both.returncode == 2
 
 
+def test_ids_of_any_characters_are_run(
+    tmp_path: Path, warehouse: Warehouse, command: CommandLine
+) -> None:
+    odd = ["two\nlines", "a return\r", " blanks ", "a\u2028separator"]
+    collection = [{"id": item, "text": f"t {n}"} for n, item in enumerate([*odd, "plain"])]
+    warehouse.collection(collection)
+    (tmp_path / "ids.json").write_text(json.dumps(odd))
+    ran = command("run", "things", "--ids", str(tmp_path / "ids.json"), "--json")
+    (report,) = json.loads(ran.stdout)
+    assert report["ledger"]["encoded"] == len(odd)
+    assert sorted(warehouse.open().to_arrow(["id"])["id"].to_pylist()) == sorted(odd)
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize("key", ["2026-1-5", "yesterday", "2026-02-30", "2026-11-20T00", ""])
+def test_what_names_no_partition_is_refused_as_by_the_dag(
+    verb: str, key: str, warehouse: Warehouse, command: CommandLine
+) -> None:
+    days = {"schedule": "@daily", "partitions": "day"}
+    warehouse.collection(source={"uri": "{partition}.jsonl"}, collection=days)
+    answer = command(verb, "things", "--partition", key)
+    assert answer.returncode == 2
+    assert f"{key!r} names no day" in answer.stderr
+    assert "%Y-%m-%d" in answer.stderr
+
+
 def test_force_is_a_dry_run_until_somebody_says_otherwise(
     warehouse: Warehouse, command: CommandLine
 ) -> None:

@@ -1,0 +1,54 @@
+"""The file of ids by which a run is limited to some items: lines for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from commonspace.pipeline.errors import UserMistake
+
+_AS_JSON = 'Write the ids as a JSON list, ["one", "two"], into a file whose name ends with .json.'
+
+
+def write_ids(path: Path, ids: Iterable[str]) -> None:
+    """Write ids of any characters, so that `read_ids` gives the same; the path ends with .json."""
+    path.write_text(json.dumps(list(ids)), encoding="utf-8")
+
+
+def read_ids(path: Path) -> frozenset[str]:
+    """The ids in a file: a JSON list, where its name ends with .json, else one in each line.
+
+    Lines end with a line feed, or all of them with a carriage return before it. Empty ones are
+    passed over; all else, blanks included, belongs to the id.
+
+    Raises:
+        UserMistake: the file cannot be read, or a line may mean more than one id.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        return _ids_of_json(text) if path.suffix == ".json" else _ids_of_lines(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserMistake(
+            f"the file of ids cannot be read: {error}", item=str(path), do=_AS_JSON
+        ) from error
+
+
+def _ids_of_json(text: str) -> frozenset[str]:
+    ids = json.loads(text)
+    if not isinstance(ids, list) or not all(isinstance(item, str) and item for item in ids):
+        raise ValueError("it is not a JSON list of ids")
+    return frozenset(ids)
+
+
+def _ids_of_lines(text: str) -> frozenset[str]:
+    lines = text.split("\n")
+    ended = lines[:-1] if len(lines) > 1 else lines
+    if all(line.endswith("\r") for line in ended):  # as Windows writes them
+        lines = [line.removesuffix("\r") for line in lines]
+    for number, line in enumerate(lines, 1):
+        if line and not line.strip():
+            raise ValueError(f"line {number} has nothing but blanks")
+        if "\r" in line:
+            raise ValueError(f"line {number} has a carriage return, and others have none")
+    return frozenset(filter(None, lines))

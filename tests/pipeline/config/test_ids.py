@@ -1,0 +1,91 @@
+"""The file of ids: what is written is read, and what may mean several ids is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from commonspace.pipeline.config.ids import read_ids, write_ids
+from commonspace.pipeline.errors import UserMistake
+
+Ids = Callable[[bytes], frozenset[str]]
+
+
+@pytest.fixture
+def ids(tmp_path: Path) -> Ids:
+    def read(data: bytes) -> frozenset[str]:
+        (tmp_path / "ids.txt").write_bytes(data)
+        return read_ids(tmp_path / "ids.txt")
+
+    return read
+
+
+@given(st.sets(st.text(min_size=1), max_size=5))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_json_carries_every_id(tmp_path: Path, wanted: set[str]) -> None:
+    write_ids(tmp_path / "ids.json", wanted)
+    assert read_ids(tmp_path / "ids.json") == wanted
+
+
+LINES = st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), min_size=1)
+
+
+@given(st.lists(LINES.filter(str.strip)), st.sampled_from(["\n", "\r\n"]), st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lines_carry_every_id_of_one_line(
+    ids: Ids, wanted: list[str], end: str, ends: bool
+) -> None:
+    wanted = [line for line in wanted if not line.startswith("\ufeff")]
+    text = end.join(wanted) + (end if ends or end == "\r\n" else "")
+    assert ids(text.encode()) == set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"a\nb\n", {"a", "b"}),
+        (b"\xef\xbb\xbfa\nb", {"a", "b"}),
+        (b"a\r\nb\r\n", {"a", "b"}),
+        (b"a\r\nb", {"a", "b"}),
+        (b"a\n\n\nb\n\n", {"a", "b"}),
+        (b" a \n\tb\n", {" a ", "\tb"}),
+        ("a\u2028b\x0bc\x85d\n".encode(), {"a\u2028b\x0bc\x85d"}),
+        (b"", set()),
+    ],
+)
+def test_a_line_is_an_id_as_it_stands(ids: Ids, data: bytes, expected: set[str]) -> None:
+    assert ids(data) == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"a\nb\r\nc\n", "line 2 has a carriage return"),
+        (b"a\rb\nc\n", "line 1 has a carriage return"),
+        (b"a\r\nb\rc\r\n", "line 2 has a carriage return"),
+        (b"a\n  \nc\n", "line 2 has nothing but blanks"),
+        (b"a\xff\n", "can't decode"),
+    ],
+)
+def test_what_may_mean_several_ids_is_refused(ids: Ids, data: bytes, says: str) -> None:
+    with pytest.raises(UserMistake, match=says) as error:
+        ids(data)
+    assert ".json" in error.value.do
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"[1]", b'["a", ""]', b'["a"', b"[" * 100_000, b"\xff"]
+)
+def test_json_of_another_shape_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "ids.json").write_bytes(data)
+    with pytest.raises(UserMistake, match="the file of ids cannot be read"):
+        read_ids(tmp_path / "ids.json")
+
+
+def test_a_missing_file_is_the_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserMistake, match="No such file"):
+        read_ids(tmp_path / "ids.txt")
