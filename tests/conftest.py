@@ -24,7 +24,7 @@ if "COMMONSPACE_CACHE" not in os.environ:  # the user's own is left alone; worke
     atexit.register(shutil.rmtree, os.environ["COMMONSPACE_CACHE"], ignore_errors=True)
 
 
-class OneProcessLoadsModels(LoadFileScheduling):  # type: ignore[misc]
+class OneProcessLoadsModels(LoadFileScheduling):
     """A process takes a whole file of tests, and one process all the files that load models."""
 
     def _split_scope(self, nodeid: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from commonspace.pipeline.contract.contract import Contract
@@ -39,11 +40,13 @@ def checked_limit(k: int, rows: int) -> int:
     """How many rows to look for: k, or all of them and one more where the release has fewer.
 
     Raises:
-        UserMistake: k is below 1.
+        UserMistake: k is no whole number, or below 1.
     """
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise UserMistake(f"k is {k!r}; it must be a whole number")
     if k < 1:
         raise UserMistake(f"k is {k}; it must be at least 1")
-    return min(k, rows + 1)  # LanceDB reserves memory for as many rows as it is asked for
+    return min(int(k), rows + 1)  # LanceDB reserves memory for as many rows as it is asked for
 
 
 def _check_value(column: str, column_type: pa.DataType, value: Any) -> None:
