@@ -23,7 +23,7 @@ help:
 	@echo "make crash         a kill and an error at every write, damage, crowds"
 	@echo "make stack         Airflow with PostgreSQL, Redis and Celery, here, without Docker"
 	@echo "make stack-test    schedule, backfills and kills in such a stack"
-	@echo "make mutation      a hundred small faults in the code; tests must notice nine of ten"
+	@echo "make mutation      seventy small faults in the code; tests must notice nine of ten"
 	@echo "make soak          2,000 runs in one process"
 	@echo "make ci-all        all of them but the GPU's, in two lanes"
 	@echo "make setup         the environment only"
