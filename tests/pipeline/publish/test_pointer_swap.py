@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pyarrow as pa
 import pytest
 
 from commonspace.pipeline.contract.contract import load_contract
-from commonspace.pipeline.contract.layout import current_key
+from commonspace.pipeline.contract.layout import current_key, promotion_key, promotion_lock_key
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
@@ -80,3 +81,29 @@ def test_a_promotion_keeps_no_hold_that_came_meanwhile(warehouse: Warehouse) -> 
     assert current is not None
     assert current.release == 1
     assert current.hold is not None
+
+
+def test_a_promotion_that_ends_while_it_is_taken_for_dead_is_left_alone(
+    warehouse: Warehouse,
+) -> None:
+    """Whoever meets an announcement waits for the lock, and by then the promotion has ended."""
+    store = warehouse.store
+    warehouse.publish_releases(1)
+    first = store.read(current_key(NAME))
+    warehouse.run(numbered_items(2))
+    second, contract = store.read(current_key(NAME)), load_contract(store, NAME)
+    assert first is not None
+    assert second is not None
+    assert contract is not None
+    store.put(current_key(NAME), first)
+    store.put(promotion_key(NAME), b'{"release": 2, "by": "run"}')
+    with ThreadPoolExecutor(1) as other:
+        with store.lock(promotion_lock_key(NAME)):
+            recovered = other.submit(recover_promotion, store, NAME, contract)
+            with pytest.raises(TimeoutError):
+                recovered.result(timeout=1)
+            store.put(current_key(NAME), second)
+            store.delete(promotion_key(NAME))
+        assert recovered.result(timeout=30) is False
+    assert store.read(current_key(NAME)) == second
+    assert warehouse.verify()["ok"]
