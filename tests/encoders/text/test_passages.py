@@ -158,6 +158,7 @@ def test_a_change_moves_few_cuts(cranfield: str, characters: Cut) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.models
 @pytest.mark.parametrize(
     "text",
     ["a" * LONG, "漢字仮名" * (LONG // 4), "." * LONG, "a" + "\u0301" * LONG, FAMILY * (LONG // 5),

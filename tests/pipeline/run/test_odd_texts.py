@@ -120,6 +120,7 @@ def test_odd_texts_pooled_over_windows(warehouse: Warehouse) -> None:
         assert rules == (f"mean-of-{windows}-windows" if windows > 1 else ""), name
 
 
+@pytest.mark.quality
 def test_odd_texts_in_passages(warehouse: Warehouse) -> None:
     pytest.importorskip("semantic_text_splitter")
     space = {**SPACE, "encoder": "hashed/64", "overflow": "rows"}
