@@ -42,13 +42,13 @@ def _ids_of_json(text: str) -> frozenset[str]:
 
 
 def _ids_of_lines(text: str) -> frozenset[str]:
-    lines = text.split("\n")
-    ended = lines[:-1] if len(lines) > 1 else lines
+    *ended, last = text.split("\n")
     if all(line.endswith("\r") for line in ended):  # as Windows writes them
-        lines = [line.removesuffix("\r") for line in lines]
+        ended = [line.removesuffix("\r") for line in ended]
+    lines = [*ended, last]
     for number, line in enumerate(lines, 1):
         if line and not line.strip():
             raise ValueError(f"line {number} has nothing but blanks")
         if "\r" in line:
-            raise ValueError(f"line {number} has a carriage return, and others have none")
+            raise ValueError(f"line {number} has a carriage return of its own")
     return frozenset(filter(None, lines))

@@ -65,6 +65,8 @@ def test_a_line_is_an_id_as_it_stands(ids: Ids, data: bytes, expected: set[str])
     ("data", "says"),
     [
         (b"a\nb\r\nc\n", "line 2 has a carriage return"),
+        (b"a\r", "line 1 has a carriage return"),
+        (b"a\r\nb\r", "line 2 has a carriage return"),
         (b"a\rb\nc\n", "line 1 has a carriage return"),
         (b"a\r\nb\rc\r\n", "line 2 has a carriage return"),
         (b"a\n  \nc\n", "line 2 has nothing but blanks"),
