@@ -101,7 +101,7 @@ def test_list_is_of_a_folder_sorted(store: Store) -> None:
 
 @pytest.mark.parametrize("count", [203, pytest.param(1003, marks=pytest.mark.crash)])
 def test_a_list_has_no_last_page(count: int, store: Store) -> None:
-    """Buckets list a thousand keys at a time, that of the tests a hundred; a request deletes 1,000."""
+    """Buckets list a thousand keys at a time, this one a hundred; a request deletes a thousand."""
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda n: store.put(f"many/{n:04}", b""), range(count)))
     assert store.list("many") == [f"many/{n:04}" for n in range(count)]
