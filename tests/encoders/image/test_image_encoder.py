@@ -65,13 +65,17 @@ def png_of_16_bits(image: Image.Image) -> bytes:
     return file
 
 
+@pytest.mark.parametrize(
+    ("network", "pixels"),
+    [("resnet18 local", 400), pytest.param("resnet50 local", 10_000, marks=pytest.mark.models)],
+)
 def test_one_photo_in_other_modes_and_formats_is_one_photo(
-    loaded: Callable[[str], Encoder], shared: Path
+    network: str, pixels: int, loaded: Callable[[str], Encoder], shared: Path
 ) -> None:
-    encoder = loaded("resnet18 local")
+    encoder = loaded(network)
     for path in sorted((shared / "data/photos-captioned/images").iterdir())[3:6]:
         photo = Image.open(path).convert("RGB")
-        photo.thumbnail((400, 400))
+        photo.thumbnail((pixels, pixels))
         # What 256 colours lose is the file's loss, so as few as can be: fitted, and dithered.
         colours = photo.quantize(256, kmeans=2)
         palette = photo.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG)
