@@ -19,6 +19,7 @@ import typer
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.allocator import use_one_allocator
 from commonspace.pipeline.cli import read, release, run
+from commonspace.pipeline.cli.verb import Verb
 
 app = typer.Typer(
     help="Text and image embeddings, published as tables that other teams can trust.",
@@ -27,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for _group in (run, read, release):
+    for _verb in _group.app.registered_commands:
+        _verb.cls = Verb
     app.add_typer(_group.app)
 
 

@@ -245,5 +245,5 @@ def _with_spaces(collection: Collection, names: list[str] | None) -> Collection:
     """The collection with only the named spaces, so that nothing is read for the others."""
     if not names:
         return collection
-    chosen = tuple(collection.resolve_space(name) for name in names)
-    return collection.model_copy(update={"space": chosen})
+    chosen = dict.fromkeys(collection.resolve_space(name) for name in names)
+    return collection.model_copy(update={"space": tuple(chosen)})
