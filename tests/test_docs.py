@@ -17,6 +17,7 @@ from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.config.sections import (
     CollectionSection,
     GatesSection,
+    LimitsSection,
     RunSection,
     SourceSection,
     SpaceSection,
@@ -32,7 +33,7 @@ from tests.support.checkout import REPOSITORY
 DOCUMENTS = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
 SECTIONS: dict[str, type[BaseModel]] = {
     "collection": CollectionSection, "source": SourceSection, "space": SpaceSection,
-    "gates": GatesSection, "run": RunSection,
+    "gates": GatesSection, "limits": LimitsSection, "run": RunSection,
 }  # fmt: skip
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 

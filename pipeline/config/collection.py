@@ -20,6 +20,7 @@ from commonspace.pipeline.config.sections import (
     PASSAGE_COLUMNS,
     CollectionSection,
     GatesSection,
+    LimitsSection,
     RunSection,
     SourceSection,
     SpaceSection,
@@ -41,6 +42,7 @@ class Collection(_Section):
     source: SourceSection
     space: tuple[SpaceSection, ...]
     gates: GatesSection = GatesSection()
+    limits: LimitsSection = LimitsSection()
     run: RunSection = RunSection()
     path: Path = Field(exclude=True)
 

@@ -15,6 +15,7 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import (
     CollectionSection,
     GatesSection,
+    LimitsSection,
     RunSection,
     SourceSection,
     SpaceSection,
@@ -114,6 +115,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "source": SourceSection,
     "space": SpaceSection,
     "gates": GatesSection,
+    "limits": LimitsSection,
     "run": RunSection,
 }
 _MESSAGES = {"tuple_type": "must be a list", "model_type": "must be a table of keys"}

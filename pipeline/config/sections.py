@@ -222,6 +222,12 @@ class GatesSection(_Section):
     min_index_recall: float = Field(default=MIN_RECALL, ge=0, le=1)
 
 
+class LimitsSection(_Section):
+    """How much of the memory one item of the source may take; one beyond a limit is rejected."""
+
+    max_record_bytes: int = Field(default=64 * 2**20, ge=1)
+
+
 class RunSection(_Section):
     """How a run is divided and scheduled; none of it changes a vector."""
 
