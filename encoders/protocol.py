@@ -58,6 +58,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too_large"
     MISSING_CONTENT = "missing_content"
     WRONG_TYPE = "wrong_type"
+    UNSUPPORTED_ADDRESS = "unsupported_address"
     SOURCE_UNREADABLE = "source_unreadable"
     CHANGED_DURING_RUN = "changed_during_run"
 

@@ -13,6 +13,7 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.source.content import read_content
+from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, UnreadableRecord, sha256_hex
 
@@ -52,11 +53,11 @@ def quantise_space(collection: Collection, space: SpaceSection, folder: Path) ->
 
 def _contents(collection: Collection, space: SpaceSection) -> Iterator[tuple[str, Content]]:
     """Each different content with its digest, which alone decides an order of them."""
-    seen = set()
+    seen, access = set(), FileAccess.of(collection)
     for record in open_source(collection).scan(EVERYTHING):
         if isinstance(record, UnreadableRecord):
             continue
-        content = read_content(record, space, collection.source.image_root)
+        content = read_content(record, space, access)
         if content is None or isinstance(content, Failure):
             continue
         digest = sha256_hex(content)

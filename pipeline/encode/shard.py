@@ -22,6 +22,7 @@ from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.contract.contract import bad_vectors
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.source.content import read_content
+from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
@@ -86,12 +87,13 @@ def _load_items(rows: pa.Table, work: Work, source: Source) -> Iterator[LoadedIt
     """Each planned item's content; one that is no longer what was planned is a failure."""
     # The passages of an item follow each other: its record is loaded once for all of them.
     locators = [locator for locator, _ in groupby(rows["locator"].to_pylist())]
+    access = FileAccess.of(work.run.collection)
     rows_by_locator = groupby(_as_dicts(rows), itemgetter("locator"))
     for (_, group), record in zip(rows_by_locator, source.load(locators), strict=True):
         content = (
             record.failure
             if isinstance(record, UnreadableRecord)
-            else read_content(record, work.space, work.run.collection.source.image_root)
+            else read_content(record, work.space, access)
         )
         for row in group:
             yield LoadedItem(row["id"], row["digest"], _planned_content(content, row))

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from commonspace.encoders.protocol import Content
 from commonspace.pipeline.errors import UserMistake, did_you_mean
-from commonspace.pipeline.source.content import MAX_FILE_BYTES
+from commonspace.pipeline.source.file_access import MAX_FILE_BYTES
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.pull.passages import PassageWriter
 from commonspace.pipeline.release.rejects import reject_row
 from commonspace.pipeline.source.content import parse_id, read_content
+from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.records import Record, UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
@@ -45,6 +46,7 @@ class ItemBuilder:
         self.field_names: set[str] = set()
         self._collection, self._run, self._writers = collection, run, writers
         self._seen_ids: set[bytes] = set()
+        self._access = FileAccess.of(collection)
 
     def items(
         self, records: Iterable[Record | UnreadableRecord], progress: Progress
@@ -117,7 +119,7 @@ class ItemBuilder:
     ) -> str | None:
         """The digest of the item's content for a space; its passages are written, if it has any."""
         key = space_key(space)
-        content = read_content(record, space, self._collection.source.image_root)
+        content = read_content(record, space, self._access)
         if isinstance(content, Failure):
             self._reject(record, content, item["id"], key)
             return None
