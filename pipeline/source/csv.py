@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.extents import AtEnd, End, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.lines import Lines, TextFiles
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
@@ -27,11 +28,15 @@ class CsvSource:
         self._uri, self._delimiter, self._columns = uri, delimiter, columns
         self._files = TextFiles(encoding)
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+    def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
         for file in find_files(self._uri, scope):
+            record: Record | UnreadableRecord | None = None
             with self._files.open(file) as lines:
                 columns = self._columns or self._header(lines, file)
-                yield from self._records(file, lines, columns)
+                for record in self._records(file, lines, columns):
+                    yield record
+            end = lines.end(record)
+            at_end(Extent(file.name, end, doubtful=end is End.OPEN))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         headers: dict[str, Sequence[str]] = {}
@@ -48,10 +53,13 @@ class CsvSource:
             yield next(self._records(file, lines, headers[key], locator), missing)
 
     def _header(self, lines: Lines, file: SourceFile) -> Sequence[str]:
+        """The names of the columns; none where the file is empty."""
         try:
             header = next(csv.reader(lines, delimiter=self._delimiter, strict=True), None)
         except csv.Error:
             header = None
+        if lines.is_empty:
+            return ()
         if not header or len(set(header)) < len(header) or lines.undecodable:
             raise SourceNotFound(
                 "has no usable header line: names are missing, repeated or undecodable",
@@ -88,7 +96,8 @@ class CsvSource:
             elif not problem and len(values) != len(columns):
                 problem = f"has {len(values)} fields, the header has {len(columns)}"
             if problem:
-                failure = Failure(Reason.BAD_RECORD, problem)
+                # Without a line end, the rest of it may still be written.
+                failure = Failure(Reason.BAD_RECORD, problem, retryable=lines.is_open)
                 yield UnreadableRecord(place, file.name, failure, file.partition)
             else:
                 by_column = dict(zip(columns, values, strict=True))

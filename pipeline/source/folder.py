@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.extents import AtEnd, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, base_folder, find_files, has_wildcard
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
@@ -33,7 +34,7 @@ class FolderSource:
         self._text_suffixes = {suffix.lower() for suffix in text_suffixes}
         self._image_suffixes = {suffix.lower() for suffix in image_suffixes}
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+    def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
         for folder in find_files(self._uri, scope):
             if not folder.path.is_dir():
                 raise SourceNotFound(
@@ -42,14 +43,16 @@ class FolderSource:
                     do="The `uri` of a source of kind `folder` must match folders only.",
                 )
             root = Path(base_folder(self._uri)) if has_wildcard(self._uri) else folder.path
-            yield from self._records(root, folder)
+            yield from self._records(root, folder, at_end)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         for locator in locators:
             root, *names = locator.split("\0")
             yield self._record(Path(root), names, None)
 
-    def _records(self, root: Path, folder: SourceFile) -> Iterator[Record | UnreadableRecord]:
+    def _records(
+        self, root: Path, folder: SourceFile, at_end: AtEnd
+    ) -> Iterator[Record | UnreadableRecord]:
         """The items of one folder; each has at most one file of a kind, `text` or `image`."""
         items: dict[str, dict[str, str]] = {}
         for name in _visible_files(folder.path, root):
@@ -66,6 +69,8 @@ class FolderSource:
                 items[item_id][kind] = name
         for names in items.values():
             yield self._record(root, sorted(names.values()), folder.partition)
+        for name in _folders_above(items):
+            at_end(Extent(name))
 
     def _record(self, root: Path, names: Sequence[str], partition: str | None) -> Record:
         paths = {self._kind(name): root / name for name in names}
@@ -79,6 +84,12 @@ class FolderSource:
         if suffix in texts or (ANY_SUFFIX in texts and suffix not in images):
             return "text"
         return "image" if suffix in images or ANY_SUFFIX in images else None
+
+
+def _folders_above(items: Iterable[str]) -> list[str]:
+    """Every folder that has one of the items below it, `.` for the base, sorted."""
+    direct = {name.rpartition("/")[0] for name in items}
+    return sorted({str(folder) for name in direct for folder in PurePosixPath(name, "x").parents})
 
 
 def _stem(name: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.source.extents import AtEnd, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.lines import TextFiles
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
@@ -18,15 +19,18 @@ class JsonlSource:
         self._uri = uri
         self._files = TextFiles(encoding)
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+    def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
         for file in find_files(self._uri, scope):
+            record: Record | UnreadableRecord | None = None
             with self._files.open(file) as lines:
                 start = lines.offset
                 for line in lines:
                     locator, undecodable = file.locator(start, lines.offset), lines.undecodable
                     start, lines.undecodable = lines.offset, False
                     if line.strip():
-                        yield self._record(file, line, locator, undecodable=undecodable)
+                        record = self._record(file, line, locator, undecodable=undecodable)
+                        yield record
+            at_end(Extent(file.name, lines.end(record)))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         for file, locator, lines in self._files.read_records(locators):
@@ -49,6 +53,7 @@ class JsonlSource:
         elif not problem and not isinstance(value, dict):
             problem = f"is no JSON object but {type(value).__name__}"
         if problem or value is None:
-            failure = Failure(Reason.BAD_RECORD, problem)
+            is_open = not line.endswith("\n")  # its end may still be written
+            failure = Failure(Reason.BAD_RECORD, problem, retryable=is_open)
             return UnreadableRecord(locator, file.name, failure, file.partition)
         return Record(locator, file.name, value, file.partition, file.folder)

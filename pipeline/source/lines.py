@@ -9,7 +9,9 @@ from typing import BinaryIO
 
 from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.source.extents import End
 from commonspace.pipeline.source.files import SourceFile, read_failure, require_readable
+from commonspace.pipeline.source.records import Record, UnreadableRecord
 
 ENCODINGS = ("utf-8", "utf-8-sig", "ascii", "latin-1", "iso-8859-1", "iso-8859-15", "cp1252")
 """Encodings in which the byte 0x0A is always a line break."""
@@ -25,6 +27,29 @@ class Lines(Iterator[str]):
     def __init__(self, file: BinaryIO, encoding: str, offset: int = 0) -> None:
         self._file, self._encoding, self._base = file, encoding, offset - file.tell()
         self.offset, self.undecodable = offset, False
+        self._line = b""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no line has been read."""
+        return not self._line
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last line that was read has no line end."""
+        return bool(self._line) and not self._line.endswith(b"\n")
+
+    def end(self, last: Record | UnreadableRecord | None) -> End:
+        """How the file ended, all of its lines read.
+
+        Args:
+            last: its last record; one that cannot be read, and has no line end, was cut.
+        """
+        if last is None:
+            return End.EMPTY
+        if not self.is_open:
+            return End.WHOLE
+        return End.OPEN if isinstance(last, Record) else End.CUT
 
     def seek(self, offset: int) -> None:
         """Continue at that byte, the first of a line."""
@@ -38,6 +63,7 @@ class Lines(Iterator[str]):
         if self.offset == 0 and line.startswith(b"\xef\xbb\xbf"):
             line, self.offset = line[3:], 3
         self.offset += len(line)
+        self._line = line
         try:
             return line.decode(self._encoding)
         except UnicodeDecodeError:

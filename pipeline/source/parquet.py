@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake, did_you_mean
+from commonspace.pipeline.source.extents import AtEnd, End, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files, read_failure, require_readable
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
@@ -22,6 +24,10 @@ PAGE_BUFFER_BYTES = 2**16
 
 Values = dict[str, Any]
 
+_MAGIC = b"PAR1"
+"""What a Parquet file begins and ends with."""
+_CUT = Failure(Reason.SOURCE_UNREADABLE, "the file ends before its footer", retryable=True)
+
 
 class ParquetSource:
     """Reads only the columns that the collection file names."""
@@ -29,12 +35,18 @@ class ParquetSource:
     def __init__(self, uri: str, columns: Sequence[str]) -> None:
         self._uri, self._columns = uri, list(columns)
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+    def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
         for source_file in find_files(self._uri, scope):
-            with self._open(source_file) as file, _raising_source_not_found(source_file):
-                for first, batch in _batches(file, 0, 0, self._columns):
-                    for row, values in enumerate(_batch_values(batch), start=first):
-                        yield self._record(source_file, row, values)
+            end = _end(require_readable(source_file))
+            if end is End.CUT:
+                yield self._record(source_file, 0, _CUT)
+            elif end is End.WHOLE:
+                with self._open(source_file) as file, _raising_source_not_found(source_file):
+                    end = End.WHOLE if file.metadata.num_rows else End.EMPTY
+                    for first, batch in _batches(file, 0, 0, self._columns):
+                        for row, values in enumerate(_batch_values(batch), start=first):
+                            yield self._record(source_file, row, values)
+            at_end(Extent(source_file.name, end))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         """Read each row group once where the locators are in the order of the file."""
@@ -108,6 +120,17 @@ class _RowReader:
             self._first, batch = next(self._batches)
             self._rows = _batch_values(batch)
         return self._rows[row - self._first]
+
+
+def _end(path: Path) -> End:
+    """Whether the file can be read: rows are found by its footer, which is written last."""
+    with path.open("rb") as file:
+        head, size = file.read(len(_MAGIC)), file.seek(0, os.SEEK_END)
+        file.seek(max(size - len(_MAGIC), 0))
+        has_footer = size > len(_MAGIC) and file.read() == _MAGIC
+    if not size:
+        return End.EMPTY
+    return End.CUT if _MAGIC.startswith(head) and not has_footer else End.WHOLE
 
 
 @contextmanager

@@ -1,0 +1,47 @@
+"""How far a scan has read: what it says of a record that it is not there.
+
+Only a file that was read to its end can have lost a record. One that is gone, empty or cut says
+nothing of what it held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class End(StrEnum):
+    """How a file ended that a scan has read."""
+
+    WHOLE = "whole"
+    """As its format demands."""
+    OPEN = "open"
+    """After a record, but without the line end: perhaps cut, perhaps written so."""
+    CUT = "cut"
+    """Within a record, or before what its format ends with."""
+    EMPTY = "empty"
+    """Before the first record."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A file that a scan has read; of a source of kind `folder`, a folder with items below it.
+
+    Attributes:
+        origin: The file, as its records have it; of a folder, its path below the source's base.
+        end: How it ended.
+        doubtful: Whether its last record may have lost its end, although it can be read.
+    """
+
+    origin: str
+    end: End = End.WHOLE
+    doubtful: bool = False
+
+
+AtEnd = Callable[[Extent], None]
+"""Is told of each file once all of its records have been taken."""
+
+
+def ignore(_: Extent) -> None:
+    """An `AtEnd` for who only wants the records."""

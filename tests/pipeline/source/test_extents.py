@@ -1,0 +1,107 @@
+"""How each file ended, wherever it was cut."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from commonspace.encoders.protocol import Reason
+from commonspace.pipeline.source.extents import End, Extent
+from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
+from tests.pipeline.source.source_records import Item, outcome, record, written
+from tests.support.warehouse import Warehouse
+
+ROWS: list[Item] = [(f"{n:03}", f'text {n}, with a comma and a "quote"') for n in range(20)]
+
+
+def read(
+    warehouse: Warehouse, kind: str, files: dict[str, bytes]
+) -> tuple[list[Record | UnreadableRecord], list[Extent]]:
+    source = {"kind": kind, "uri": "raw" if kind == "folder" else f"raw/*.{kind}"}
+    source["id"] = "stem" if kind == "folder" else "id"
+    raw = {f"raw/{name}": data for name, data in files.items()}
+    extents: list[Extent] = []
+    opened = open_source(warehouse.collection(source=source, files=raw))
+    return list(opened.scan(EVERYTHING, extents.append)), extents
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_each_file_is_told_after_its_records(kind: str, warehouse: Warehouse) -> None:
+    (data,) = written(kind, ROWS).values()
+    files = {f"{name}.{kind}": data for name in "ab"}
+    rows, extents = read(warehouse, kind, files)
+    assert len(rows) == 2 * len(ROWS)
+    assert extents == [Extent(f"a.{kind}"), Extent(f"b.{kind}")]
+
+
+@settings(max_examples=60)
+@given(share=st.floats(0, 1))
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_a_file_that_is_cut_anywhere_is_told_from_a_whole_one(
+    kind: str, share: float, warehouse: Warehouse
+) -> None:
+    """Except right after a line end, which nobody can tell; the records before the cut are read."""
+    ((name, whole),) = written(kind, ROWS).items()
+    data = whole[: int(share * len(whole))]
+    rows, (extent,) = read(warehouse, kind, {name: data})
+    readable = [row for row in rows if isinstance(row, Record)]
+    if kind == "parquet":
+        assert extent.end is (End.WHOLE if data == whole else End.CUT if data else End.EMPTY)
+        assert not readable or data == whole
+        return
+    lines = data.splitlines(keepends=True)
+    complete = [line for line in lines[kind == "csv" :] if line.endswith(b"\n")]
+    assert outcome(readable[: len(complete)]) == [record(*row) for row in ROWS[: len(complete)]]
+    is_whole = data.endswith(b"\n")
+    if not rows:
+        assert extent.end is End.EMPTY
+    elif is_whole:
+        assert extent.end is End.WHOLE
+    elif len(readable) == len(rows):
+        assert extent == Extent(name, End.OPEN, doubtful=kind == "csv")
+    else:
+        assert extent.end is End.CUT
+        last = rows[-1]
+        assert isinstance(last, UnreadableRecord)
+        assert last.failure.retryable
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "end", "reasons"),
+    [
+        ("csv", b"", End.EMPTY, []),
+        ("csv", b"\xef\xbb\xbf", End.EMPTY, []),
+        ("csv", b"id,text\n", End.EMPTY, []),
+        ("csv", b"id,te", End.EMPTY, []),
+        ("csv", b'id,text\n1,"a\n', End.WHOLE, [Reason.BAD_RECORD]),
+        ("csv", b'id,text\n1,"a', End.CUT, [Reason.BAD_RECORD]),
+        ("jsonl", b"", End.EMPTY, []),
+        ("jsonl", b"\n\n", End.EMPTY, []),
+        ("jsonl", b'{"id": "1"}', End.OPEN, [{"id": "1"}]),
+        ("jsonl", b'{"id": "1"', End.CUT, [Reason.BAD_RECORD]),
+        ("jsonl", b'{"id": "1"\n', End.WHOLE, [Reason.BAD_RECORD]),
+        ("parquet", b"", End.EMPTY, []),
+        ("parquet", b"P", End.CUT, [Reason.SOURCE_UNREADABLE]),
+        ("parquet", b"PAR1", End.CUT, [Reason.SOURCE_UNREADABLE]),
+    ],
+)
+def test_small_files(
+    kind: str, data: bytes, end: End, reasons: list[Any], warehouse: Warehouse
+) -> None:
+    rows, extents = read(warehouse, kind, {f"a.{kind}": data})
+    assert outcome(rows) == reasons
+    assert [extent.end for extent in extents] == [end]
+
+
+def test_of_a_folder_every_folder_above_an_item_is_told(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    files = {"a/b/x.txt": b"x", "a/y + z/y.jpg": b"y", "c/left-out.pdf": b"z"}
+    (tmp_path / "raw/empty").mkdir(parents=True)
+    _, extents = read(warehouse, "folder", files)
+    assert [extent.origin for extent in extents] == [".", "a", "a/b", "a/y + z"]
