@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from commonspace.pipeline.cli import tables
 from commonspace.pipeline.cli.tables import WIDE, Answer, new_table, warn_held, warn_untrained
+from commonspace.pipeline.source.notices import NoticeCount
 
 LEDGER = ("offered", "encoded", "reused", "kept", "rejected", "deleted")
 
@@ -35,6 +36,8 @@ def plans(values: Sequence[Answer]) -> None:
         counts = [plan["encode"], plan["reuse"], plan["keep"], rejected, plan["delete"]]
         table.add_row(_space_name(plan), *(f"{count:,}" for count in counts), estimate)
     tables.console.print(table)
+    for plan in values:
+        _print_notices(plan)
 
 
 def reports(values: Sequence[Answer]) -> None:
@@ -74,6 +77,11 @@ def _print_remarks(report: Answer) -> None:
     reasons = ", ".join(f"{n} {reason}" for reason, n in report["rejects_by_reason"].items())
     if reasons:
         tables.console.print(f"{_space_name(report)} rejected: {reasons}")
+
+
+def _print_notices(value: Answer) -> None:
+    for notice in map(NoticeCount.from_json, value.get("notices", ())):
+        tables.console.print(f"{_space_name(value)} {notice}", markup=False, highlight=False)
 
 
 def _space_name(value: Answer) -> str:

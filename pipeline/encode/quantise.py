@@ -15,7 +15,7 @@ from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.source.content import read_content
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import EVERYTHING, UnreadableRecord, sha256_hex
+from commonspace.pipeline.source.records import EVERYTHING, Record, sha256_hex
 
 CALIBRATED = 300
 """Items that decide the ranges; NNCF's own default, and more moved nothing measurable."""
@@ -55,7 +55,7 @@ def _contents(collection: Collection, space: SpaceSection) -> Iterator[tuple[str
     """Each different content with its digest, which alone decides an order of them."""
     seen, access = set(), FileAccess.of(collection)
     for record in open_source(collection).scan(EVERYTHING):
-        if isinstance(record, UnreadableRecord):
+        if not isinstance(record, Record):
             continue
         content = read_content(record, space, access)
         if content is None or isinstance(content, Failure):

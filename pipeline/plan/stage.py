@@ -139,6 +139,7 @@ def _summary(
         **{action: plan.count(action) for action in ACTIONS},
         estimated_seconds=_estimate(plan.count("encode"), base),
         seconds=seconds,
+        notices=work.run.read_note().notices,
     )
 
 

@@ -14,6 +14,7 @@ from commonspace.pipeline.encode.notes import EncodeNote, items_per_second
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.validate.verdict import Verdict
+from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work
 
 
@@ -90,6 +91,7 @@ def draft_release(
         versions=installed_versions(),
         canary=canary,
         changes=changes,
+        notices=tuple(n.to_json() for n in work.read_note(PlanSummary).notices),
     )
 
 

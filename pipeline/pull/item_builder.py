@@ -17,6 +17,7 @@ from commonspace.pipeline.release.rejects import reject_row
 from commonspace.pipeline.source.content import parse_id, read_content
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.metadata import convert_metadata
+from commonspace.pipeline.source.notices import Notice, Notices
 from commonspace.pipeline.source.records import Record, UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 
@@ -33,7 +34,7 @@ class PullCounts:
 
 
 class ItemBuilder:
-    """Turns records into items, and collects the rejects.
+    """Turns records into items, and collects the rejects and the notices.
 
     field_names: every field that a record had, to find names that no record has.
     """
@@ -42,6 +43,7 @@ class ItemBuilder:
         self, collection: Collection, run: str, writers: Mapping[str, PassageWriter]
     ) -> None:
         self.counts = PullCounts()
+        self.notices = Notices()
         self.rejects: list[dict[str, Any]] = []
         self.field_names: set[str] = set()
         self._collection, self._run, self._writers = collection, run, writers
@@ -49,10 +51,13 @@ class ItemBuilder:
         self._access = FileAccess.of(collection)
 
     def items(
-        self, records: Iterable[Record | UnreadableRecord], progress: Progress
+        self, records: Iterable[Record | UnreadableRecord | Notice], progress: Progress
     ) -> Iterator[dict[str, Any]]:
         """The items of the records, as rows of `items_schema`; the other records are rejected."""
         for record in records:
+            if isinstance(record, Notice):
+                self.notices.add(record)
+                continue
             self.counts.records += 1
             progress.advance()
             if isinstance(record, UnreadableRecord):

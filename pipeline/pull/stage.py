@@ -9,7 +9,7 @@ from commonspace.pipeline.workspace.work import Run, timer
 
 
 def pull_stage(run: Run) -> RunNote:
-    """Pull the run's scope; its counts, which `run.json` holds for the later stages.
+    """Pull the run's scope; its counts and notices, which `run.json` holds for the later stages.
 
     Raises:
         SourceNotFound: the source is missing.
@@ -18,7 +18,7 @@ def pull_stage(run: Run) -> RunNote:
     """
     source = open_source(run.collection)
     with run.progress(f"{run.collection.name}: pull") as progress, timer() as seconds:
-        counts = pull(
+        pulled = pull(
             run.collection,
             source,
             store=run.store,
@@ -29,9 +29,10 @@ def pull_stage(run: Run) -> RunNote:
         )
     note = RunNote(
         run=run.id,
-        records=counts.records,
-        items=counts.items,
-        rejected=counts.rejected,
+        records=pulled.counts.records,
+        items=pulled.counts.items,
+        rejected=pulled.counts.rejected,
+        notices=pulled.notices,
         seconds=seconds(),
         scope=run.scope,
         retry_rejects=run.retry_rejects,

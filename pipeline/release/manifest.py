@@ -65,6 +65,8 @@ class Release:
     """How many rows were added, changed and removed since the parent; empty where unknown."""
     index: Mapping[str, Any] = field(default_factory=dict)
     """The owner's settings for indexes; empty for the defaults."""
+    notices: tuple[Mapping[str, Any], ...] = ()
+    """What its run met that is neither an item nor a reject."""
 
     @property
     def index_settings(self) -> IndexSettings:
@@ -77,7 +79,8 @@ class Release:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Release:
         parts = tuple(Part(**part) for part in value["parts"])
-        return cls(**{**value, "parts": parts, "gates": tuple(value["gates"])})
+        lists = {"gates": tuple(value["gates"]), "notices": tuple(value.get("notices", ()))}
+        return cls(**{**value, "parts": parts, **lists})
 
 
 def canonical_digest(document: Mapping[str, Any]) -> str:

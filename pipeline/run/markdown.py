@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from commonspace.pipeline.run.announcement import Announcement
 from commonspace.pipeline.run.notes import RunReport
+from commonspace.pipeline.source.notices import NoticeCount
 from commonspace.pipeline.workspace.notes import PlanSummary
 
 LEDGER = ("offered", "encoded", "reused", "kept", "rejected", "deleted", "absent")
@@ -35,6 +36,7 @@ def plan_text(space: str, plan: PlanSummary, *, force: bool) -> str:
             *_table(list(actions), [[f"{count:,}" for count in actions.values()]]),
             "",
             f"Encoding: {estimate}, in {len(plan.shards):,} shards.",
+            *(["", *_notices_list(plan.notices)] if plan.notices else []),
             *(["", "What is published is encoded again (`force`)."] if force else []),
         ]
     )
@@ -78,6 +80,7 @@ def report_text(report: RunReport) -> str:
             "",
             *_rejects_table(space, report),
             "",
+            *_notices_list(map(NoticeCount.from_json, report.notices)),
             *_table(("stage", "seconds"), [[stage, f"{value:,.1f}"] for stage, value in seconds]),
             "",
             f"{pace:,.0f} items a second on {report.device}." if pace else "Nothing was encoded.",
@@ -106,6 +109,11 @@ def _rejects_table(space: str, report: RunReport) -> list[str]:
     rows = [[reason, f"{count:,}"] for reason, count in report.rejects_by_reason.items()]
     where = f"Each with its reason: `commonspace rejects {space}`, or `{report.rejects}`."
     return [*_table(("rejects", "items"), rows), "", where]
+
+
+def _notices_list(notices: Iterable[NoticeCount]) -> list[str]:
+    lines = [f"- {_cell(str(notice))}" for notice in notices]
+    return [*lines, ""] if lines else []
 
 
 def _ledger_table(ledger: Mapping[str, int]) -> list[str]:

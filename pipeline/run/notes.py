@@ -31,6 +31,7 @@ class RunReport(PlainNote):
         shards: How many were `planned`, and how many this run has `encoded` itself.
         device, engine: Those that encoded; None where nothing was encoded.
         peak_rss_bytes: The largest memory of any process of the run.
+        notices: As the plan has them.
     """
 
     FILE: ClassVar[str] = "report.json"
@@ -58,6 +59,7 @@ class RunReport(PlainNote):
     device: str | None
     engine: str | None
     peak_rss_bytes: int
+    notices: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -140,7 +140,10 @@ def _plan_or_error(work: Work) -> PlanSummary | CommonspaceError:
 
 def _execute_plan(work: Work, promote: bool | None, log: Log) -> RunReport | Refusal:
     def act(work: Work) -> RunReport:
-        log(_describe_plan(work, work.read_note(PlanSummary)))
+        plan = work.read_note(PlanSummary)
+        log(_describe_plan(work, plan))
+        for notice in plan.notices:
+            log(f"{work.name}: {notice}")
         encode_and_validate(work)
         publish_stage(work)
         by_default = work.run.collection.promotes(work.space)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol, Self, cast
 
+from commonspace.pipeline.source.notices import NoticeCount
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 
 PULLED = ("run", "records", "items", "rejected", "seconds")
@@ -60,6 +61,7 @@ class RunNote:
     items: int
     rejected: int
     seconds: float
+    notices: tuple[NoticeCount, ...] = ()
     scope: Scope = EVERYTHING
     retry_rejects: bool = False
     force: bool = False
@@ -72,6 +74,7 @@ class RunNote:
         ids = None if self.scope.ids is None else sorted(self.scope.ids)
         return {
             **self.pulled(),
+            "notices": [notice.to_json() for notice in self.notices],
             "scope": {"partition": self.scope.partition, "ids": ids},
             "retry_rejects": self.retry_rejects,
             "force": self.force,
@@ -81,8 +84,9 @@ class RunNote:
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         scope = document["scope"]
         ids = None if scope["ids"] is None else frozenset(scope["ids"])
-        values = {**known_fields(cls, document), "scope": Scope(scope["partition"], ids)}
-        return cls(**values)
+        values = known_fields(cls, document)
+        notices = tuple(map(NoticeCount.from_json, document.get("notices", ())))
+        return cls(**{**values, "notices": notices, "scope": Scope(scope["partition"], ids)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +103,7 @@ class PlanSummary(PlainNote):
         encode, reuse, keep, reject, delete: Items by action, as `make_plan` explains them.
         estimated_seconds: Of encoding; None where the pace is not known.
         seconds: What planning took.
+        notices: What the run met that is neither an item nor a reject, by `pull` and by the plan.
     """
 
     FILE: ClassVar[str] = "plan.json"
@@ -116,11 +121,20 @@ class PlanSummary(PlainNote):
     delete: int
     estimated_seconds: float | None
     seconds: float
+    notices: tuple[NoticeCount, ...] = ()
 
     @property
     def rejected(self) -> int:
         """All rejects that the plan knows of."""
         return self.reject + self.rejected_by_pull
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "notices": [notice.to_json() for notice in self.notices]}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        notices = tuple(map(NoticeCount.from_json, document.get("notices", ())))
+        return super().from_json({**document, "notices": notices})
 
 
 def known_fields(kind: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:

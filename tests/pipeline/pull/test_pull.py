@@ -57,7 +57,7 @@ def pull_from(tmp_path: Path) -> Pull:
     def run(collection: Collection, scope: Scope = EVERYTHING) -> PulledFiles:
         store = LocalStore(tmp_path / "warehouse")
         with Progress("pull", None, quiet=True) as progress:
-            counts = pull(
+            pulled = pull(
                 collection, open_source(collection), store=store, folder=".runs/r", run="r",
                 scope=scope, progress=progress,
             )  # fmt: skip
@@ -74,7 +74,7 @@ def pull_from(tmp_path: Path) -> Pull:
         rejects = read_table(data, "rejects")
         assert rejects.schema.equals(REJECTS_SCHEMA)
         items = pa.concat_tables(tables).to_pylist() if tables else []
-        return PulledFiles(counts, items, rejects.to_pylist())
+        return PulledFiles(pulled.counts, items, rejects.to_pylist())
 
     return run
 

@@ -1,0 +1,78 @@
+"""Notices: what a run met that is neither an item nor a reject, counted for the owner to see."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+SHOWN_EXAMPLES = 3
+
+
+class NoticeKind(StrEnum):
+    """What a notice is of: a closed list; scripts may rely on the codes."""
+
+    LEFT_OUT = "left_out"
+    """A file of the source that is no item."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing that a run met.
+
+    Attributes:
+        kind: What it is.
+        about: The group that it is counted in, such as `suffix .db`; a run has few of them.
+        example: The file or the place where it was met; empty where the group says all.
+    """
+
+    kind: NoticeKind
+    about: str
+    example: str = ""
+
+
+@dataclass(frozen=True)
+class NoticeCount:
+    """How often a run met something, with the first few examples."""
+
+    kind: NoticeKind
+    about: str
+    count: int
+    examples: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """`left out: 3 (suffix .db), such as 'a.db', 'b.db'`."""
+        such_as = f", such as {', '.join(map(repr, self.examples))}" if self.examples else ""
+        return f"{self.kind.replace('_', ' ')}: {self.count:,} ({self.about}){such_as}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "kind": str(self.kind), "examples": list(self.examples)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Self:
+        kind, examples = NoticeKind(document["kind"]), tuple(document["examples"])
+        return cls(kind, document["about"], document["count"], examples)
+
+
+class Notices:
+    """Counts notices by kind and group; its memory grows with the groups alone."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[NoticeKind, str], int] = {}
+        self._examples: dict[tuple[NoticeKind, str], list[str]] = {}
+
+    def add(self, notice: Notice, count: int = 1) -> None:
+        """Count a notice, or `count` equal ones."""
+        key = notice.kind, notice.about
+        self._counts[key] = self._counts.get(key, 0) + count
+        examples = self._examples.setdefault(key, [])
+        if notice.example and len(examples) < SHOWN_EXAMPLES:
+            examples.append(notice.example)
+
+    def counts(self) -> tuple[NoticeCount, ...]:
+        """A count for each group, in the order in which the groups were first met."""
+        return tuple(
+            NoticeCount(kind, about, count, tuple(self._examples[kind, about]))
+            for (kind, about), count in self._counts.items()
+        )
