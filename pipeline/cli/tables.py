@@ -77,10 +77,10 @@ def files(value: Answer) -> None:
 def rejects(value: Answer) -> None:
     """What could not be embedded, and why."""
     _print_heading(value)
-    table = new_table("id", "reason", "message", "retrying helps", "source")
+    table = new_table("id", "reason", "message", "retrying helps", "source", "place")
     for row in value["rejects"]:
         cells = [row["id"], row["reason"], row["message"]]
-        cells += ["yes" if row["retryable"] else "no", row["source_uri"]]
+        cells += ["yes" if row["retryable"] else "no", row["source_uri"], row["place"]]
         table.add_row(*(cell(value) for value in cells))
     console.print(table)
 

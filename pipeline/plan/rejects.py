@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -11,10 +11,15 @@ import pyarrow.compute as pc
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.plan.plan import Plan
-from commonspace.pipeline.pull.items import read_offered_items, read_pull_rejects
+from commonspace.pipeline.pull.items import (
+    read_item_locations,
+    read_offered_items,
+    read_pull_rejects,
+)
 from commonspace.pipeline.pull.passages import has_passages, item_of_passage
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.rejects import read_rejects, reject_row
+from commonspace.pipeline.source.records import place_of
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work
 
@@ -54,6 +59,15 @@ def rejected_item(row: Mapping[str, Any], space: SpaceSection) -> str | None:
     return item_of_passage(row["id"]) if is_passage else row["id"]
 
 
+def reject_places(work: Work, ids: Sequence[str]) -> dict[str, str | None]:
+    """Where in its file each of these planned items stands now, as `place_of` says it."""
+    if not ids:
+        return {}
+    rows = read_item_locations(work, pa.array(ids, pa.string()), ["locator"])
+    locators = rows["locator"].to_pylist()
+    return {item: place_of(at) for item, at in zip(rows["id"].to_pylist(), locators, strict=True)}
+
+
 def release_reject_rows(
     work: Work, plan: Plan, failures: Mapping[str, Failure], base_rejects: pa.Table
 ) -> list[dict[str, Any]]:
@@ -80,8 +94,9 @@ def _kept_rejects(
     rejected = plan.rows("reject").select(["id", "digest"]).to_pylist()
     known = {(row["id"], row["digest"]) for row in rejected}
     offered = set(items[work.contract.item_column].to_pylist())
+    places = reject_places(work, [row["id"] for row in rejected])
     return [
-        row
+        {**row, "place": places.get(row["id"], row["place"])}
         for row in base_rejects.to_pylist()
         if (not _in_scope(row, work) and rejected_item(row, work.space) not in offered)
         or (row["id"], row["content_digest"]) in known
@@ -95,6 +110,7 @@ def _new_rejects(
     planned = plan.rows("encode", "reuse").select(["id", "digest"]).to_pylist()
     digests = {row["id"]: row["digest"] for row in planned if row["id"] in failures}
     failed = items.filter(pc.is_in(items["id"], pa.array(digests, pa.string())))
+    places = reject_places(work, list(digests))
     return [
         reject_row(
             failures[row["id"]],
@@ -102,6 +118,7 @@ def _new_rejects(
             run=work.run.id,
             content_digest=digests[row["id"]],
             space=space_key(work.space),
+            place=places[row["id"]],
             **row,
         )
         for row in failed.select(["id", "partition", "source_uri"]).to_pylist()

@@ -83,7 +83,9 @@ def _write_files(work: Work, verdict: Verdict) -> _Files:
     )  # fmt: skip
     old_rejects = read_rejects(store, base)
     reject_rows = release_reject_rows(work, plan, new.failures, old_rejects)
-    rejects = write_rejects(store, work.name, reject_rows, old_rejects)
+    rejects = write_rejects(
+        store, work.name, reject_rows, old_rejects, is_changed=not base or parts != base.parts
+    )
     state = state_digest(parts, rejects, describe_space(work))
     return _Files(parts=parts, rejects=rejects, state=state, published=published, change=change)
 

@@ -144,6 +144,7 @@ class ItemBuilder:
             "id": item_id,
             "partition": record.partition,
             "source_uri": record.origin,
+            "place": record.place,
             "space": space,
         }
         printable = {n: None if text is None else _printable(text) for n, text in columns.items()}

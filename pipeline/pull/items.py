@@ -52,15 +52,16 @@ def read_offered_items(work: Work, columns: Sequence[str]) -> tuple[pa.Table, in
     return usable, without_content
 
 
-def read_item_locations(work: Work, ids: pa.Array) -> pa.Table:
+def read_item_locations(
+    work: Work, ids: pa.Array, columns: Sequence[str] = ("locator", "partition")
+) -> pa.Table:
     """Where the content of some planned rows is, in the order of their ids.
 
     Memory holds these rows only, however many the run has pulled.
 
     Returns:
-        `id`, `digest`, `locator`, `partition`, and PASSAGES_SCHEMA where the space has passages.
+        `id`, `digest`, the given `columns`, and PASSAGES_SCHEMA where the space has passages.
     """
-    columns = ["locator", "partition"]
     if has_passages(work.space):
         folder = passages_folder(work.run.folder, space_key(work.space))
         passages = read_passages(work.run.store, folder, ids)

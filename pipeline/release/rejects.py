@@ -27,8 +27,11 @@ REJECTS_SCHEMA = pa.schema(
         pa.field("retryable", pa.bool_(), nullable=False),
         pa.field("space", pa.string()),
         pa.field("run", pa.string(), nullable=False),
+        pa.field("place", pa.string()),
     ]
 )
+"""`place`: where in the file of `source_uri` the record is, as `place_of` of a source says it; null
+of a folder's files, and in what commits from before this column wrote."""
 
 
 def reject_row(
@@ -40,7 +43,7 @@ def reject_row(
         failure: why the item has no vector.
         stage: the stage that met the failure.
         run: the run's id.
-        known: what is known of the item: id, partition, source_uri, content_digest, space.
+        known: what is known of the item: id, partition, source_uri, place, content_digest, space.
     """
     return {
         **dict.fromkeys(REJECTS_SCHEMA.names),
@@ -65,16 +68,27 @@ def read_rejects(store: Store, release: Release | None) -> pa.Table:
     data = store.read(key)
     if data is None:
         raise ContractBroken("is missing", item=key, do=RESTORE_HINT)
-    return read_table(data, key).cast(REJECTS_SCHEMA)
+    rejects = read_table(data, key)
+    if "place" not in rejects.column_names:
+        rejects = rejects.append_column("place", pa.nulls(rejects.num_rows, pa.string()))
+    return rejects.cast(REJECTS_SCHEMA)
 
 
 def describe_rejects(rejects: Sequence[Mapping[str, Any]]) -> list[str]:
     """Lines for people: how many rejects of each reason, then the first few by id."""
     counts = Counter(str(row["reason"]) for row in rejects)
     lines = [", ".join(f"{count} {reason}" for reason, count in counts.items())] if counts else []
-    for row in rejects[:SHOWN_REJECTS]:
-        name = row["id"] if row["id"] is not None else row.get("source_uri")
-        lines.append(f"{name!r}: {row['message']} ({row['reason']})")
+    shown = rejects[:SHOWN_REJECTS]
+    lines += [f"{_where(row)}: {row['message']} ({row['reason']})" for row in shown]
     if len(rejects) > SHOWN_REJECTS:
         lines.append("…")
     return lines
+
+
+def _where(row: Mapping[str, Any]) -> str:
+    """The item as far as it is known, and where its record stands in its file."""
+    item, file, place = row["id"], row.get("source_uri"), row.get("place")
+    if place is None:
+        return repr(item if item is not None else file)
+    known = [repr(name) for name in (item, file) if name is not None]
+    return ", ".join([*known, place])

@@ -77,8 +77,9 @@ class CsvSource:
         record, not all that follow.
         """
         reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
+        number = 0
         while True:
-            start, lines.undecodable = lines.offset, False
+            start, lines_before, lines.undecodable = lines.offset, lines.number, False
             problem = ""
             try:
                 values = next(reader)
@@ -86,19 +87,21 @@ class CsvSource:
                 return
             except csv.Error as error:
                 values, problem = [], str(error)
-                lines.seek(start)
+                lines.seek(start, lines_before)
                 next(lines)
-            place = locator or file.locator(start, lines.offset)
+            if not (values or problem or lines.undecodable):
+                continue
+            number += 1
+            place = f"record {number}, line {lines_before + 1}, byte {start}"
+            found = locator or file.locator(start, lines.offset, place)
             if lines.undecodable:
                 problem = f"is not valid {self._files.encoding}"
-            elif not problem and not values:
-                continue
             elif not problem and len(values) != len(columns):
                 problem = f"has {len(values)} fields, the header has {len(columns)}"
             if problem:
                 # Without a line end, the rest of it may still be written.
                 failure = Failure(Reason.BAD_RECORD, problem, retryable=lines.is_open)
-                yield UnreadableRecord(place, file.name, failure, file.partition)
+                yield UnreadableRecord(found, file.name, failure, file.partition)
             else:
                 by_column = dict(zip(columns, values, strict=True))
-                yield Record(place, file.name, by_column, file.partition, file.folder)
+                yield Record(found, file.name, by_column, file.partition, file.folder)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import PartitionNotFound, SourceNotFound, UserMistake
-from commonspace.pipeline.source.records import Scope
+from commonspace.pipeline.source.records import PLACE_END, Scope
 
 PLACEHOLDER = "{partition}"
 
@@ -38,17 +38,18 @@ class SourceFile:
     def _name_and_path(self) -> str:
         return f"{len(self.name)}:{self.name}{self.path}"
 
-    def locator(self, start: int, end: int) -> str:
-        """A record's place in the file, as a text that `parse_locator` reads.
+    def locator(self, start: int, end: int, place: str = "") -> str:
+        """Where a record is, as a text that `parse_locator` and `place_of` read.
 
         start, end: in bytes, or in rows of a Parquet file; `end` is exclusive.
+        place: the same for people; empty for a file as a whole.
         """
-        return f"{start}:{end - start}:{self._name_and_path}"
+        return f"{place}{PLACE_END}{start}:{end - start}:{self._name_and_path}"
 
     @classmethod
     def parse_locator(cls, locator: str) -> tuple[SourceFile, int, int]:
         """The file, start and length that a locator was made of."""
-        start, length, name_length, rest = locator.split(":", 3)
+        start, length, name_length, rest = locator.rpartition(PLACE_END)[2].split(":", 3)
         name, path = rest[: int(name_length)], rest[int(name_length) :]
         return cls(Path(path), name), int(start), int(length)
 

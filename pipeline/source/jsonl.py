@@ -23,11 +23,14 @@ class JsonlSource:
         for file in find_files(self._uri, scope):
             record: Record | UnreadableRecord | None = None
             with self._files.open(file) as lines:
-                start = lines.offset
+                number, end = 0, lines.offset
                 for line in lines:
-                    locator, undecodable = file.locator(start, lines.offset), lines.undecodable
-                    start, lines.undecodable = lines.offset, False
+                    start, end, undecodable = end, lines.offset, lines.undecodable
+                    lines.undecodable = False
                     if line.strip():
+                        number += 1
+                        place = f"record {number}, line {lines.number}, byte {start}"
+                        locator = file.locator(start, end, place)
                         record = self._record(file, line, locator, undecodable=undecodable)
                         yield record
             at_end(Extent(file.name, lines.end(record)))
@@ -46,6 +49,8 @@ class JsonlSource:
         problem, value = "", None
         try:
             value = json.loads(line)
+        except json.JSONDecodeError as error:  # in its own words, this is line 1 of every file
+            problem = f"is not valid JSON: {error.msg}, at character {error.colno} of the line"
         except (ValueError, RecursionError) as error:
             problem = f"is not valid JSON: {error}"
         if undecodable:

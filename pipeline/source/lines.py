@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -21,12 +22,13 @@ class Lines(Iterator[str]):
     """The decoded lines of a binary file.
 
     offset: the byte after the last line that was read.
+    number: how many lines were read: the number of the last one, from 1.
     undecodable: whether a line since it was last reset did not fit the encoding.
     """
 
     def __init__(self, file: BinaryIO, encoding: str, offset: int = 0) -> None:
         self._file, self._encoding, self._base = file, encoding, offset - file.tell()
-        self.offset, self.undecodable = offset, False
+        self.offset, self.number, self.undecodable = offset, 0, False
         self._line = b""
 
     @property
@@ -51,19 +53,18 @@ class Lines(Iterator[str]):
             return End.WHOLE
         return End.OPEN if isinstance(last, Record) else End.CUT
 
-    def seek(self, offset: int) -> None:
-        """Continue at that byte, the first of a line."""
+    def seek(self, offset: int, number: int) -> None:
+        """Continue at that byte, the first of the line after as many."""
         self._file.seek(offset - self._base)
-        self.offset, self.undecodable = offset, False
+        self.offset, self.number, self.undecodable = offset, number, False
 
     def __next__(self) -> str:
         line = self._file.readline()
         if not line:
             raise StopIteration
-        if self.offset == 0 and line.startswith(b"\xef\xbb\xbf"):
-            line, self.offset = line[3:], 3
         self.offset += len(line)
         self._line = line
+        self.number += 1
         try:
             return line.decode(self._encoding)
         except UnicodeDecodeError:
@@ -85,7 +86,8 @@ class TextFiles:
     @contextmanager
     def open(self, source_file: SourceFile) -> Iterator[Lines]:
         with require_readable(source_file).open("rb") as file:
-            yield Lines(file, self.encoding)
+            file.seek(len(BOM_UTF8) if file.read(len(BOM_UTF8)) == BOM_UTF8 else 0)
+            yield Lines(file, self.encoding, offset=file.tell())
 
     def read_records(
         self, locators: Sequence[str]

@@ -39,13 +39,15 @@ class ParquetSource:
         for source_file in find_files(self._uri, scope):
             end = _end(require_readable(source_file))
             if end is End.CUT:
-                yield self._record(source_file, 0, _CUT)
+                yield self._record(source_file, source_file.locator(0, 0), _CUT)
             elif end is End.WHOLE:
                 with self._open(source_file) as file, _raising_source_not_found(source_file):
                     end = End.WHOLE if file.metadata.num_rows else End.EMPTY
+                    bounds = _row_bounds(file)
                     for first, batch in _batches(file, 0, 0, self._columns):
                         for row, values in enumerate(_batch_values(batch), start=first):
-                            yield self._record(source_file, row, values)
+                            locator = source_file.locator(row, row + 1, _place(row, bounds))
+                            yield self._record(source_file, locator, values)
             at_end(Extent(source_file.name, end))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
@@ -63,7 +65,7 @@ class ParquetSource:
                 yield UnreadableRecord(locator, source_file.name, read_failure(cause))
                 reader = _RowReader()
                 continue
-            yield self._record(source_file, row, values)
+            yield self._record(source_file, locator, values)
 
     def _open(self, source_file: SourceFile) -> pq.ParquetFile:
         path = require_readable(source_file)
@@ -83,9 +85,8 @@ class ParquetSource:
         return file
 
     def _record(
-        self, source_file: SourceFile, row: int, values: Values | Failure
+        self, source_file: SourceFile, locator: str, values: Values | Failure
     ) -> Record | UnreadableRecord:
-        locator = source_file.locator(row, row + 1)
         if isinstance(values, Failure):
             return UnreadableRecord(locator, source_file.name, values, source_file.partition)
         return Record(locator, source_file.name, values, source_file.partition, source_file.folder)
@@ -175,6 +176,12 @@ def _row_values(row: pa.RecordBatch) -> Values | Failure:
         return dict(row.to_pylist()[0])
     except (ValueError, OverflowError) as error:
         return Failure(Reason.BAD_RECORD, f"holds a value that cannot be read: {error}")
+
+
+def _place(row: int, bounds: Sequence[int]) -> str:
+    """Where a row of the file is, for people; `bounds`: what `_row_bounds` gives."""
+    group = bisect_right(bounds, row) - 1
+    return f"row group {group}, row {row - bounds[group]}, record {row + 1}"
 
 
 def _row_bounds(file: pq.ParquetFile) -> list[int]:

@@ -24,13 +24,26 @@ class Scope:
 
 
 EVERYTHING = Scope()
+PLACE_END = "\0"
+"""Stands in a locator between the place, for people, and what `Source.load` reads."""
+
+
+def place_of(locator: str) -> str | None:
+    """Where in its file a person finds the record, as a locator says it; None of whole files.
+
+    `record 1233, line 1234, byte 56789`: the record and the line on which it begins are counted
+    from 1, as an editor counts lines, the byte from 0. `row group 3, row 17, record 12018`: the
+    group and the row in it are counted from 0, as readers of Parquet do, the record from 1.
+    """
+    place, end, _ = locator.partition(PLACE_END)
+    return place if end and place and not place.startswith("/") else None
 
 
 @dataclass(frozen=True)
 class Record:
     """One record of a source, its values unconverted.
 
-    locator: where `Source.load` finds it again; only that source can read it.
+    locator: where `Source.load` finds it again; only that source can read it, but for the place.
     origin: the file's path below the source's base folder; readers see it as `source_uri`.
     folder: the folder that image paths in `values` are relative to.
     """
@@ -40,6 +53,11 @@ class Record:
     values: Mapping[str, Any]
     partition: str | None = None
     folder: str = ""
+
+    @property
+    def place(self) -> str | None:
+        """See `place_of`."""
+        return place_of(self.locator)
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,11 @@ class UnreadableRecord:
     failure: Failure
     partition: str | None = None
     id: str | None = None
+
+    @property
+    def place(self) -> str | None:
+        """See `place_of`."""
+        return place_of(self.locator)
 
 
 def sha256_hex(content: str | bytes) -> str:

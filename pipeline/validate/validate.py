@@ -16,8 +16,9 @@ from commonspace.pipeline.gates.golden_recall import GoldenRecall
 from commonspace.pipeline.gates.ledger import ScopeCounts, account_gates
 from commonspace.pipeline.gates.vectors import UnusableVectors
 from commonspace.pipeline.plan.plan_file import read_plan
+from commonspace.pipeline.plan.rejects import reject_places
 from commonspace.pipeline.pull.items import read_pull_rejects
-from commonspace.pipeline.release.rejects import describe_rejects
+from commonspace.pipeline.release.rejects import SHOWN_REJECTS, describe_rejects
 from commonspace.pipeline.validate.account import Accounting, FailedContents, count_outcomes
 from commonspace.pipeline.validate.next_release import (
     NextRelease,
@@ -69,9 +70,11 @@ def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCoun
         pull_rejects=pull_rejects.num_rows,
         published_ids=published["id"].combine_chunks(),
     )
+    failed_rows = failures.select(["id", "reason", "message"]).to_pylist()
+    places = reject_places(work, [row["id"] for row in failed_rows[:SHOWN_REJECTS]])
     rejects = [
         *pull_rejects.to_pylist(),
-        *failures.select(["id", "reason", "message"]).to_pylist(),
+        *({**row, "place": places.get(row["id"])} for row in failed_rows),
     ]
     return RunCounts(
         accounting=accounting,

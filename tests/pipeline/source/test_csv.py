@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
+from commonspace.pipeline.source.files import SourceFile
 from tests.pipeline.source.source_records import Item, Scan, outcome, record, written
 
 
@@ -102,9 +103,9 @@ def test_no_line_of_a_broken_csv_vanishes(body: list[str], scan: Scan) -> None:
     rows = scan("csv", data)
     if '"' not in "".join(body):
         assert outcome(rows)[-2:] == [record("x", "1"), record("y", "2")]
-    covered = [row.locator.split(":", 2)[:2] for row in rows]
-    ends = [int(start) + int(length) for start, length in covered]
-    starts = [int(start) for start, _ in covered]
+    covered = [SourceFile.parse_locator(row.locator)[1:] for row in rows]
+    ends = [start + length for start, length in covered]
+    starts = [start for start, _ in covered]
     assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
     between = [data[a:b] for a, b in zip([8, *ends], [*starts, len(data)], strict=True)]
     assert all(not gap.strip(b"\r\n") for gap in between)
