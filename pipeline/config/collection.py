@@ -10,7 +10,7 @@ import os
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import Field, field_validator, model_validator
 
@@ -83,15 +83,17 @@ class Collection(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _make_image_root_absolute(cls, document: dict[str, Any]) -> dict[str, Any]:
-        """Resolve `image_root` against the file's own folder."""
+    def _make_roots_absolute(cls, document: dict[str, Any]) -> dict[str, Any]:
+        """Resolve `image_root` and `link_roots` against the file's own folder."""
         source, folder = document.get("source"), document["path"].parent
         if not isinstance(source, dict):
             return document
-        root = source.get("image_root")
-        if not isinstance(root, str) or "://" in root:
-            return document
-        return {**document, "source": {**source, "image_root": _resolve(root, folder)}}
+        made = dict(source)
+        if _is_path(root := source.get("image_root")):
+            made["image_root"] = _resolve(root, folder)
+        if isinstance(roots := source.get("link_roots"), list):
+            made["link_roots"] = [_resolve(r, folder) if _is_path(r) else r for r in roots]
+        return {**document, "source": made}
 
     @property
     def name(self) -> str:
@@ -174,6 +176,11 @@ class Collection(_Section):
             precision=space.precision,
             decoder=space.decoder,
         )
+
+
+def _is_path(value: Any) -> TypeGuard[str]:
+    """Whether it may be a path; what is not is left for the field's own check."""
+    return isinstance(value, str) and "://" not in value
 
 
 def _resolve(path: str, folder: Path) -> str:

@@ -107,9 +107,11 @@ class SourceSection(_Section):
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     columns: tuple[str, ...] | None = None
     image_root: str | None = None
+    link_roots: tuple[str, ...] = ()
     text_suffixes: tuple[str, ...] = (".txt", ".md", ".rst")
     image_suffixes: tuple[str, ...] = (
-        ".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff",
+        ".avif", ".heic", ".heif", ".hif",
     )  # fmt: skip
 
     @field_validator("metadata", mode="before")
@@ -137,11 +139,12 @@ class SourceSection(_Section):
             )
         return value
 
-    @field_validator("uri", "image_root")
+    @field_validator("uri", "image_root", "link_roots")
     @classmethod
-    def _check_local(cls, value: str | None) -> str | None:
-        if value and "://" in value:
-            raise ValueError("must be a path: URLs are not supported yet")
+    def _check_local(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for path in value if isinstance(value, tuple) else [value]:
+            if path and "://" in path:
+                raise ValueError("must be a path: URLs are not supported yet")
         return value
 
     @field_validator("delimiter")

@@ -63,6 +63,8 @@ def read_content(
 
 
 def _read_text(value: Any, field: str, access: FileAccess) -> str | Failure | None:
+    if isinstance(value, Failure):
+        return value
     if isinstance(value, Path):
         data = access.read(value)
         try:

@@ -36,11 +36,11 @@ class FileAccess:
     @classmethod
     def of(cls, collection: Collection) -> FileAccess:
         """The access that a collection file grants."""
-        return cls(collection.source.image_root)
+        return cls(collection.source.image_root, collection.source.link_roots)
 
     def root(self, folder: str) -> Path:
         """The folder that a record's paths are relative to, links followed."""
-        return self._real_folder(self.image_root or folder)
+        return self.real_folder(self.image_root or folder)
 
     def resolve(self, folder: str, value: str) -> Path | None:
         """The file that a path means, links followed; None where it lies outside of every root.
@@ -78,10 +78,10 @@ class FileAccess:
             return Failure(reason, error.strerror or str(error), retryable=can_change)
 
     @cached_property
-    def _real_folder(self) -> Callable[[str], Path]:
+    def real_folder(self) -> Callable[[str], Path]:
         """A folder with its links followed; records by the thousand ask for the same one."""
         return lru_cache(maxsize=64)(lambda folder: Path(folder).resolve())
 
     @cached_property
     def _link_roots(self) -> tuple[Path, ...]:
-        return tuple(map(self._real_folder, self.link_roots))
+        return tuple(map(self.real_folder, self.link_roots))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.source.csv import CsvSource
-from commonspace.pipeline.source.folder import FolderSource
+from commonspace.pipeline.source.file_access import FileAccess
+from commonspace.pipeline.source.folders.source import FolderSource
 from commonspace.pipeline.source.jsonl import JsonlSource
 from commonspace.pipeline.source.parquet import ParquetSource
 from commonspace.pipeline.source.protocol import Source
@@ -16,7 +17,11 @@ def open_source(collection: Collection) -> Source:
     match section.kind:
         case "folder":
             return FolderSource(
-                uri, section.text_suffixes, section.image_suffixes, pair=section.id != "path"
+                uri,
+                section.text_suffixes,
+                section.image_suffixes,
+                pair=section.id != "path",
+                access=FileAccess.of(collection),
             )
         case "csv":
             return CsvSource(uri, section.encoding, section.delimiter, section.columns)

@@ -11,6 +11,7 @@ import pytest
 
 from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.notices import Notice
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
@@ -30,7 +31,7 @@ def folder(warehouse: Warehouse, tmp_path: Path) -> Put:
                 source={"kind": "folder", "uri": "raw", "id": "stem", **source}, files=files
             )
         )
-        return opened, list(opened.scan(EVERYTHING))
+        return opened, [r for r in opened.scan(EVERYTHING) if not isinstance(r, Notice)]
 
     return run
 
@@ -112,14 +113,6 @@ def test_file_names_of_every_byte(folder: Put, tmp_path: Path) -> None:
     assert [row.values["text"].read_bytes() for row in loaded] == [
         row.values["text"].read_bytes() for row in records_of(iter(rows))
     ]
-
-
-def test_links_to_files_are_items_and_links_to_folders_are_not(folder: Put, tmp_path: Path) -> None:
-    (tmp_path / "raw").mkdir()
-    (tmp_path / "raw" / "loop").symlink_to(tmp_path / "raw")
-    (tmp_path / "raw" / "b.txt").symlink_to(tmp_path / "raw" / "a.txt")
-    _, rows = folder("a.txt")
-    assert kinds(rows) == {"a": "text", "b": "text"}
 
 
 def test_a_folder_source_on_a_file_is_not_found(folder: Put) -> None:

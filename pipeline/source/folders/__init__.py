@@ -1,0 +1,1 @@
+"""A folder of texts and images as a source: which files are items, and which links are followed."""
