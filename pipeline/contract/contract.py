@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commonspace.encoders.spec import EncoderSpec, differences
+from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.vectors import NORM_TOLERANCE, norms
 from commonspace.pipeline.contract.columns import (
     COLUMN_TYPES,
@@ -28,7 +28,7 @@ from commonspace.pipeline.storage.store import Store
 
 METADATA_KEY = b"commonspace"
 """The key of the contract in the metadata of a file's or a table's schema."""
-_DAMAGE = (ValueError, TypeError, KeyError, AttributeError)
+DAMAGE = (ValueError, TypeError, KeyError, AttributeError)
 """What `Contract.from_json` raises."""
 
 
@@ -40,7 +40,7 @@ class Contract:
     fingerprint: str
     spec: EncoderSpec
     metadata: Mapping[str, str]
-    """Metadata columns by declared type."""
+    """Metadata columns by declared type: in `spec.json` those of the first release."""
 
     @classmethod
     def of(cls, name: SpaceName, spec: EncoderSpec, metadata: Mapping[str, str]) -> Contract:
@@ -67,6 +67,19 @@ class Contract:
     def to_bytes(self) -> bytes:
         """The contract as it is stored with the space."""
         return (json.dumps(asdict(self), sort_keys=True, indent=1) + "\n").encode()
+
+    def with_columns(self, metadata: Mapping[str, str]) -> Contract:
+        """The same with other metadata columns: those of another release."""
+        return replace(self, metadata=metadata)
+
+    @cached_property
+    def optional_columns(self) -> frozenset[str]:
+        """The columns that a file or table of an earlier time may lack.
+
+        An owner may add a metadata column to a space, and commonspace one that says how rows were
+        made. All others are in every file.
+        """
+        return frozenset([*self.metadata, *(field.name for field in provenance_fields(self.spec))])
 
     @property
     def item_column(self) -> str:
@@ -113,66 +126,13 @@ def load_contract(store: Store, name: SpaceName) -> Contract | None:
         contract = Contract.from_json(json.loads(data.to_pybytes()))
         if contract.space != str(name):
             raise ValueError(f"it is the contract of {contract.space}")
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise ContractBroken(
             f"is damaged: {error}",
             item=spec_key(name),
             do="Restore the file from a copy.",
         ) from error
     return contract
-
-
-def require_same_contract(store: Store, name: SpaceName, contract: Contract) -> None:
-    """Refuse a contract that differs from the stored one; where none is stored, any will do.
-
-    Raises:
-        ContractBroken: it differs; the message names every difference.
-    """
-    stored = load_contract(store, name)
-    if stored is None or stored == contract:
-        return
-    changes = [str(difference) for difference in differences(stored.spec, contract.spec)]
-    for column in sorted(stored.metadata.keys() | contract.metadata.keys()):
-        old, new = stored.metadata.get(column), contract.metadata.get(column)
-        if old != new:
-            changes.append(f"metadata column {column}: {old or 'nothing'} -> {new or 'nothing'}")
-    raise ContractBroken(
-        "the space was published under another contract:\n  " + "\n  ".join(changes),
-        item=str(name),
-        do="Vectors or columns of both would be mixed. Undo the change, or set version = "
-        f"{name.version + 1} for this space to fill a new version beside this one.",
-    )
-
-
-def check_schema(schema: pa.Schema, contract: Contract, where: str) -> None:
-    """Refuse a file or table whose columns or contract differ from the space's.
-
-    Args:
-        schema: the schema of the file or table, the contract in its metadata.
-        contract: the contract of the space.
-        where: the file or table, for the message.
-
-    Raises:
-        ContractBroken: they differ; the message names every difference.
-    """
-    expected = contract.schema
-    faults = [
-        f"column {name}: expected {_type(expected, name)}, found {_type(schema, name)}"
-        for name in dict.fromkeys([*expected.names, *schema.names])
-        if _type(expected, name) != _type(schema, name)
-    ]
-    document = (schema.metadata or {}).get(METADATA_KEY)
-    if document is None:
-        faults.append("it carries no contract")
-    else:
-        faults += _contract_differences(document, contract)
-    if faults:
-        raise ContractBroken(
-            "differs from the contract:\n  " + "\n  ".join(faults),
-            item=where,
-            do=f"Something other than commonspace wrote to {contract.space}. "
-            "`commonspace verify` lists what is damaged.",
-        )
 
 
 def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.bool_]:
@@ -185,19 +145,3 @@ def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.b
     if spec.normalised:
         bad |= np.abs(lengths - 1) > NORM_TOLERANCE
     return bad
-
-
-def _contract_differences(document: bytes, contract: Contract) -> list[str]:
-    """How the contract that a file or table carries differs from that of the space."""
-    try:
-        carried = Contract.from_json(json.loads(document))
-    except _DAMAGE as error:
-        return [f"the contract it carries is damaged: {error}"]
-    space = [] if carried.space == contract.space else [f"it belongs to {carried.space}"]
-    return space + [str(difference) for difference in differences(contract.spec, carried.spec)]
-
-
-def _type(schema: pa.Schema, name: str) -> str:
-    """The type of a column; Arrow and LanceDB call the numbers of a vector by different names."""
-    index = schema.get_field_index(name)
-    return "nothing" if index < 0 else str(schema.field(index).type).replace("element", "item")

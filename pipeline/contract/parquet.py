@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -53,21 +54,28 @@ def parquet_bytes_of_groups(schema: pa.Schema, groups: Iterable[pa.Table]) -> pa
     return pa.py_buffer(sink.getbuffer())
 
 
-def read_table(data: pa.Buffer, key: str, columns: Sequence[str] | None = None) -> pa.Table:
+def read_table(
+    data: pa.Buffer,
+    key: str,
+    columns: Sequence[str] | None = None,
+    optional: AbstractSet[str] = frozenset(),
+) -> pa.Table:
     """The table of a Parquet file, checksums verified.
 
     Args:
         data: the bytes of the file.
         key: its key, for the message.
         columns: only these, in this order; None for all.
+        optional: those of the columns that are left out where the file lacks them.
 
     Raises:
         ContractBroken: the bytes are damaged, or a column is missing.
     """
     with _translating_damage(key):
         # `pq.read_table` plans a dataset first, which takes twice as long as a small file.
-        table = _open(data).read(None if columns is None else list(columns))
-        return table if columns is None else table.select(columns)
+        file = _open(data)
+        names = _present(file, columns, optional)
+        return file.read(names).select(names)
 
 
 def read_row_groups(
@@ -75,6 +83,7 @@ def read_row_groups(
     key: str,
     columns: Sequence[str] | None = None,
     ids: pa.Array | None = None,
+    optional: AbstractSet[str] = frozenset(),
 ) -> Iterator[pa.Table]:
     """As `read_table`, but a row group at a time, on one thread, leaving out empty ones.
 
@@ -85,13 +94,14 @@ def read_row_groups(
         key: its key, for the message.
         columns: only these, in this order; None for all.
         ids: only rows with these ids; of a row group without any, only the ids are read.
+        optional: those of the columns that are left out where the file lacks them.
 
     Raises:
         ContractBroken: the bytes are damaged, or a column is missing.
     """
     with _translating_damage(key):
         file = _open(data)
-        names = file.schema_arrow.names if columns is None else list(columns)
+        names = _present(file, columns, optional)
     for number in range(file.num_row_groups):
         with _translating_damage(key):
             rows = _group(file, number, names, ids)
@@ -112,6 +122,16 @@ def count_rows(data: pa.Buffer, key: str) -> int:
 def _open(data: pa.Buffer) -> pq.ParquetFile:
     _check_seal(data)
     return pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+
+
+def _present(
+    file: pq.ParquetFile, columns: Sequence[str] | None, optional: AbstractSet[str]
+) -> list[str]:
+    """The names of the columns to read."""
+    stored: list[str] = file.schema_arrow.names
+    if columns is None:
+        return stored
+    return [name for name in columns if name in stored or name not in optional]
 
 
 def _group(file: pq.ParquetFile, number: int, names: list[str], ids: pa.Array | None) -> pa.Table:

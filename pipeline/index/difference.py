@@ -74,3 +74,21 @@ def compare_table(held: pa.Table, store: Store, contract: Contract, release: Rel
     is_excess = np.ones(held.num_rows, bool)
     is_excess[positions.drop_null().to_numpy()] = False
     return Difference(stale, held["id"].filter(pa.array(is_excess)).combine_chunks())
+
+
+def rows_equal(left: pa.Table, right: pa.Table) -> bool:
+    """Whether both hold the same ids with equal columns; floats are compared bit by bit."""
+    if left.num_rows != right.num_rows or set(left.column_names) != set(right.column_names):
+        return False
+    left, right = left.sort_by("id"), right.sort_by("id")
+    return all(_bits(left[name]).equals(_bits(right[name])) for name in left.column_names)
+
+
+def _bits(column: pa.ChunkedArray) -> pa.Array:
+    """The column, vectors flattened, floats as the integers of the same bits."""
+    values = column.combine_chunks()
+    if pa.types.is_fixed_size_list(values.type):
+        values = values.flatten()
+    if pa.types.is_floating(values.type):
+        values = values.view(pa.int32() if values.type.bit_width == 32 else pa.int64())
+    return values

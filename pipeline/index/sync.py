@@ -13,8 +13,10 @@ from dataclasses import replace
 
 import pyarrow as pa
 
+from commonspace.pipeline.contract.columns import provenance_fields
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.stored_columns import has_columns_of
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index.build import IndexState, build_indexes
 from commonspace.pipeline.index.connection import (
@@ -27,6 +29,7 @@ from commonspace.pipeline.index.difference import (
     compare_table,
     duplicate_ids,
     read_compared_columns,
+    rows_equal,
 )
 from commonspace.pipeline.index.table import (
     Table,
@@ -59,7 +62,9 @@ def sync_table(
     """Make the space's table equal the release, with the indexes that it wants.
 
     A table that cannot be read, or does not read back as it was written, is rewritten in one
-    commit: LanceDB may report success for a write that failed.
+    commit: LanceDB may report success for a write that failed. So is one with other metadata
+    columns: between a commit that adds a column and one that fills it, nobody could tell which
+    rows lack their value. A column of provenance that it lacks is added, for all its rows lack it.
 
     Args:
         store: the warehouse.
@@ -78,6 +83,8 @@ def sync_table(
     with translating_table_errors(str(name)):
         try:
             with translating_store_errors(str(name)):
+                if _has_other_columns(store, name, contract):
+                    return rewrite_table(store, name, contract, release)
                 table, written = _write_difference(store, name, contract, release)
                 state = build_indexes(
                     table, release.index_settings, contract.spec.dim, trained_rows,
@@ -136,12 +143,13 @@ def rewrite_table(
         return replace(state, version=int(table.version))
 
 
-def rows_equal(left: pa.Table, right: pa.Table) -> bool:
-    """Whether both hold the same ids with equal columns; floats are compared bit by bit."""
-    if left.num_rows != right.num_rows or set(left.column_names) != set(right.column_names):
+def _has_other_columns(store: Store, name: SpaceName, contract: Contract) -> bool:
+    """Whether there is a table that is the space's, and has not the columns of the release."""
+    table = open_table(connect(store.address), name.table)
+    if table is None:
         return False
-    left, right = left.sort_by("id"), right.sort_by("id")
-    return all(_bits(left[name]).equals(_bits(right[name])) for name in left.column_names)
+    check_table(table, contract)
+    return not has_columns_of(contract, table.schema)
 
 
 def _write_difference(
@@ -151,7 +159,9 @@ def _write_difference(
     database = connect(store.address)
     table = open_table(database, name.table)
     if table is not None:
-        check_table(table, contract)
+        for field in provenance_fields(contract.spec):
+            if field.name not in table.schema.names:
+                table.add_columns(field)
         return table, _update(table, store, contract, release)
     reader = _reader(_release_groups(store, contract, release), contract)
     return database.create_table(name.table, data=reader, schema=table_schema(contract)), None
@@ -221,16 +231,6 @@ def _written_rows(
         ids = None if written is None else written[number]
         if ids is None or len(ids):
             yield from read_part_groups(store, part, contract, [*COMPARED_COLUMNS, "vector"], ids)
-
-
-def _bits(column: pa.ChunkedArray) -> pa.Array:
-    """The column, vectors flattened, floats as the integers of the same bits."""
-    values = column.combine_chunks()
-    if pa.types.is_fixed_size_list(values.type):
-        values = values.flatten()
-    if pa.types.is_floating(values.type):
-        values = values.view(pa.int32() if values.type.bit_width == 32 else pa.int64())
-    return values
 
 
 def _release_groups(store: Store, contract: Contract, release: Release) -> Iterator[pa.Table]:

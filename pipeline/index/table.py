@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import pyarrow as pa
 
-from commonspace.pipeline.contract.contract import Contract, check_schema
+from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.stored_columns import check_schema
 
 if TYPE_CHECKING:
     from lancedb.expr import Expr
@@ -78,6 +79,7 @@ class Table(Protocol):
     def checkout(self, version: int) -> None: ...
     def checkout_latest(self) -> None: ...
     def list_versions(self) -> list[dict[str, Any]]: ...
+    def add_columns(self, transforms: pa.Field) -> object: ...
     def optimize(self, *, cleanup_older_than: timedelta) -> object: ...
     def list_indices(self) -> Sequence[ListedIndex]: ...
     def index_stats(self, index_name: str) -> IndexStatistics | None: ...
@@ -107,7 +109,7 @@ def check_table(table: Table, contract: Contract) -> None:
     """Refuse a table that belongs to another contract.
 
     Raises:
-        ContractBroken: its columns or the contract that it carries differ.
+        ContractBroken: the contract that it carries differs, or does not explain its columns.
     """
     check_schema(table.schema, contract, f"LanceDB table {table.name}")
 

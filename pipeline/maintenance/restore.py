@@ -8,16 +8,20 @@ bytes; then only a copy of the file helps.)
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.encoders.errors import CommonspaceError
-from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.columns import provenance_fields
+from commonspace.pipeline.contract.contract import Contract, load_contract
 from commonspace.pipeline.contract.parquet import parquet_bytes
+from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.index.connection import translating_store_errors
 from commonspace.pipeline.maintenance.served_space import ServedSpace
 from commonspace.pipeline.read.lance_rows import LanceRows
+from commonspace.pipeline.release.history import load_readable_manifests
 from commonspace.pipeline.release.manifest import Part
 from commonspace.pipeline.release.parts import bucket_of, read_part
 
@@ -35,12 +39,13 @@ def restore_parts(space: ServedSpace) -> list[str]:
     if not damaged:
         return []
     rows = LanceRows(space.store.address, space.contract, space.pointer)
+    contracts = _contracts_of_parts(space)
     partitions = _partition_of_ids(rows, space.contract)
     if partitions is None:
         return []
     restored = []
     for part in damaged:
-        if data := _bytes_from_table(rows, partitions, part, space.contract):
+        if data := _bytes_from_table(rows, partitions, part, contracts):
             space.store.put(part.key, data)
             restored.append(part.key)
     return restored
@@ -65,18 +70,46 @@ def _partition_of_ids(rows: LanceRows, contract: Contract) -> pa.Table | None:
         return None
 
 
+def _contracts_of_parts(space: ServedSpace) -> list[Contract]:
+    """Those that a part of the release may have been written under, the likeliest first.
+
+    A part has the columns of the release that it was written for, which may be an earlier one.
+    """
+    stored = load_contract(space.store, space.name) or space.contract
+    manifests, _ = load_readable_manifests(space.store, space.name)
+    earlier = [manifests[number].contract(stored) for number in sorted(manifests, reverse=True)]
+    by_columns = {str(each.metadata): each for each in [stored, *reversed(earlier)]}
+    others = [each for each in by_columns.values() if each != space.contract]
+    return [space.contract, *others]
+
+
 def _bytes_from_table(
-    rows: LanceRows, partitions: pa.Table, part: Part, contract: Contract
+    rows: LanceRows, partitions: pa.Table, part: Part, contracts: Sequence[Contract]
 ) -> pa.Buffer | None:
     """The part's file as it was published, or None where LanceDB does not give it back."""
     try:
-        with translating_store_errors(contract.space):
+        with translating_store_errors(contracts[0].space):
             table = rows.by_ids(_ids_of_part(partitions, part))
-            table = table.select(contract.schema.names).cast(contract.schema).sort_by("id")
-            data = parquet_bytes(table)
+            for contract in contracts:
+                for schema in _schemas(contract, table):
+                    fitted = in_columns_of(contract, table, schema.names).cast(schema)
+                    data = parquet_bytes(fitted.sort_by("id"))
+                    if hashlib.sha256(data).hexdigest() == part.sha256:
+                        return data
     except _READ_ERRORS:
         return None
-    return data if hashlib.sha256(data).hexdigest() == part.sha256 else None
+    return None
+
+
+def _schemas(contract: Contract, table: pa.Table) -> Iterator[pa.Schema]:
+    """That of the contract, and what it was before it had a column of provenance."""
+    schema = contract.schema
+    yield schema
+    for field in provenance_fields(contract.spec):
+        if field.name not in table.column_names or table[field.name].null_count == len(table):
+            schema = schema.remove(schema.get_field_index(field.name))
+    if schema != contract.schema:
+        yield schema
 
 
 def _ids_of_part(partitions: pa.Table, part: Part) -> list[str]:

@@ -20,6 +20,7 @@ class ServedSpace:
     store: Store
     name: SpaceName
     contract: Contract
+    """With the columns of the release."""
     release: Release
     pointer: Current
 
@@ -40,7 +41,11 @@ class ServedSpace:
         if pointer.release != space.release.number:
             raise promoted_meanwhile(full_name)
         return cls(
-            store=store, name=full_name, contract=contract, release=space.release, pointer=pointer
+            store=store,
+            name=full_name,
+            contract=space.release.contract(contract),
+            release=space.release,
+            pointer=pointer,
         )
 
 

@@ -6,13 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from commonspace.encoders.errors import CommonspaceError
-from commonspace.pipeline.contract.contract import check_schema
+from commonspace.pipeline.contract.stored_columns import has_columns_of, in_columns_of
 from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.checksum import index_files_digest
 from commonspace.pipeline.index.connection import connect, open_table, translating_store_errors
-from commonspace.pipeline.index.difference import read_compared_columns
+from commonspace.pipeline.index.difference import read_compared_columns, rows_equal
 from commonspace.pipeline.index.recall import measure_recall, sample_queries
-from commonspace.pipeline.index.sync import rows_equal
 from commonspace.pipeline.index.table import Table, check_table, fetch_rows
 from commonspace.pipeline.maintenance.served_space import ServedSpace
 from commonspace.pipeline.publish.pending import promotion_problems
@@ -32,9 +31,10 @@ def verify_table(space: ServedSpace) -> list[str]:
             table = open_table(connect(space.store.address), space.name.table)
             if table is None:
                 return ["the LanceDB table is gone"]
-            check_table(table, space.contract)
-            check_schema(table.schema, space.contract, "the LanceDB table")
             table.checkout(space.pointer.table_version)
+            check_table(table, space.contract)
+            if not has_columns_of(space.contract, table.schema):
+                return ["the LanceDB table has other columns than the release"]
             problems = _check_rows(table, space) or _check_indexes(table, space)
     except CommonspaceError as error:
         return [f"{error.item}: {error.what}"]
@@ -53,7 +53,8 @@ def _check_rows(table: Table, space: ServedSpace) -> list[str]:
     vector_index.nearest_query(table, probe, 1, None).to_arrow()
     for part in release.parts:
         rows = read_part(space.store, part, contract)
-        if not rows_equal(rows, fetch_rows(table, rows["id"].to_pylist())):
+        held = in_columns_of(contract, fetch_rows(table, rows["id"].to_pylist()))
+        if not rows_equal(rows, held):
             return [f"LanceDB holds other rows than {part.key}"]
     return []
 

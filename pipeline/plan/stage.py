@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from commonspace.pipeline.contract.contract import require_same_contract
 from commonspace.pipeline.errors import NothingOffered
 from commonspace.pipeline.plan.golden_check import check_golden
 from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
@@ -17,6 +16,7 @@ from commonspace.pipeline.pull.items import (
     read_offered_items,
     read_pull_rejects,
 )
+from commonspace.pipeline.release.contract_check import require_same_contract
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.release.pointer import load_current, require_pointer
@@ -37,15 +37,15 @@ def plan_stage(work: Work, *, again: bool = False) -> PlanSummary:
         again: in the middle of a run, whose finished shards and their notes then stay.
 
     Raises:
-        ContractBroken: the space's spec has changed.
+        ContractBroken: the space's spec has changed, or the type of a metadata column.
         NothingOffered: the source offers the space nothing, and nothing is published yet.
         UserMistake: the space is retired, or a golden query cannot be met.
     """
     _remove_earlier_try(work, keep_encoded=again)
     require_not_retired(work.run.store, work.name)
-    require_same_contract(work.run.store, work.name, work.contract)
     with timer() as seconds:
         base = _base_release(work)
+        require_same_contract(work.run.store, work.name, work.contract, base)
         offer = _read_offer(work)
         published = published_rows(work.run.store, base, work.contract)
         plan = _plan(work, base, offer, published)

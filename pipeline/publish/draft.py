@@ -92,6 +92,7 @@ def draft_release(
         canary=canary,
         changes=changes,
         notices=tuple(n.to_json() for n in work.read_note(PlanSummary).notices),
+        columns=dict(work.contract.metadata),
     )
 
 

@@ -19,10 +19,11 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import part_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import parquet_bytes
+from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.publish.collect import NewRows
 from commonspace.pipeline.release.manifest import Part
-from commonspace.pipeline.release.parts import bucket_of, read_part
+from commonspace.pipeline.release.parts import bucket_of, read_part_as_written
 from commonspace.pipeline.release.removal import (
     PendingRemoval,
     key_not_in_removal,
@@ -153,13 +154,28 @@ def _kept_rows(
     """The rows of the place that stay as they are, part by part."""
     tables = []
     for part in parts:
-        table = read_part(store, part, contract)
+        table = _in_columns(contract, read_part_as_written(store, part, contract))
         table = table.filter(pc.invert(pc.is_in(table["id"], value_set=replaced)))
         if part.bucket != place[1]:  # it is split
             buckets = [bucket_of(item, len(place[1])) for item in table["id"].to_pylist()]
             table = table.filter(pc.equal(pa.array(buckets, pa.string()), place[1]))
         tables.append(table.cast(contract.schema))
     return tables
+
+
+def _in_columns(contract: Contract, rows: pa.Table) -> pa.Table:
+    """Rows of an older part in the columns of the contract.
+
+    A row that loses the value of a column that was dropped loses its row digest, too. Where the
+    column is added again, the row would otherwise seem unchanged, and stay without the value.
+    """
+    table = in_columns_of(contract, rows)
+    lost = pa.array([False] * rows.num_rows, pa.bool_())
+    for name in set(rows.column_names) - set(table.column_names):
+        lost = pc.or_(lost, pc.is_valid(rows[name]))
+    digests = pc.if_else(lost, "", table["row_digest"])
+    position = table.schema.get_field_index("row_digest")
+    return table.set_column(position, table.schema.field(position), digests)
 
 
 def _merge(contract: Contract, place: Place, new: pa.Table, kept: list[pa.Table]) -> pa.Table:

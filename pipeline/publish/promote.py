@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from commonspace.encoders.errors import CommonspaceError
-from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.contract import Contract, load_contract
 from commonspace.pipeline.contract.layout import current_key, promotion_lock_key, table_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, GateRefused
@@ -110,6 +110,8 @@ def serve(store: Store, name: SpaceName, contract: Contract, promotion: Promotio
             Rollbacks are never refused so, nor is a release that is served already: its searches
             compare every row.
     """
+    # The release may have other columns than the run that finds it, as where it undoes another.
+    contract = promotion.release.contract(load_contract(store, name) or contract)
     with _recovering_if_refused(store, name, contract), store.lock(promotion_lock_key(name)):
         stored = _read_pointer(store, name)
         pointer = _decode(stored, overwrite_damaged=promotion.overwrite_pointer)

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from commonspace.pipeline.canary.reference import publish_canary
-from commonspace.pipeline.contract.contract import require_same_contract
+from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.plan.plan import Plan
@@ -26,6 +26,7 @@ from commonspace.pipeline.publish.parts import Change, write_parts
 from commonspace.pipeline.publish.rejects import write_rejects
 from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.release.commit import commit
+from commonspace.pipeline.release.contract_check import require_same_contract
 from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.release.rejects import read_rejects
@@ -47,7 +48,7 @@ def publish_stage(work: Work) -> Release:
     """
     verdict = work.read_note(Verdict)
     verdict.enforce(str(work.name))
-    require_same_contract(work.run.store, work.name, work.contract)
+    require_same_contract(work.run.store, work.name, work.contract, work.base)
     with timer() as seconds:
         files = _write_files(work, verdict)
         if work.base and work.base.state == files.state:
@@ -86,7 +87,7 @@ def _write_files(work: Work, verdict: Verdict) -> _Files:
     rejects = write_rejects(
         store, work.name, reject_rows, old_rejects, is_changed=not base or parts != base.parts
     )
-    state = state_digest(parts, rejects, describe_space(work))
+    state = state_digest(parts, rejects, {**describe_space(work), **_changed_columns(work)})
     return _Files(parts=parts, rejects=rejects, state=state, published=published, change=change)
 
 
@@ -97,6 +98,15 @@ def _collect_new_rows(work: Work, plan: Plan) -> NewRows:
         work.run.store, work.contract,
         plan=plan, items=items, base=work.base, shards=work.shard_files,
     )  # fmt: skip
+
+
+def _changed_columns(work: Work) -> dict[str, Any]:
+    """The release's columns; nothing where they are those of the first one.
+
+    A release from before columns could change has the same state as one that has not changed them.
+    """
+    columns, first = dict(work.contract.metadata), load_contract(work.run.store, work.name)
+    return {} if first is None or columns == first.metadata else {"columns": columns}
 
 
 def _require_validated(work: Work, verdict: Verdict, plan: Plan, *, failed: int) -> None:
@@ -111,7 +121,8 @@ def _require_validated(work: Work, verdict: Verdict, plan: Plan, *, failed: int)
 def _commit(work: Work, verdict: Verdict, files: _Files) -> Release:
     store, base = work.run.store, work.base
     store.put_if_absent(spec_key(work.name), work.contract.to_bytes())
-    require_same_contract(store, work.name, work.contract)  # another run may have been first
+    # Another run may have been first.
+    require_same_contract(store, work.name, work.contract, base)
     canary = base.canary if base else None
     draft = draft_release(
         work,

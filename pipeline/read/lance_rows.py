@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.connection import (
@@ -50,7 +51,6 @@ class LanceRows:
         advice = f"Run `commonspace verify {self._space} --repair` to rebuild it."
         if table is None:
             raise ContractBroken("the LanceDB table is gone", item=self._space, do=advice)
-        check_table(table, self._contract)
         version = self._pointer.table_version
         try:
             with translating_store_errors(self._space):
@@ -59,6 +59,7 @@ class LanceRows:
             raise ContractBroken(
                 f"version {version} of the LanceDB table is gone", item=self._space, do=advice
             ) from error
+        check_table(table, self._contract)  # the newest version may have other columns
         return table
 
     def by_ids(self, ids: Sequence[str]) -> pa.Table:
@@ -118,13 +119,26 @@ class LanceRows:
         )
         return self._execute(table_query, [*query.columns, "_distance"], query.where)
 
+    def _no_rows(self, columns: Sequence[str]) -> pa.Table:
+        schema = self._contract.schema
+        fields = [
+            schema.field(name) if name in schema.names else pa.field(name, pa.float32())
+            for name in columns
+        ]
+        return pa.schema(fields).empty_table()
+
     def _execute(self, query: Query, columns: Sequence[str], where: Where) -> pa.Table:
-        is_sql = isinstance(where, str) and bool(where)
+        is_sql, held = isinstance(where, str) and bool(where), self.table.schema.names
+        optional = self._contract.optional_columns
+        stored = [name for name in columns if name in held or name not in optional]
+        if isinstance(where, Mapping) and not where.keys() <= set(held):
+            return self._no_rows(columns)  # the column is null in every row
         # LanceDB's error about a SQL condition is the user's mistake, any other a damaged table.
         translating = translating_store_errors if is_sql else translating_table_errors
         try:
             with translating(self._space):
-                return query.select(list(columns)).to_arrow().select(list(columns))
+                rows = query.select(stored).to_arrow()
+                return in_columns_of(self._contract, rows, columns)
         except (ValueError, RuntimeError) as error:
             raise UserMistake(f"the condition {where!r} was refused: {error}") from error
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.errors import ContractBroken, NotPublished, UserMistake
 from commonspace.pipeline.read.filters import Where, checked_columns
 from commonspace.pipeline.read.lance_rows import LanceRows
@@ -40,10 +41,11 @@ class ReleaseReader:
         release: Release,
         pointer: Current | None,
     ) -> None:
-        """See `open_space`; pointer is None for a release that is not served."""
+        """See `open_space`; contract is the stored one, pointer None for a release not served."""
         if release.fingerprint != contract.fingerprint:
             raise ContractBroken("the release and spec.json disagree", item=str(name))
-        self.name, self.store, self.contract = name, store, contract
+        self.name, self.store, self.stored_contract = name, store, contract
+        self.contract = release.contract(contract)
         self.release, self.pointer = release, pointer
 
     @cached_property
@@ -64,7 +66,7 @@ class ReleaseReader:
         """The rows of these ids, in this order, with a column `found`; null where it is false."""
         with self._explaining_promotions():
             rows = self.rows.by_ids(list(dict.fromkeys(ids)))
-        rows = rows.select(self.contract.schema.names).combine_chunks()
+        rows = in_columns_of(self.contract, rows).combine_chunks()
         wanted_ids = pa.array(ids, pa.string())
         positions = pc.index_in(wanted_ids, value_set=rows["id"].combine_chunks())
         in_order = rows.take(positions).set_column(0, "id", wanted_ids)
@@ -127,7 +129,7 @@ class ReleaseReader:
         """What differs between release `since` and this one."""
         other = load_release(self.store, self.name, since)
         try:
-            return changes_between(self.store, self.contract, other, self.release)
+            return changes_between(self.store, self.stored_contract, other, self.release)
         except ContractBroken as error:
             raise self._explained(error, since, self.release.number) from error
 

@@ -189,7 +189,8 @@ class Space:
         pointer = load_current(opened.store, opened.name)
         manifest = load_release(opened.store, opened.name, release)
         served = pointer if pointer and pointer.release == release else None
-        return Space(ReleaseReader(opened.name, opened.store, opened.contract, manifest, served))
+        contract = opened.stored_contract
+        return Space(ReleaseReader(opened.name, opened.store, contract, manifest, served))
 
     def releases(self) -> list[ReleaseInfo]:
         """Every release of the space that is kept, ascending, with its state."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import release_key, releases_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
@@ -67,11 +68,17 @@ class Release:
     """The owner's settings for indexes; empty for the defaults."""
     notices: tuple[Mapping[str, Any], ...] = ()
     """What its run met that is neither an item nor a reject."""
+    columns: Mapping[str, str] | None = None
+    """Its metadata columns by type; None in releases from when a space could not change them."""
 
     @property
     def index_settings(self) -> IndexSettings:
         """The indexes that its table gets."""
         return IndexSettings.from_json(self.index)
+
+    def contract(self, stored: Contract) -> Contract:
+        """What the release was published under: the space's contract, with its own columns."""
+        return stored if self.columns is None else stored.with_columns(self.columns)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from commonspace.pipeline.contract.contract import Contract, check_schema
+from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.parquet import count_rows, read_row_groups, read_table
+from commonspace.pipeline.contract.stored_columns import check_schema, in_columns_of
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.release.manifest import RESTORE_HINT, Part, Release
 from commonspace.pipeline.storage.store import Store
@@ -36,7 +37,8 @@ def read_part(
     Args:
         store: where the part lies.
         part: as the manifest lists it.
-        contract: the contract that the part must carry.
+        contract: the contract that the part must carry, with the columns to be read; those that
+            the part lacks are null.
         columns: only these; the contract is then not compared.
         verify_sha256: whether the checksum of the whole file is checked, too.
 
@@ -46,8 +48,16 @@ def read_part(
     data = _part_bytes(store, part)
     if verify_sha256 and hashlib.sha256(data).hexdigest() != part.sha256:
         raise ContractBroken("is not the file that was published", item=part.key, do=RESTORE_HINT)
-    table = _in_contract_order(read_table(data, part.key, columns), part, contract, columns)
+    table = read_table(data, part.key, columns, contract.optional_columns)
     _check_rows(table.num_rows, part)
+    return _in_contract_columns(table, part, contract, columns)
+
+
+def read_part_as_written(store: Store, part: Part, contract: Contract) -> pa.Table:
+    """As `read_part`, with the metadata columns that the part has; `in_columns_of` fits them."""
+    table = read_table(_part_bytes(store, part), part.key)
+    _check_rows(table.num_rows, part)
+    check_schema(table.schema, contract, part.key)
     return table
 
 
@@ -61,8 +71,8 @@ def read_part_groups(
     """As `read_part`, but a row group at a time; with `ids`, only the rows that have them."""
     data = _part_bytes(store, part)
     _check_rows(count_rows(data, part.key), part)
-    for group in read_row_groups(data, part.key, columns, ids):
-        yield _in_contract_order(group, part, contract, columns)
+    for group in read_row_groups(data, part.key, columns, ids, contract.optional_columns):
+        yield _in_contract_columns(group, part, contract, columns)
 
 
 def _part_bytes(store: Store, part: Part) -> pa.Buffer:
@@ -74,14 +84,12 @@ def _part_bytes(store: Store, part: Part) -> pa.Buffer:
     return data
 
 
-def _in_contract_order(
+def _in_contract_columns(
     table: pa.Table, part: Part, contract: Contract, columns: Sequence[str] | None
 ) -> pa.Table:
-    """Whole rows in the contract's columns; parts written by 0.1.0 have another order."""
-    if columns is not None:
-        return table
-    check_schema(table.schema, contract, part.key)
-    return table.select(contract.schema.names)
+    if columns is None:
+        check_schema(table.schema, contract, part.key)
+    return in_columns_of(contract, table, columns)
 
 
 def _check_rows(rows: int, part: Part) -> None:

@@ -31,6 +31,7 @@ SCENARIOS = {
     "first": Scenario("empty", subject.run, "nothing", "one"),
     "next": Scenario("base", subject.run, "one", "two"),
     "deletes": Scenario("fewer", subject.run, "one", "three"),
+    "columns": Scenario("narrow", subject.run, "one", "four"),
     "repair": Scenario("damaged", subject.repair, "one", "one", table=False),
     "rollback": Scenario("history", subject.rollback, "two", "one"),
     "retain": Scenario("history", subject.retain, "two", "two", check=subject.retained),
@@ -45,10 +46,16 @@ def prepare(place: str) -> None:
         subject.write_source(folder / state, 1)
     _must(in_child(subject.run, folder / "base"))
     _must(in_child(subject.keep_rows, folder / "base", folder / "one.arrow"))
-    shutil.copytree(folder / "base", folder / "fewer")
+    for start in ("fewer", "narrow"):
+        shutil.copytree(folder / "base", folder / start)
     subject.write_source(folder / "base", 2)
     subject.write_source(folder / "fewer", 3)
-    for start, ended, state in (("base", "history", "two"), ("fewer", "shrunk", "three")):
+    subject.write_source(folder / "narrow", 4)
+    for start, ended, state in (
+        ("base", "history", "two"),
+        ("fewer", "shrunk", "three"),
+        ("narrow", "wide", "four"),
+    ):
         shutil.copytree(folder / start, folder / ended)
         _must(in_child(subject.run, folder / ended))
         _must(in_child(subject.keep_rows, folder / ended, folder / f"{state}.arrow"))

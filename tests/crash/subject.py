@@ -37,13 +37,16 @@ def write_source(
     folder: Path, state: int, spaces: Sequence[Mapping[str, Any]] = (SPACE_SECTION,)
 ) -> None:
     """State 2 changes, adds, removes, moves, re-tags, breaks and heals some items of state 1;
-    state 3 lacks some of its items, and nothing else differs."""
+    state 3 lacks some of its items, and state 4 has a further column; nothing else differs."""
     items: dict[str, list[dict[str, str]]] = {"one": [], "two": []}
     for partition, row in source_rows(state):
         items[partition].append(row)
     write_collection(
         folder,
-        source={"uri": "{partition}.jsonl", "metadata": ["text", "tag"]},
+        source={
+            "uri": "{partition}.jsonl",
+            "metadata": ["text", "tag", *(["shelf"] if state == 4 else [])],
+        },
         spaces=spaces,
         files={f"{partition}.jsonl": jsonl(rows) for partition, rows in items.items()},
         run={"shard_rows": 8},
@@ -53,12 +56,13 @@ def write_source(
 
 def source_rows(state: int) -> Iterator[tuple[str, dict[str, str]]]:
     """Partition and record of every item of a state."""
-    for n in {1: range(24), 2: range(2, 28), 3: range(4, 24)}[state]:
+    for n in {1: range(24), 2: range(2, 28), 3: range(4, 24), 4: range(24)}[state]:
         text = f"item {n} says {'more' if state == 2 and n % 7 == 0 else 'less'}"
         if n == (6 if state == 2 else 5):
             text = " "
         moved = state == 2 and n in (10, 11)
         row = {"id": f"i{n:02}", "text": text, "tag": "new" if state == 2 and n % 5 == 0 else "old"}
+        row |= {"shelf": f"shelf {n % 3}"} if state == 4 and n % 3 else {}
         yield "one" if (n % 2 == 0) != moved else "two", row
 
 

@@ -18,12 +18,11 @@ from commonspace.pipeline.contract.contract import (
     METADATA_KEY,
     Contract,
     bad_vectors,
-    check_schema,
     load_contract,
-    require_same_contract,
 )
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.stored_columns import check_schema
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.local import LocalStore
 
@@ -81,24 +80,6 @@ def test_a_damaged_one_is_refused(store: LocalStore, data: bytes, reason: str) -
     with pytest.raises(ContractBroken, match=reason) as raised:
         load_contract(store, NAME)
     assert raised.value.item == spec_key(NAME)
-
-
-def test_only_the_stored_contract_is_the_same(store: LocalStore) -> None:
-    require_same_contract(store, NAME, CONTRACT)
-    store.put(spec_key(NAME), CONTRACT.to_bytes())
-    require_same_contract(store, NAME, CONTRACT)
-    other = Contract.of(NAME, hashed_spec(8, "text"), {"year": "string", "pages": "int64"})
-    with pytest.raises(ContractBroken) as raised:
-        require_same_contract(store, NAME, other)
-    lines = raised.value.what.splitlines()
-    assert lines[0] == "the space was published under another contract:"
-    assert sorted(line.strip() for line in lines[1:]) == [
-        "dim: 4 -> 8",
-        "metadata column pages: nothing -> int64",
-        "metadata column title: string -> nothing",
-        "metadata column year: int64 -> string",
-    ]
-    assert "version = 3" in str(raised.value.do)
 
 
 def test_the_columns_are_in_one_order_and_only_some_may_be_empty() -> None:
