@@ -9,6 +9,8 @@ _SIGNATURES = (
     (b"\x00\x00\x01\x00", "ICO"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (b"icns", "ICNS"),
     (b"DDS ", "DDS"),
     (b"qoif", "QOI"),
@@ -16,7 +18,6 @@ _SIGNATURES = (
     (b"v/1\x01", "OpenEXR"),
     *((b"P%d" % kind + space, "PNM") for kind in range(1, 8) for space in (b" ", b"\n")),
 )
-_ISO_BRANDS = {b"avif": "AVIF", b"heic": "HEIC", b"heix": "HEIC", b"mif1": "HEIF"}
 _PNG_HEADER = 8
 
 
@@ -25,8 +26,6 @@ def unaccepted_format(content: bytes) -> str | None:
     for signature, name in _SIGNATURES:
         if content.startswith(signature):
             return name
-    if content[4:8] == b"ftyp":
-        return _ISO_BRANDS.get(content[8:12])
     return "SVG" if b"<svg" in content[:1024] else None
 
 

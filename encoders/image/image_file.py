@@ -4,6 +4,7 @@
 |----------------------------------------------|--------------------------------------------|
 | not `bytes`                                  | WRONG_TYPE                                 |
 | no bytes                                     | EMPTY_IMAGE                                |
+| HEIC or AVIF, and its library is installed   | decoded; `<library>-<version>`             |
 | another image format than `FORMATS`          | UNSUPPORTED_FORMAT                         |
 | more than `MAX_PIXELS`                       | IMAGE_TOO_LARGE, before decoding           |
 | a side under `MIN_SIDE`, or a strip          | IMAGE_TOO_SMALL                            |
@@ -44,6 +45,12 @@ from PIL import (
 )
 
 from commonspace.encoders.image.file_signatures import is_png_truncated, unaccepted_format
+from commonspace.encoders.image.optional_formats import (
+    decoder_of,
+    decoder_rules,
+    optional_format,
+    what_is_missing,
+)
 from commonspace.encoders.image.to_rgb import has_16_bit_channels, to_rgb
 from commonspace.encoders.protocol import Fact, Failure, Reason
 
@@ -112,13 +119,16 @@ def read_image(content: object) -> UprightImage | Failure:
         return Failure(Reason.EMPTY_IMAGE, "no bytes")
     # Other code in the process may have asked Pillow to fill what is missing with grey.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    name = optional_format(content)
+    if name and decoder_of(name) is None:
+        return Failure(Reason.UNSUPPORTED_FORMAT, what_is_missing(name))
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(content), formats=(name,) if name else FORMATS) as image:
             return _decode(image, content)
     except ImageRefused as refused:
         return refused.failure
     except UnidentifiedImageError:
-        return _unidentified(content)
+        return _unidentified(content, name)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         return Failure(Reason.IMAGE_TOO_LARGE, _first_line(error))
     except MemoryError:
@@ -145,7 +155,8 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
     if image.format == "TIFF" and orientation >= 5:
         width, height = height, width  # of a TIFF, Pillow gives the size of the upright image
     image.load()
-    rules = ["exif-transpose"] if orientation != 1 else []
+    rules = decoder_rules(image.format)
+    rules += ["exif-transpose"] if orientation != 1 else []
     frames = int(getattr(image, "n_frames", 1))
     if frames > 1:
         rules.append("first-frame")
@@ -190,9 +201,10 @@ def exif_orientation(image: Image.Image) -> int:
     return tag if isinstance(tag, int) and 1 <= tag <= 8 else 1
 
 
-def _unidentified(content: bytes) -> Failure:
-    name = unaccepted_format(content)
-    if name:
+def _unidentified(content: bytes, optional: str | None) -> Failure:
+    if optional:
+        return Failure(Reason.UNREADABLE_IMAGE, f"broken, or of a kind of {optional} not decoded")
+    if name := unaccepted_format(content):
         return Failure(Reason.UNSUPPORTED_FORMAT, f"{name} is not one of {', '.join(FORMATS)}")
     return Failure(
         Reason.UNREADABLE_IMAGE, f"broken, or not an image in one of {', '.join(FORMATS)}"
