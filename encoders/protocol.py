@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     EMPTY_TEXT = "empty_text"
     INVALID_UNICODE = "invalid_unicode"
     TEXT_TOO_LONG = "text_too_long"
+    UNKNOWN_TEXT = "unknown_text"
     EMPTY_IMAGE = "empty_image"
     UNREADABLE_IMAGE = "unreadable_image"
     TRUNCATED_IMAGE = "truncated_image"
@@ -85,12 +87,15 @@ class Encoded:
         positions: (m,) intp, ascending; `vectors[j]` belongs to `contents[positions[j]]`.
         facts: m mappings with the keys of `FACTS[modality]`, in the same order.
         failures: by position in the contents.
+        unreadable: by position of a content that has a vector, why this says nothing of it: not
+            to be published or searched with. A canary compares such vectors, too.
     """
 
     vectors: NDArray[np.float32]
     positions: NDArray[np.intp]
     facts: Sequence[Mapping[str, Fact]]
     failures: Mapping[int, Failure]
+    unreadable: Mapping[int, Failure] = field(default_factory=dict)
 
     @classmethod
     def of_rows(
@@ -100,6 +105,7 @@ class Encoded:
         facts: Sequence[Mapping[str, Fact]],
         failed_rows: Mapping[int, Failure],
         failures: Mapping[int, Failure],
+        unreadable_rows: Mapping[int, Failure] = MappingProxyType({}),
     ) -> Encoded:
         """The outcome where some contents were encoded and some of their vectors cannot be used.
 
@@ -109,14 +115,17 @@ class Encoded:
             facts: of those r contents.
             failed_rows: by row of `vectors`, why its vector cannot be used.
             failures: of the contents that were not encoded, by position.
+            unreadable_rows: by row of `vectors`, why it says nothing of its content.
         """
         kept_rows = [row for row in range(len(positions)) if row not in failed_rows]
         failed = {positions[row]: failure for row, failure in failed_rows.items()}
+        unreadable = {positions[row]: why for row, why in unreadable_rows.items()}
         return cls(
             vectors if not failed_rows else vectors[kept_rows],
             np.array([positions[row] for row in kept_rows], dtype=np.intp),
             [facts[row] for row in kept_rows],
             {**failures, **failed},
+            {position: why for position, why in unreadable.items() if position not in failed},
         )
 
 

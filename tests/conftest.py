@@ -16,7 +16,11 @@ from xdist.scheduler import LoadFileScheduling
 from tests.support.checkout import REPOSITORY
 
 BUCKET = "warehouses"
-LOAD_MODELS = ("tests/encoders/", "tests/pipeline/run/test_odd_texts.py")
+LOAD_MODELS = (
+    "tests/encoders/",
+    "tests/pipeline/run/test_odd_texts.py",
+    "tests/pipeline/run/test_unknown_texts.py",
+)
 """Tests that load PyTorch and models into their own process."""
 
 if "COMMONSPACE_CACHE" not in os.environ:  # the user's own is left alone; workers share this one

@@ -120,8 +120,9 @@ class ClipEncoder:
 def _at_positions(encoded: Encoded, positions: Sequence[int]) -> Encoded:
     """The outcome for some contents, with their positions among all contents."""
     failures = {positions[index]: failure for index, failure in encoded.failures.items()}
+    unreadable = {positions[index]: why for index, why in encoded.unreadable.items()}
     all_positions = np.asarray(positions, dtype=np.intp)[encoded.positions]
-    return Encoded(encoded.vectors, all_positions, encoded.facts, failures)
+    return Encoded(encoded.vectors, all_positions, encoded.facts, failures, unreadable)
 
 
 def _merged(parts: Sequence[Encoded], dim: int) -> Encoded:
@@ -129,7 +130,10 @@ def _merged(parts: Sequence[Encoded], dim: int) -> Encoded:
     positions = np.concatenate([np.empty(0, np.intp), *(part.positions for part in parts)])
     facts: list[Mapping[str, Fact]] = [fact for part in parts for fact in part.facts]
     failures: dict[int, Failure] = {}
+    unreadable: dict[int, Failure] = {}
     for part in parts:
         failures |= part.failures
+        unreadable |= part.unreadable
     order = np.argsort(positions)
-    return Encoded(vectors[order], positions[order], [facts[row] for row in order], failures)
+    facts_in_order = [facts[row] for row in order]
+    return Encoded(vectors[order], positions[order], facts_in_order, failures, unreadable)

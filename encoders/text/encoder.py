@@ -21,7 +21,7 @@ from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.batches import Batch, batches_by_length
 from commonspace.encoders.text.model_inputs import TextInputs
 from commonspace.encoders.text.tokenizer import TextTokenizer, TokenisedText, Window
-from commonspace.encoders.text.validity import text_failure
+from commonspace.encoders.text.validity import UNREADABLE, text_failure
 from commonspace.encoders.vectors import norm_failures
 
 BLOCK = 4096
@@ -76,19 +76,21 @@ class TextEncoder:
         """As `Encoder.encode`; each text has the prompt of `purpose` before it."""
         failures = {i: f for i, content in enumerate(contents) if (f := text_failure(content))}
         positions = [i for i in range(len(contents)) if i not in failures]
-        vectors, facts, failed_rows = self._encode_valid(
-            [str(contents[i]) for i in positions], purpose
-        )
-        return Encoded.of_rows(vectors, positions, facts, failed_rows, failures)
+        encoded = self._encode_valid([str(contents[i]) for i in positions], purpose)
+        vectors, facts, failed_rows, unreadable_rows = encoded
+        return Encoded.of_rows(vectors, positions, facts, failed_rows, failures, unreadable_rows)
 
     def _encode_valid(
         self, texts: Sequence[str], purpose: Purpose
-    ) -> tuple[NDArray[np.float32], list[Mapping[str, Fact]], dict[int, Failure]]:
-        """(texts, dim) vectors, the facts of each text, and the failures by row."""
+    ) -> tuple[
+        NDArray[np.float32], list[Mapping[str, Fact]], dict[int, Failure], dict[int, Failure]
+    ]:
+        """(texts, dim) vectors, the facts of each text, the failures and the unreadable by row."""
         prompt = self.spec.prompts[purpose]
         vectors = np.zeros((len(texts), self.spec.dim), dtype=np.float32)
         facts: list[Mapping[str, Fact]] = []
         failures: dict[int, Failure] = {}
+        unreadable: dict[int, Failure] = {}
         blocks = [texts[start : start + BLOCK] for start in range(0, len(texts), BLOCK)]
         with ThreadPoolExecutor(1, "tokenise") as executor:
             tokenised_blocks = bounded_map(
@@ -100,7 +102,9 @@ class TextEncoder:
                 vectors[start : start + len(block)] = block_vectors
                 facts += map(_facts, block, rules)
                 failures |= {start + row: failure for row, failure in failed_rows.items()}
-        return vectors, facts, failures
+                rows = (row for row, text in enumerate(block, start) if text.reading.is_unreadable)
+                unreadable |= dict.fromkeys(rows, UNREADABLE)
+        return vectors, facts, failures, unreadable
 
     def _encode_block(
         self, texts: Sequence[TokenisedText], purpose: Purpose
@@ -122,9 +126,11 @@ class TextEncoder:
         failures = {text_of_window[index]: _out_of_memory() for index in too_large}
         if len(windows) > len(texts):
             vectors = _weighted_means(vectors, windows, text_of_window, len(texts))
-            for row, text in enumerate(texts):
-                if len(text.windows) > 1:
-                    rules[row].append(f"mean-of-{len(text.windows)}-windows")
+        for row, text in enumerate(texts):
+            if len(text.windows) > 1:
+                rules[row].append(f"mean-of-{len(text.windows)}-windows")
+            if text.reading.has_control:
+                rules[row].append("control-tokens")
         return vectors, norm_failures(vectors) | failures, rules
 
     def _encode_windows(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
+
+from commonspace.encoders.text.token_kinds import Frame, Reading, TokenKinds
 
 _CHARACTERS_AT_ONCE = 2_000_000
 """Bounds the tokenizer's memory, about 100 bytes for each token, to some hundred MB."""
@@ -29,11 +31,13 @@ class TokenisedText:
         windows: what is encoded.
         used: tokens that are encoded; special tokens count once, however many windows have them.
         total: tokens of the whole text, counted alike.
+        reading: what the model reads of the windows, prompt aside.
     """
 
     windows: tuple[Window, ...]
     used: int
     total: int
+    reading: Reading
 
 
 class TextTokenizer:
@@ -57,11 +61,13 @@ class TextTokenizer:
         self._special = self._rust.num_special_tokens_to_add(False)
         self._max, self._side, self._overflow = max_tokens, side, overflow
         self._limit_to(max_tokens)
+        self._kinds = TokenKinds(self._rust)
 
     def __call__(self, texts: Sequence[str], prompt: str = "") -> list[TokenisedText]:
         """The tokens of each text, in order, with the prompt before each of its windows."""
+        frame = self._kinds.frame(prompt)
         return [
-            self._tokenised(encoding, text, prompt)
+            self._tokenised(encoding, text, prompt, frame)
             for block in _blocks(texts)
             for encoding, text in zip(
                 self._rust.encode_batch_fast([prompt + text for text in block]), block, strict=True
@@ -73,18 +79,28 @@ class TextTokenizer:
         encoding = self._rust.encode(prompt)
         return len(encoding.ids) - (encoding.special_tokens_mask[-1] if encoding.ids else 0)
 
-    def _tokenised(self, encoding: Encoding, text: str, prompt: str) -> TokenisedText:
-        cut = sum(len(part.ids) - self._special for part in encoding.overflowing)
-        used = len(encoding.ids)
-        total = used + cut
-        if not cut or self._overflow != "mean":
-            return TokenisedText((_window(encoding),), used, total)
-        if prompt:
-            return self._windows_with_prompt(text, prompt, total)
-        return TokenisedText(tuple(map(_window, [encoding, *encoding.overflowing])), total, total)
+    def _tokenised(self, encoding: Encoding, text: str, prompt: str, frame: Frame) -> TokenisedText:
+        first = _window(encoding)
+        windows: tuple[Window, ...] = (first,)
+        used = len(first.ids)
+        total = used + sum(len(part.ids) - self._special for part in encoding.overflowing)
+        if total > used and self._overflow == "mean":
+            if prompt:
+                windows, cut = self._windows_with_prompt(text, prompt)
+                used = total - cut
+            else:
+                windows, used = (first, *map(_window, encoding.overflowing)), total
+        reading = self._kinds.read([window.ids for window in windows], frame)
+        if prompt and reading.is_unreadable:  # its end may be one token with the text's beginning
+            alone = self._tokenised(self._rust.encode(text), text, "", self._kinds.frame(""))
+            reading = replace(reading, is_unreadable=alone.reading.is_unreadable)
+        return TokenisedText(windows, used, total, reading)
 
-    def _windows_with_prompt(self, text: str, prompt: str, total: int) -> TokenisedText:
-        """Windows that each begin with the prompt: the text is split, and each piece tokenised."""
+    def _windows_with_prompt(self, text: str, prompt: str) -> tuple[tuple[Window, ...], int]:
+        """Windows that each begin with the prompt, and how many tokens none of them holds.
+
+        The text is split, and each piece tokenised.
+        """
         length = len(self._rust.encode(prompt, add_special_tokens=False).ids)
         self._limit_to(max(self._max - length, self._special + 1))
         whole = self._rust.encode(text)
@@ -93,7 +109,7 @@ class TextTokenizer:
         parts = self._rust.encode_batch_fast([prompt + text[a:b] for a, b in sorted(spans)])
         # A token that spanned a cut may have become two: what no longer fits counts as cut.
         cut = sum(len(rest.ids) - self._special for part in parts for rest in part.overflowing)
-        return TokenisedText(tuple(map(_window, parts)), total - cut, total)
+        return tuple(map(_window, parts)), cut
 
     def _limit_to(self, tokens: int) -> None:
         self._rust.enable_truncation(tokens, direction=self._side)

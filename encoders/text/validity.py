@@ -7,6 +7,8 @@
 | a lone surrogate                                     | INVALID_UNICODE  |
 | only spaces, controls, zero-width or blank characters| EMPTY_TEXT       |
 | anything else, addresses and paths included          | text, as it is   |
+
+A text of which a model's tokenizer knows nothing has a vector; it is `UNREADABLE`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ MAX_CHARACTERS = 2_000_000
 ten million characters cost 37 s and 2 GB for one vector of 256 tokens."""
 TEXT_RULES_VERSION = 1
 """Part of specs. Raise it when a text that was encoded would be refused, or the reverse."""
+UNREADABLE = Failure(
+    Reason.UNKNOWN_TEXT, "the model knows none of the tokens that would be encoded"
+)
 
 _INVISIBLE_CATEGORIES = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})
 _BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")

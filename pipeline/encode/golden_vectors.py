@@ -61,7 +61,7 @@ def read_golden_vectors(work: Work) -> list[dict[str, Any]]:
 def _encode(queries: list[GoldenQuery], work: Work, encoder: Encoder) -> NDArray[np.float32]:
     """(n, dim) float32, unit."""
     encoded = encoder.encode([query.content for query in queries], purpose="query")
-    for position, failure in encoded.failures.items():
+    for position, failure in {**encoded.failures, **encoded.unreadable}.items():
         raise UserMistake(
             f"the golden query {queries[position].shown} cannot be encoded: {failure.message}",
             item=str(work.run.collection.golden_file(work.space)),

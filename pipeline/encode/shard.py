@@ -147,6 +147,7 @@ def _encode_window(window: Sequence[LoadedItem], encoder: Encoder, run: str) -> 
             contents.append(item.content)
     encoded = encoder.encode(contents)
     failures |= {loaded[n]: failure for n, failure in encoded.failures.items()}
+    unreadable = {loaded[n]: failure for n, failure in encoded.unreadable.items()}
     positions = [loaded[n] for n in encoded.positions.tolist()]
     _check(encoded.vectors, [*positions, *failures], len(window), spec)
     vectors = np.zeros((len(window), spec.dim), np.float32)
@@ -159,6 +160,8 @@ def _encode_window(window: Sequence[LoadedItem], encoder: Encoder, run: str) -> 
         if is_bad:
             message = "the vector is not finite or not of unit norm"
             failures[position] = Failure(Reason.BAD_VECTOR, message)
+        elif position in unreadable:
+            failures[position] = unreadable[position]
         else:
             vectors[position] = vector
     return _shard_rows(window, vectors, facts, failures, spec, run)

@@ -63,8 +63,8 @@ class QueryEncoder:
         if self._encoder is None:
             self._encoder = load_encoder(self._store, self._name, self._release, self._contract)
         encoded = self._encoder.encode([content], purpose="query")
-        if encoded.failures:
-            raise UserMistake(f"the query cannot be encoded: {encoded.failures[0].message}")
+        for failure in (*encoded.failures.values(), *encoded.unreadable.values()):
+            raise UserMistake(f"the query cannot be encoded: {failure.message}")
         if bad_vectors(encoded.vectors, spec).any():
             raise ContractBroken("the encoder gave an unusable vector", item=str(self._name))
         vector: NDArray[np.float32] = encoded.vectors[0]
