@@ -36,6 +36,7 @@ def catalog(values: Sequence[Answer]) -> None:
         "promoted": lambda s: str(s["promoted_at"] or "")[:16].replace("T", " "),
         "owner": lambda s: cell(s["owner"]),
         "dim": lambda s: str(s["dim"] or ""),
+        "embeds": _embedded_columns,
         "encoder": _encoder,
         "fingerprint": lambda s: (s["fingerprint"] or "")[:12],
     }
@@ -198,6 +199,11 @@ def _row_count(space: Answer) -> str:
 def _name_and_state(space: Answer) -> str:
     states = [state for state in ("retired", "held") if space[state]]
     return f"{space['space']} ({', '.join(states)})" if states else str(space["space"])
+
+
+def _embedded_columns(space: Answer) -> Text:
+    recipe = space["recipe"]
+    return cell(", ".join(recipe["fields"]) or recipe["image"] if recipe else "")
 
 
 def _encoder(space: Answer) -> Text:

@@ -23,6 +23,7 @@ from commonspace.pipeline.contract.columns import (
 )
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
 
@@ -41,11 +42,19 @@ class Contract:
     spec: EncoderSpec
     metadata: Mapping[str, str]
     """Metadata columns by declared type: in `spec.json` those of the first release."""
+    recipe: Recipe | None = None
+    """What of a record the encoder sees; None where that was not recorded yet."""
 
     @classmethod
-    def of(cls, name: SpaceName, spec: EncoderSpec, metadata: Mapping[str, str]) -> Contract:
+    def of(
+        cls,
+        name: SpaceName,
+        spec: EncoderSpec,
+        metadata: Mapping[str, str],
+        recipe: Recipe | None = None,
+    ) -> Contract:
         # One order of columns, whatever the file's: what is stored has its keys sorted.
-        return cls(str(name), spec.fingerprint, spec, dict(sorted(metadata.items())))
+        return cls(str(name), spec.fingerprint, spec, dict(sorted(metadata.items())), recipe)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Contract:
@@ -62,11 +71,19 @@ class Contract:
         if not set(value["metadata"].values()) <= COLUMN_TYPES.keys():
             raise ValueError("a metadata column has no known type")
         spec = EncoderSpec.from_json(value["spec"])
-        return cls(value["space"], value["fingerprint"], spec, value["metadata"])
+        recipe = Recipe.from_json(value["recipe"]) if "recipe" in value else None
+        return cls(value["space"], value["fingerprint"], spec, value["metadata"], recipe)
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the recipe, which is of a space and in none of its files."""
+        values = asdict(self)
+        del values["recipe"]
+        return values
 
     def to_bytes(self) -> bytes:
         """The contract as it is stored with the space."""
-        return (json.dumps(asdict(self), sort_keys=True, indent=1) + "\n").encode()
+        recipe = {"recipe": self.recipe.to_json()} if self.recipe else {}
+        return (json.dumps({**self.to_json(), **recipe}, sort_keys=True, indent=1) + "\n").encode()
 
     def with_columns(self, metadata: Mapping[str, str]) -> Contract:
         """The same with other metadata columns: those of another release."""
@@ -109,7 +126,7 @@ class Contract:
                 pa.field("encoded_at", pa.timestamp("us", tz="UTC"), nullable=False),
                 pa.field("run", pa.string(), nullable=False),
             ],
-            metadata={METADATA_KEY: json.dumps(asdict(self), sort_keys=True)},
+            metadata={METADATA_KEY: json.dumps(self.to_json(), sort_keys=True)},
         )
 
 

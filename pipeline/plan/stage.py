@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.errors import NothingOffered
 from commonspace.pipeline.plan.golden_check import check_golden
 from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
@@ -22,6 +24,8 @@ from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.release.pointer import load_current, require_pointer
 from commonspace.pipeline.release.rejects import describe_rejects
 from commonspace.pipeline.release.retirement import require_not_retired
+from commonspace.pipeline.source.notices import NoticeCount, NoticeKind
+from commonspace.pipeline.source.records import EVERYTHING
 from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer
 
@@ -53,7 +57,8 @@ def plan_stage(work: Work, *, again: bool = False) -> PlanSummary:
         raise _nothing_offered(work, offer)
     check_golden(work, offer.items, published)
     write_plan(work, plan)
-    summary = _summary(work, base, offer, plan, seconds())
+    notices = (*work.run.read_note().notices, *_recipe_notices(work, offer, published))
+    summary = _summary(work, base, offer, plan, notices, seconds())
     work.write_note(summary)
     return summary
 
@@ -125,8 +130,29 @@ def _nothing_offered(work: Work, offer: _Offer) -> NothingOffered:
     )
 
 
+def _recipe_notices(work: Work, offer: _Offer, published: pa.Table) -> list[NoticeCount]:
+    """What is said where the space was published before content recipes were recorded."""
+    stored = load_contract(work.run.store, work.name)
+    if stored is None or stored.recipe is not None:
+        return []
+    if work.run.scope != EVERYTHING:
+        about = "which columns were embedded is not recorded yet; a run of everything records it"
+        return [NoticeCount(NoticeKind.RECIPE_UNKNOWN, about, 1)]
+    same = pc.is_in(published["content_digest"], value_set=offer.items["digest"].combine_chunks())
+    about = (
+        f"{work.contract.recipe}, as the collection file says; {pc.sum(same).as_py() or 0:,} of "
+        f"{published.num_rows:,} published rows have such content"
+    )
+    return [NoticeCount(NoticeKind.RECIPE_RECORDED, about, 1)]
+
+
 def _summary(
-    work: Work, base: Release | None, offer: _Offer, plan: Plan, seconds: float
+    work: Work,
+    base: Release | None,
+    offer: _Offer,
+    plan: Plan,
+    notices: tuple[NoticeCount, ...],
+    seconds: float,
 ) -> PlanSummary:
     rejected = offer.rejects.num_rows
     return PlanSummary(
@@ -139,7 +165,7 @@ def _summary(
         **{action: plan.count(action) for action in ACTIONS},
         estimated_seconds=_estimate(plan.count("encode"), base),
         seconds=seconds,
-        notices=work.run.read_note().notices,
+        notices=notices,
     )
 
 

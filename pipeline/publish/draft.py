@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from commonspace.pipeline.canary.library_versions import installed_versions
+from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.encode.notes import EncodeNote, items_per_second
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.release.manifest import Part, Release
@@ -58,6 +59,7 @@ def draft_release(
     rejects: Mapping[str, Any] | None,
     changes: Mapping[str, int],
     state: str,
+    recipe: Recipe | None,
     canary: str | None,
 ) -> Release:
     """The next release of the space; its number is 0 until it is committed.
@@ -69,6 +71,7 @@ def draft_release(
         rejects: the file of its rejects, as `write_rejects` gives it.
         changes: how many rows were added, changed and removed.
         state: what `state_digest` gives.
+        recipe: that of the space's contract, where it is recorded.
         canary: sha256 of the space's canary file; None where there is none.
     """
     return Release(
@@ -93,6 +96,7 @@ def draft_release(
         changes=changes,
         notices=tuple(n.to_json() for n in work.read_note(PlanSummary).notices),
         columns=dict(work.contract.metadata),
+        recipe=recipe.to_json() if recipe else None,
     )
 
 

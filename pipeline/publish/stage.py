@@ -26,10 +26,11 @@ from commonspace.pipeline.publish.parts import Change, write_parts
 from commonspace.pipeline.publish.rejects import write_rejects
 from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.release.commit import commit
-from commonspace.pipeline.release.contract_check import require_same_contract
+from commonspace.pipeline.release.contract_check import record_recipe, require_same_contract
 from commonspace.pipeline.release.manifest import Part, Release
 from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.release.rejects import read_rejects
+from commonspace.pipeline.source.records import EVERYTHING
 from commonspace.pipeline.validate.verdict import Verdict
 from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer
@@ -50,6 +51,8 @@ def publish_stage(work: Work) -> Release:
     verdict.enforce(str(work.name))
     require_same_contract(work.run.store, work.name, work.contract, work.base)
     with timer() as seconds:
+        if work.run.scope == EVERYTHING and work.contract.recipe:
+            record_recipe(work.run.store, work.name, work.contract.recipe)
         files = _write_files(work, verdict)
         if work.base and work.base.state == files.state:
             release = work.base
@@ -123,6 +126,7 @@ def _commit(work: Work, verdict: Verdict, files: _Files) -> Release:
     store.put_if_absent(spec_key(work.name), work.contract.to_bytes())
     # Another run may have been first.
     require_same_contract(store, work.name, work.contract, base)
+    stored = load_contract(store, work.name)
     canary = base.canary if base else None
     draft = draft_release(
         work,
@@ -131,6 +135,7 @@ def _commit(work: Work, verdict: Verdict, files: _Files) -> Release:
         rejects=files.rejects,
         changes=files.change.counts(files.published),
         state=files.state,
+        recipe=stored.recipe if stored else None,
         canary=canary or publish_canary(store, work.name, work.contract),
     )
     return commit(store, work.name, draft)

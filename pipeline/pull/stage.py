@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from commonspace.pipeline.config.sections import space_key
 from commonspace.pipeline.pull.pull import pull
+from commonspace.pipeline.source.content import content_recipe
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.workspace.notes import RunNote
 from commonspace.pipeline.workspace.work import Run, timer
@@ -37,6 +39,7 @@ def pull_stage(run: Run) -> RunNote:
         scope=run.scope,
         retry_rejects=run.retry_rejects,
         force=run.force,
+        recipes={space_key(space): content_recipe(space) for space in run.collection.space},
     )
     run.write_note(note)
     return note

@@ -8,6 +8,7 @@ from typing import Any
 
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.contract.contract import Contract, load_contract
 from commonspace.pipeline.contract.layout import report_suffix, runs_folder, table_address
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished, did_you_mean
@@ -92,14 +93,17 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
     pointer: Current | None = None
     retired: Retirement | None = None
     release: Release | None = None
+    contract: Contract | None = None
     problem = None
     try:
         require_pointer(store, name)
         retired, pointer = load_retirement(store, name), load_current(store, name)
+        contract = load_contract(store, name)
         release = load_release(store, name, pointer.release) if pointer else None
     except ContractBroken as error:
         problem = f"{error.item}: {error.what}"
     spec = EncoderSpec.from_json(release.spec) if release else None
+    recipe = contract.recipe if contract else None
     return {
         "space": space,
         "owner": release.owner if release else owner,
@@ -116,6 +120,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
         "modality": spec.modality if spec else None,
         "metric": spec.metric if spec else None,
         "encoder": spec.label if spec else "",
+        "recipe": recipe.to_json() if recipe else None,
         "trained": spec.trained if spec else None,
         "fingerprint": release.fingerprint if release else None,
         "rejects": release.rejects["rows"] if release and release.rejects else 0,

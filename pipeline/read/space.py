@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.files import warehouse_address
 from commonspace.pipeline.contract.contract import load_contract
+from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import NotPublished, UserMistake, did_you_mean
 from commonspace.pipeline.read.filters import checked_limit
 from commonspace.pipeline.read.query_encoder import QueryEncoder
@@ -51,6 +52,14 @@ class Space:
     def spec(self) -> EncoderSpec:
         """What its vectors mean."""
         return self._reader.contract.spec
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """Which columns of a record were embedded, in which order, joined by which rule.
+
+        None in a space from before this was recorded, until its owner runs it as a whole.
+        """
+        return self._reader.contract.recipe
 
     @property
     def rejects(self) -> pa.Table:

@@ -70,6 +70,8 @@ class Release:
     """What its run met that is neither an item nor a reject."""
     columns: Mapping[str, str] | None = None
     """Its metadata columns by type; None in releases from when a space could not change them."""
+    recipe: Mapping[str, Any] | None = None
+    """What of a record was encoded; None where that was not recorded yet."""
 
     @property
     def index_settings(self) -> IndexSettings:

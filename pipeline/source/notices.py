@@ -15,6 +15,10 @@ class NoticeKind(StrEnum):
 
     LEFT_OUT = "left_out"
     """A file of the source that is no item."""
+    RECIPE_RECORDED = "recipe_recorded"
+    """A space from before content recipes were recorded gets its own, from the collection file."""
+    RECIPE_UNKNOWN = "recipe_unknown"
+    """Such a space was run in part, which cannot tell what the rest of it was made of."""
 
 
 @dataclass(frozen=True)

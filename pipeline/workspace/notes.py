@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Protocol, Self, cast
 
+from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.source.notices import NoticeCount
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 
@@ -65,6 +66,8 @@ class RunNote:
     scope: Scope = EVERYTHING
     retry_rejects: bool = False
     force: bool = False
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)
+    """By `space_key`, what the contents were made of; empty in runs of earlier commits."""
 
     def pulled(self) -> dict[str, Any]:
         """The part that `pull` answers: its counts."""
@@ -78,6 +81,7 @@ class RunNote:
             "scope": {"partition": self.scope.partition, "ids": ids},
             "retry_rejects": self.retry_rejects,
             "force": self.force,
+            "recipes": {space: recipe.to_json() for space, recipe in self.recipes.items()},
         }
 
     @classmethod
@@ -86,7 +90,9 @@ class RunNote:
         ids = None if scope["ids"] is None else frozenset(scope["ids"])
         values = known_fields(cls, document)
         notices = tuple(map(NoticeCount.from_json, document.get("notices", ())))
-        return cls(**{**values, "notices": notices, "scope": Scope(scope["partition"], ids)})
+        recipes = {n: Recipe.from_json(r) for n, r in document.get("recipes", {}).items()}
+        values |= {"notices": notices, "recipes": recipes, "scope": Scope(scope["partition"], ids)}
+        return cls(**values)
 
 
 @dataclass(frozen=True, kw_only=True)

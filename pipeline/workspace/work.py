@@ -18,12 +18,13 @@ from typing import TypeVar
 from commonspace.encoders import catalog
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.config.sections import SpaceSection
+from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import run_file_key, run_folder, shard_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, UserMistake
 from commonspace.pipeline.release.manifest import Release, load_release
+from commonspace.pipeline.source.content import content_recipe
 from commonspace.pipeline.source.records import EVERYTHING, Scope
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.notes import Note, PlanSummary, RunNote
@@ -66,10 +67,15 @@ class Run:
         Raises:
             UserMistake: there is no such run, or its pull has not ended.
         """
-        data = self.store.read(f"{self.folder}/{RunNote.FILE}")
-        if data is None:
+        note = self.find_note()
+        if note is None:
             raise UserMistake("there is no such run, or its pull has not ended", item=self.id)
-        return RunNote.from_json(json.loads(data.to_pybytes()))
+        return note
+
+    def find_note(self) -> RunNote | None:
+        """What `pull` left behind; None where it has not ended."""
+        data = self.store.read(f"{self.folder}/{RunNote.FILE}")
+        return None if data is None else RunNote.from_json(json.loads(data.to_pybytes()))
 
     def as_started(self) -> Run:
         """This run with the scope and the options that its `pull` was given."""
@@ -98,7 +104,11 @@ class Work:
 
     @cached_property
     def contract(self) -> Contract:
-        return Contract.of(self.name, self.spec, self.run.collection.source.metadata)
+        """What the run publishes under; its recipe is that of the contents it has pulled."""
+        collection, note = self.run.collection, self.run.find_note()
+        pulled = note.recipes.get(space_key(self.space)) if note else None
+        recipe = pulled or content_recipe(self.space)
+        return Contract.of(self.name, self.spec, collection.source.metadata, recipe)
 
     @property
     def folder(self) -> str:

@@ -32,6 +32,7 @@ SCENARIOS = {
     "next": Scenario("base", subject.run, "one", "two"),
     "deletes": Scenario("fewer", subject.run, "one", "three"),
     "columns": Scenario("narrow", subject.run, "one", "four"),
+    "recipe": Scenario("early", subject.run, "one", "two", check=subject.completed),
     "repair": Scenario("damaged", subject.repair, "one", "one", table=False),
     "rollback": Scenario("history", subject.rollback, "two", "one"),
     "retain": Scenario("history", subject.retain, "two", "two", check=subject.retained),
@@ -49,6 +50,8 @@ def prepare(place: str) -> None:
     for start in ("fewer", "narrow"):
         shutil.copytree(folder / "base", folder / start)
     subject.write_source(folder / "base", 2)
+    shutil.copytree(folder / "base", folder / "early")
+    subject.forget_recipe(folder / "early")
     subject.write_source(folder / "fewer", 3)
     subject.write_source(folder / "narrow", 4)
     for start, ended, state in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ import pyarrow.parquet as pq
 import commonspace
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.config.files import load_collection
+from commonspace.pipeline.contract.contract import load_contract
+from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import NotPublished
 from commonspace.pipeline.maintenance.retain import orphaned_files
@@ -182,6 +185,22 @@ def seen(folder: Path, states: dict[str, Path], *, table: bool = True) -> str:
         assert sorted(near["id"].to_pylist()) == sorted(ids), "search finds other rows"
         assert near["id"][0].as_py() == ids[0], "a row is not its own nearest neighbour"
     return state
+
+
+def forget_recipe(folder: Path) -> None:
+    """The contract as commits stored it that recorded no content recipe."""
+    path = folder / "warehouse" / spec_key(SPACE)
+    document = json.loads(path.read_text())
+    del document["recipe"]
+    path.write_text(json.dumps(document, sort_keys=True, indent=1) + "\n")
+
+
+def completed(folder: Path) -> None:
+    """The contract has its recipe."""
+    balanced(folder)
+    contract = load_contract(store_of(folder), SPACE)
+    assert contract is not None
+    assert contract.recipe is not None, "the contract was not completed"
 
 
 def balanced(folder: Path) -> None:
