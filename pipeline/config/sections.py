@@ -14,7 +14,10 @@ from commonspace.encoders.spec import Modality
 from commonspace.pipeline.config.periods import Duration, Period, schedule_problem
 from commonspace.pipeline.release.indexes import MIN_RECALL, VectorChoice
 
-ColumnType = Literal["string", "int64", "float64", "bool", "timestamp"]
+ColumnType = Literal[
+    "string", "int64", "float64", "bool", "timestamp",
+    "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]",
+]  # fmt: skip
 RESERVED = frozenset(
     {
         *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
@@ -113,6 +116,11 @@ class SourceSection(_Section):
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".tif", ".tiff",
         ".avif", ".heic", ".heif", ".hif",
     )  # fmt: skip
+
+    @property
+    def published_types(self) -> dict[str, str]:
+        """The type of each metadata column in a release, where a timestamp has no unit."""
+        return {name: kind.partition("[")[0] for name, kind in self.metadata.items()}
 
     @field_validator("metadata", mode="before")
     @classmethod
@@ -226,13 +234,9 @@ class GatesSection(_Section):
 
 
 class LimitsSection(_Section):
-    """How much memory and time one item may take; one beyond a limit is rejected."""
+    """How much of the memory one item of the source may take; one beyond a limit is rejected."""
 
     max_record_bytes: int = Field(default=64 * 2**20, ge=1)
-    max_file_bytes: int = Field(default=256 * 2**20, ge=1)
-    max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_000_000)
-    max_image_frames: int = Field(default=5_000, ge=1)
-    max_image_scans: int = Field(default=100, ge=1)
 
 
 class RunSection(_Section):

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from commonspace.encoders.protocol import Failure, Reason
@@ -21,7 +22,15 @@ from commonspace.pipeline.source.notices import Notice, Notices
 from commonspace.pipeline.source.records import Record, UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 
-_canonical_json = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
+
+def _timestamp_text(value: datetime) -> str:
+    """`2026-01-31 09:30:00+00:00`: another form would change the digest of published rows."""
+    return value.isoformat(" ")
+
+
+_canonical_json = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, default=_timestamp_text
+).encode
 
 
 @dataclass

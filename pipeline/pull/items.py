@@ -96,7 +96,9 @@ def _read_items(work: Work, columns: Sequence[str], ids: pa.Array | None = None)
     run, digest = work.run, f"digest:{space_key(work.space)}"
     names = ["id", digest, *columns]
     spaces = [space_key(space) for space in run.collection.space]
-    tables = [items_schema(spaces, run.collection.source.metadata).empty_table().select(names)]
+    tables = [
+        items_schema(spaces, run.collection.source.published_types).empty_table().select(names)
+    ]
     for key in run.store.list(items_folder(run.folder)):
         data = run.store.read(key)
         if data is not None:

@@ -73,7 +73,9 @@ def pull(
     writers = _passage_writers(collection, store, folder)
     builder = ItemBuilder(collection, run, writers)
     records = _in_scope(source.scan(scope), collection, scope)
-    schema = items_schema([space_key(s) for s in collection.space], collection.source.metadata)
+    schema = items_schema(
+        [space_key(s) for s in collection.space], collection.source.published_types
+    )
     for number, chunk in enumerate(_chunks(builder.items(records, progress))):
         table = pa.Table.from_pylist(chunk, schema)
         store.put(f"{items_folder(folder)}/{number:05}.parquet", parquet_bytes(table))

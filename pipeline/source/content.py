@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import unicodedata
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from commonspace.encoders.protocol import Content, Failure, Reason
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.recipe import Recipe
+from commonspace.pipeline.source.conversion.table import UNREADABLE, convert
 from commonspace.pipeline.source.file_access import FileAccess
-from commonspace.pipeline.source.images.bounds import exceeded_bound
 from commonspace.pipeline.source.images.value import read_image_value
 from commonspace.pipeline.source.records import Record
 
@@ -18,7 +20,7 @@ MAX_ID_BYTES = 4096
 
 
 TEXT_RULE = "lines-nfc-1"
-"""Values that are not null, and the items of lists, are joined by line breaks; then NFC.
+"""Values that are not null or empty, and those of lists, are joined by line breaks; then NFC.
 
 A text or an image that is made otherwise of the same values needs another name here: spaces that
 were published under this one are then refused until their owner raises the version.
@@ -28,13 +30,13 @@ IMAGE_RULE = "file-bytes-1"
 
 
 def parse_id(value: Any) -> str | Failure:
-    """A stable id: a non-empty string, or an integer written as one.
+    """A stable id: a non-empty string, or an integer or UUID written as one.
 
     Strings are taken unchanged: nothing is trimmed, case-folded or guessed.
     """
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, UUID) or _is_integer(value):
         return str(value)
-    if not isinstance(value, str):
+    if type(value) is not str:
         return Failure(Reason.BAD_ID, f"the id is {_type_of(value)}, not a string")
     if not value:
         return Failure(Reason.BAD_ID, "the id is empty")
@@ -45,6 +47,13 @@ def parse_id(value: Any) -> str | Failure:
     if size > MAX_ID_BYTES:
         return Failure(Reason.BAD_ID, f"the id has {size} bytes, more than {MAX_ID_BYTES}")
     return value
+
+
+def _is_integer(value: Any) -> bool:
+    """Also of a decimal column of scale 0, as warehouses write their integers."""
+    if isinstance(value, Decimal):
+        return value.as_tuple().exponent == 0
+    return type(value) is int
 
 
 def content_recipe(space: SpaceSection) -> Recipe:
@@ -63,9 +72,7 @@ def read_content(
         None where the record has no content for the space, a Failure where it cannot be read.
     """
     if space.image:
-        image = read_image_value(record.values.get(space.image), record.folder, access)
-        bad = exceeded_bound(image, access.limits) if isinstance(image, bytes) else None
-        return bad or image
+        return read_image_value(record.values.get(space.image), record.folder, access)
     texts: list[str] = []
     for field in space.fields:
         text = _read_text(record.values.get(field), field, access)
@@ -79,26 +86,42 @@ def read_content(
     try:
         content.encode()
     except UnicodeEncodeError:
-        return Failure(Reason.INVALID_UNICODE, "the text has a lone surrogate")
+        return _lone_surrogate()
     return content
 
 
 def _read_text(value: Any, field: str, access: FileAccess) -> str | Failure | None:
+    """The text of one field: that of a file, of a value, or of the values of a list in lines."""
+    if type(value) is str:
+        return value or None
     if isinstance(value, Failure):
         return value
     if isinstance(value, Path):
-        data = access.read(value)
-        try:
-            return data if isinstance(data, Failure) else data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return Failure(Reason.INVALID_UNICODE, "the file is not valid UTF-8")
-    if isinstance(value, list):
-        parts = [part for part in value if part is not None]
-        if all(isinstance(part, str) for part in parts):
-            return "\n".join(parts) if parts else None
-    if value is None or isinstance(value, str):
-        return value
-    return Failure(Reason.WRONG_TYPE, f"field {field!r} holds {_type_of(value)}, not text")
+        return _read_text_file(value, access)
+    parts = value if isinstance(value, list) else [value]
+    try:
+        if any(isinstance(part, list | dict) for part in parts):
+            raise TypeError(parts)
+        texts = [text for part in parts if (text := convert(part, "string")) is not None]
+    except UnicodeDecodeError:
+        return Failure(Reason.INVALID_UNICODE, "the text is not valid UTF-8")
+    except UnicodeEncodeError:
+        return _lone_surrogate()
+    except UNREADABLE:
+        return Failure(Reason.WRONG_TYPE, f"field {field!r} holds {_type_of(value)}, not text")
+    return "\n".join(texts) if texts else None
+
+
+def _read_text_file(path: Path, access: FileAccess) -> str | Failure:
+    data = access.read(path)
+    try:
+        return data if isinstance(data, Failure) else data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return Failure(Reason.INVALID_UNICODE, "the file is not valid UTF-8")
+
+
+def _lone_surrogate() -> Failure:
+    return Failure(Reason.INVALID_UNICODE, "the text has a lone surrogate")
 
 
 def _type_of(value: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake, did_you_mean
+from commonspace.pipeline.source.conversion.arrow import column_values
 from commonspace.pipeline.source.extents import AtEnd, End, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files, read_failure, require_readable
-from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
+from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
 
 BATCH_ROWS = 256
 PAGE_BUFFER_BYTES = 2**16
@@ -36,19 +37,25 @@ class ParquetSource:
         self._uri, self._columns = uri, list(columns)
 
     def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
+        names, all_read = set[str](), True
         for source_file in find_files(self._uri, scope):
             end = _end(require_readable(source_file))
             if end is End.CUT:
-                yield self._record(source_file, source_file.locator(0, 0), _CUT)
+                place = source_file.locator(0, 0)
+                yield UnreadableRecord(place, source_file.name, _CUT, source_file.partition)
             elif end is End.WHOLE:
                 with self._open(source_file) as file, _raising_source_not_found(source_file):
                     end = End.WHOLE if file.metadata.num_rows else End.EMPTY
+                    names.update(file.schema_arrow.names)
                     bounds = _row_bounds(file)
                     for first, batch in _batches(file, 0, 0, self._columns):
                         for row, values in enumerate(_batch_values(batch), start=first):
                             locator = source_file.locator(row, row + 1, _place(row, bounds))
-                            yield self._record(source_file, locator, values)
+                            yield _record(source_file, locator, values)
+            all_read = all_read and end is not End.CUT
             at_end(Extent(source_file.name, end))
+        if scope == EVERYTHING and all_read:
+            self._require_columns(names)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         """Read each row group once where the locators are in the order of the file."""
@@ -65,7 +72,7 @@ class ParquetSource:
                 yield UnreadableRecord(locator, source_file.name, read_failure(cause))
                 reader = _RowReader()
                 continue
-            yield self._record(source_file, locator, values)
+            yield _record(source_file, locator, values)
 
     def _open(self, source_file: SourceFile) -> pq.ParquetFile:
         path = require_readable(source_file)
@@ -75,21 +82,28 @@ class ParquetSource:
                 pre_buffer=False,
                 buffer_size=PAGE_BUFFER_BYTES,
                 page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",  # in nanoseconds, the year 9999 becomes 1816
             )
         for column in self._columns:
-            if column not in file.schema_arrow.names:
+            if file.schema_arrow.names.count(column) > 1:
                 raise UserMistake(
-                    f"has no column {column!r}" + did_you_mean(column, file.schema_arrow.names),
+                    f"has more than one column {column!r}",
                     item=str(source_file.path),
+                    do="Rename all but the one that is meant.",
                 )
         return file
 
-    def _record(
-        self, source_file: SourceFile, locator: str, values: Values | Failure
-    ) -> Record | UnreadableRecord:
-        if isinstance(values, Failure):
-            return UnreadableRecord(locator, source_file.name, values, source_file.partition)
-        return Record(locator, source_file.name, values, source_file.partition, source_file.folder)
+    def _require_columns(self, names: Collection[str]) -> None:
+        """A file may lack a column, which is null there, but some file must have it."""
+        for column in self._columns:
+            if names and column not in names:
+                raise UserMistake(
+                    f"has no column {column!r}" + did_you_mean(column, names), item=self._uri
+                )
+
+
+def _record(source_file: SourceFile, locator: str, values: Values) -> Record:
+    return Record(locator, source_file.name, values, source_file.partition, source_file.folder)
 
 
 class _RowReader:
@@ -102,9 +116,9 @@ class _RowReader:
         self.path, self._file = path, file
         self._row_bounds = _row_bounds(file) if file else [0]
         self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
-        self._first, self._rows = 0, list[Values | Failure]()
+        self._first, self._rows = 0, list[Values]()
 
-    def row(self, row: int, columns: Sequence[str]) -> Values | Failure:
+    def row(self, row: int, columns: Sequence[str]) -> Values:
         """The values of one row.
 
         Raises:
@@ -148,34 +162,24 @@ def _raising_source_not_found(source_file: SourceFile) -> Iterator[None]:
 def _batches(
     file: pq.ParquetFile, group: int, first: int, columns: Sequence[str]
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Batches from a row group to the end of the file, each with the number of its first row."""
+    """Batches from a row group to the end of the file, each with the number of its first row.
+
+    They have those of the columns that the file has.
+    """
     groups = range(group, file.num_row_groups)
-    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns):
+    present = [column for column in columns if column in file.schema_arrow.names]
+    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=present):
         yield first, batch
         first += batch.num_rows
 
 
-def _batch_values(batch: pa.RecordBatch) -> list[Values | Failure]:
-    """A batch as Python values row by row; a row that Python cannot hold becomes a failure."""
-    batch = batch.cast(pa.schema([_in_microseconds(field) for field in batch.schema]), safe=False)
-    try:
-        return list(batch.to_pylist())
-    except (ValueError, OverflowError):  # bytes that are not UTF-8, the year 20000
-        return [_row_values(batch.slice(row, 1)) for row in range(batch.num_rows)]
-
-
-def _in_microseconds(field: pa.Field) -> pa.Field:
-    """Python's times have microseconds; for nanoseconds Arrow would need pandas."""
-    if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
-        return field.with_type(pa.timestamp("us", field.type.tz))
-    return field
-
-
-def _row_values(row: pa.RecordBatch) -> Values | Failure:
-    try:
-        return dict(row.to_pylist()[0])
-    except (ValueError, OverflowError) as error:
-        return Failure(Reason.BAD_RECORD, f"holds a value that cannot be read: {error}")
+def _batch_values(batch: pa.RecordBatch) -> list[Values]:
+    """A batch as Python values, row by row."""
+    if not batch.num_columns:
+        return [{} for _ in range(batch.num_rows)]
+    names = batch.schema.names
+    rows = zip(*map(column_values, batch.columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def _place(row: int, bounds: Sequence[int]) -> str:

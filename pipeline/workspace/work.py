@@ -108,7 +108,7 @@ class Work:
         collection, note = self.run.collection, self.run.find_note()
         pulled = note.recipes.get(space_key(self.space)) if note else None
         recipe = pulled or content_recipe(self.space)
-        return Contract.of(self.name, self.spec, collection.source.metadata, recipe)
+        return Contract.of(self.name, self.spec, collection.source.published_types, recipe)
 
     @property
     def folder(self) -> str:

@@ -271,7 +271,7 @@ def test_a_gate_turns_the_run_red_and_is_not_retried(
     airflow: dict[str, str], python: Python, things: Path
 ) -> None:
     with (things / "things.jsonl").open("a") as file:
-        file.writelines(f'{{"id": "bad{n}", "text": "", "title": "x"}}\n' for n in range(20))
+        file.writelines(f'{{"id": "bad{n}", "text": " ", "title": "x"}}\n' for n in range(20))
     found = python(FAIL % str(DAGS), airflow)
     assert found["state"] == "failed"
     assert found["tasks"]["text-v1.validate"] == ["failed", 1]

@@ -125,7 +125,7 @@ def test_a_refused_gate_is_heard_of(
     airflow: dict[str, str], python: Python, tmp_path: Path, webhook: Listener
 ) -> None:
     with (tmp_path / "events/2026-11-19.jsonl").open("a") as file:
-        file.writelines(f'\n{{"id": "bad{n}", "text": "", "title": "t{n}"}}' for n in range(20))
+        file.writelines(f'\n{{"id": "bad{n}", "text": " ", "title": "t{n}"}}' for n in range(20))
     airflow["COMMONSPACE_WEBHOOK"] = webhook.address
     found = python(code({"partition": "2026-11-19"}, {"ids": ["a"], "only_rejects": True}), airflow)
     assert [run["state"] for run in found["runs"]] == ["failed", "failed"]

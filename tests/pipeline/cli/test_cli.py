@@ -24,7 +24,7 @@ def test_the_whole_way(warehouse: Warehouse, command: CommandLine) -> None:
     data = [{"id": f"i{n}", "text": f"text of {n}", "tag": "[bold]x"} for n in range(20)]
     gates = {"max_reject_share": 0.2}
     warehouse.collection(
-        [*data, {"id": "bad", "text": ""}], source={"metadata": ["tag"]}, gates=gates
+        [*data, {"id": "bad", "text": " "}], source={"metadata": ["tag"]}, gates=gates
     )
     planned = command("plan", "things", "--json")
     assert json.loads(planned.stdout)[0]["encode"] == 21

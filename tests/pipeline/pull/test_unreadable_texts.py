@@ -63,7 +63,7 @@ def test_rejects_outside_the_scope_are_carried(publish: Any, warehouse: Warehous
     assert warehouse.open().rejects["id"].to_pylist() == ["two#00000"]
 
 
-@pytest.mark.parametrize("text", ["\ud800", 7])
+@pytest.mark.parametrize("text", ["\ud800", {"en": "text"}])
 def test_a_text_that_cannot_be_read_is_one_reject(
     publish: Any, warehouse: Warehouse, text: Any
 ) -> None:

@@ -143,7 +143,7 @@ def test_healing_one_reject_of_two_is_not_refused(warehouse: Warehouse) -> None:
 def test_an_item_of_a_list_that_went_bad_leaves_the_release(warehouse: Warehouse) -> None:
     warehouse.run(numbered_items(100))
     data = numbered_items(100)
-    data[3]["text"] = 5
+    data[3]["text"] = {"en": "text"}
     report = warehouse.run(data, scope=Scope(ids=frozenset({"i0003"})))
     assert (report["ledger"]["rejected"], report["ledger"]["deleted"]) == (1, 1)
     assert warehouse.open().get(["i0003"])["found"].to_pylist() == [False]

@@ -33,7 +33,7 @@ def test_a_refused_report_has_what_was_measured(warehouse: Warehouse) -> None:
 
 
 def test_a_refused_task_leaves_its_report(warehouse: Warehouse) -> None:
-    collection = warehouse.collection([{"id": "a", "text": "a"}, {"id": "b", "text": ""}])
+    collection = warehouse.collection([{"id": "a", "text": "a"}, {"id": "b", "text": " "}])
     run_stage("pull", collection, warehouse.store, "a")
     for stage in ("plan", "encode"):
         run_stage(stage, collection, warehouse.store, "a", space="text/v1", shards=(0,))

@@ -8,10 +8,22 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from hypothesis import strategies as st
 
 from commonspace.pipeline.source.records import Record, UnreadableRecord
+
+ANY_VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.decimals()
+    | st.text(st.characters(), max_size=5) | st.binary(max_size=5) | st.uuids()
+    | st.dates() | st.times() | st.datetimes() | st.timedeltas()
+    | st.floats(width=32).map(np.float32),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=4,
+)  # fmt: skip
+"""A value of each type that a source gives, nested ones included."""
 
 Item = tuple[str, str]
 Scan = Callable[..., list[Record | UnreadableRecord]]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
-from commonspace.pipeline.source.records import EVERYTHING, UnreadableRecord
+from commonspace.pipeline.source.records import EVERYTHING, Scope
 from tests.pipeline.source.source_records import Scan, outcome, record, records_of
-from tests.support.checkout import REPOSITORY
 from tests.support.warehouse import Warehouse
 
 
@@ -49,12 +45,6 @@ def test_parquet_row_groups_of_any_size(rows: int, group: int, scan: Scan) -> No
     assert found == [record(n, str(n)) for n in range(rows)]  # type: ignore[arg-type]
 
 
-def test_a_missing_parquet_column_names_the_nearest(scan: Scan) -> None:
-    with pytest.raises(UserMistake, match=r"no column 'text' \(did you mean 'texts'\?\)") as error:
-        scan("parquet", parquet(pa.table({"id": ["1"], "texts": ["a"]})))
-    assert not isinstance(error.value, SourceNotFound)
-
-
 @pytest.mark.parametrize("data", [b"PAR1PAR1", b"id,text\n1,a\n" * 9, bytes(1000)])
 def test_a_file_that_is_no_parquet(data: bytes, scan: Scan) -> None:
     with pytest.raises(SourceNotFound, match="not a readable Parquet file"):
@@ -70,43 +60,55 @@ def test_damaged_parquet_pages_are_reported(scan: Scan) -> None:
         scan("parquet", data[:at] + b"X" + data[at + 1 :])
 
 
-def test_parquet_values_that_python_cannot_hold_are_rejects_of_their_own(scan: Scan) -> None:
+def test_text_that_is_no_utf8_is_bytes_and_its_neighbours_are_text(scan: Scan) -> None:
     binary = pa.array([b"a", b"\xff", b"c"])
     text = pa.StringArray.from_buffers(3, binary.buffers()[1], binary.buffers()[2])
     rows = scan("parquet", parquet(pa.table({"id": ["1", "2", "3"], "text": text})))
-    assert outcome(rows) == [record("1", "a"), Reason.BAD_RECORD, record("3", "c")]
-    assert isinstance(rows[1], UnreadableRecord)
+    assert outcome(rows) == [record("1", "a"), record("2", b"\xff"), record("3", "c")]
 
 
-def test_parquet_dates_out_of_pythons_range(scan: Scan) -> None:
-    days = pa.array([0, 10_000_000], pa.int32()).cast(pa.date32())
-    rows = scan("parquet", parquet(pa.table({"id": ["1", "2"], "text": days})))
-    assert [isinstance(row, UnreadableRecord) for row in rows] == [False, True]
+def test_a_column_that_only_some_files_have(warehouse: Warehouse) -> None:
+    old = pa.table({"id": ["1"], "text": ["a"]})
+    new = pa.table({"genre": ["novel"], "text": ["b"], "id": ["2"]})
+    files = {"2025.parquet": parquet(old), "2026.parquet": parquet(new), "2027.parquet": parquet(
+        pa.table({"other": [1, 2]})
+    )}  # fmt: skip
+    source = {"kind": "parquet", "uri": "*.parquet", "metadata": ["genre"]}
+    opened = open_source(warehouse.collection(source=source, files=files))
+    rows = records_of(opened.scan(EVERYTHING))
+    assert [row.values for row in rows] == [
+        record("1", "a"), {**record("2", "b"), "genre": "novel"}, {}, {},
+    ]  # fmt: skip
+    assert list(opened.load([row.locator for row in rows])) == rows
 
 
-def test_parquet_needs_no_pandas_for_nanoseconds(warehouse: Warehouse, tmp_path: Path) -> None:
-    """pandas is not among the dependencies; Arrow asks for it where nanoseconds are odd."""
-    times = pa.array([1_000_000_000_000_000_001, 2_000], pa.timestamp("ns"))
-    table = pa.table({"id": ["1", "2"], "text": ["a", "b"], "at": times})
-    collection = warehouse.collection(
-        source={"kind": "parquet", "uri": "x.parquet", "metadata": {"at": "timestamp"}},
-        files={"x.parquet": parquet(table)},
+def test_a_column_that_no_file_has_is_a_mistake_of_a_whole_scan(warehouse: Warehouse) -> None:
+    files = {f"{n}.parquet": parquet(pa.table({"id": ["1"], "texts": ["a"]})) for n in "12"}
+    source = open_source(
+        warehouse.collection(source={"kind": "parquet", "uri": "{partition}.parquet"}, files=files)
     )
-    script = (
-        "import sys\n"
-        "class NoPandas:\n"
-        "    def find_spec(self, name, *rest):\n"
-        "        if name == 'pandas': raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, NoPandas())\n"
-        "from pathlib import Path\n"
-        "from commonspace.pipeline.config.files import load_collection\n"
-        "from commonspace.pipeline.source.records import EVERYTHING\n"
-        "from commonspace.pipeline.source.open import open_source\n"
-        f"source = open_source(load_collection(Path({str(collection.path)!r})))\n"
-        "print([row.values['at'].isoformat() for row in source.scan(EVERYTHING)])\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=False,
-        cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.stdout == "['2001-09-09T01:46:40', '1970-01-01T00:00:00.000002']\n", done.stderr
+    with pytest.raises(UserMistake, match=r"no column 'text' \(did you mean 'texts'\?\)") as error:
+        list(source.scan(EVERYTHING))
+    assert not isinstance(error.value, SourceNotFound)
+    assert outcome(list(source.scan(Scope("1")))) == [{"id": "1"}]
+
+
+def test_a_repeated_column_is_refused_where_it_is_named(scan: Scan) -> None:
+    arrays = [pa.array(["1"]), pa.array(["a"]), pa.array([1]), pa.array([2])]
+    data = parquet(pa.Table.from_arrays(arrays, ["id", "text", "n", "n"]))
+    assert outcome(scan("parquet", data)) == [record("1", "a")]
+    with pytest.raises(UserMistake, match="more than one column 'n'"):
+        scan("parquet", data, metadata=["n"])
+
+
+def test_a_column_with_a_dot_is_no_field_of_a_struct(scan: Scan) -> None:
+    table = pa.table({"id": ["1"], "text": ["a"], "a": [{"b": "inner"}]})
+    with pytest.raises(UserMistake, match=r"no column 'a\.b'"):
+        scan("parquet", parquet(table), id="a.b")
+
+
+def test_impalas_timestamps_reach_the_year_9999(scan: Scan) -> None:
+    last = datetime(9999, 12, 31)
+    table = pa.table({"id": ["1"], "text": pa.array([last], pa.timestamp("us"))})
+    data = parquet(table, use_deprecated_int96_timestamps=True)
+    assert outcome(scan("parquet", data)) == [{"id": "1", "text": last}]

@@ -55,12 +55,10 @@ def test_line_1234_of_2000(kind: str, scan: Scan) -> None:
 
 
 def test_a_row_of_parquet_by_its_row_group(scan: Scan) -> None:
-    texts = pa.array([b"a", b"b", b"c", b"\xff", b"d"])
-    text = pa.StringArray.from_buffers(5, texts.buffers()[1], texts.buffers()[2])
-    data = parquet(pa.table({"id": list("12345"), "text": text}), row_group_size=2)
-    rows = scan("parquet", data)
-    assert places(rows) == ["row group 1, row 1, record 4"]
-    assert places(rows, bad=False)[-1] == "row group 2, row 0, record 5"
+    data = parquet(pa.table({"id": list("12345"), "text": list("abcde")}), row_group_size=2)
+    assert places(scan("parquet", data), bad=False)[3:] == [
+        "row group 1, row 1, record 4", "row group 2, row 0, record 5",
+    ]  # fmt: skip
 
 
 def test_empty_row_groups_are_counted(scan: Scan) -> None:

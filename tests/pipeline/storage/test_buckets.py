@@ -54,7 +54,7 @@ def test_the_whole_way(
 ) -> None:
     gates = {"max_reject_share": 0.2}
     warehouse.collection(
-        [*data(300), {"id": "bad", "text": "", "tag": 0}], source={"metadata": ["tag"]},
+        [*data(300), {"id": "bad", "text": " ", "tag": 0}], source={"metadata": ["tag"]},
         gates=gates, run={"shard_rows": 50},
     )  # fmt: skip
     assert in_json("plan", "things")[1][0]["encode"] == 301

@@ -1,0 +1,63 @@
+"""Values as numbers and booleans; what is none raises ValueError or ArithmeticError."""
+
+from __future__ import annotations
+
+import math
+from decimal import Decimal
+from typing import Any
+
+Number = bool | int | float
+
+EXACT_FLOATS = 2**53
+"""Beyond it a float64 does not tell an integer from the next."""
+
+
+def number(text: str) -> Number | None:
+    """The number or boolean that a text is; None where it is blank."""
+    if (word := text.strip().lower()) in {"", "true", "false"}:
+        return word == "true" if word else None
+    if "_" in word:
+        raise ValueError(text)  # Python reads 1_000 as a number, and nobody else does
+    try:
+        return int(word)
+    except ValueError:
+        return float(word)
+
+
+def int64(value: int) -> int:
+    """An integer of 64 bits."""
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(value)
+    return value
+
+
+def int64_of_float(value: float) -> int | None:
+    """A float that is an integer, and surely the one that was meant."""
+    if math.isnan(value):
+        return None
+    if not value.is_integer() or abs(value) > EXACT_FLOATS:
+        raise ValueError(value)
+    return int(value)
+
+
+def int64_of_decimal(value: Decimal) -> int | None:
+    """A decimal that is an integer of 64 bits."""
+    if value.is_nan():
+        return None
+    if value.adjusted() > 18 or value != value.to_integral_value():
+        raise ValueError(value)
+    return int64(int(value))
+
+
+def float64(value: Any) -> float | None:
+    """The nearest float64; None for NaN."""
+    return None if math.isnan(value) else float(value)
+
+
+def boolean(value: Number | Decimal) -> bool | None:
+    """0 or 1."""
+    if value != value:
+        return None
+    if value not in (0, 1):
+        raise ValueError(value)
+    return bool(value)
