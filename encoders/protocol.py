@@ -49,6 +49,7 @@ class Reason(StrEnum):
     UNSUPPORTED_FORMAT = "unsupported_format"
     UNSUPPORTED_MODE = "unsupported_mode"
     IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_TOO_COSTLY = "image_too_costly"
     IMAGE_TOO_SMALL = "image_too_small"
     BAD_VECTOR = "bad_vector"
     ENCODER_FAILED = "encoder_failed"

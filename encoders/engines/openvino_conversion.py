@@ -51,12 +51,18 @@ def convert_to_openvino(module: torch.nn.Module, example: Arrays, item: str) -> 
     Raises:
         EncoderError: OpenVINO cannot convert the module.
     """
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
     inputs = tuple(torch.from_numpy(array) for array in example)
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             # The tracer warns of branches, here on what is the same for every input.
             warnings.simplefilter("ignore")
-            return openvino.convert_model(module, example_input=inputs)
+            # The tracer's own check runs the module twice more; the vectors are compared anyway.
+            decoder = TorchScriptPythonDecoder(
+                module, example_input=inputs, trace_kwargs={"check_trace": False}
+            )
+            return openvino.convert_model(decoder, example_input=inputs)
     # Tracing runs the model's own code, and OpenVINO's front end adds errors of its own.
     except Exception as error:
         raise EncoderError(

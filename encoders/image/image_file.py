@@ -69,8 +69,9 @@ _PLUGINS = (
     TiffImagePlugin,
 )  # named here, so that they are loaded: for a format it has not, Pillow loads all of its forty
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 50_000_000
-"""A 50 MP photo takes 150 MB as RGB, a few times that while it is converted."""
+MAX_PIXELS = 178_000_000
+"""About what Pillow opens at most. A collection's limit is lower, unless its owner raises it: a
+photo of 50 million pixels takes 150 MB as RGB, a few times that while it is converted."""
 MIN_SIDE = 8
 """Smaller images are tracking or layout pixels: enlarged thirtyfold they are one colour."""
 MAX_ASPECT = 100

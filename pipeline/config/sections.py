@@ -234,9 +234,13 @@ class GatesSection(_Section):
 
 
 class LimitsSection(_Section):
-    """How much of the memory one item of the source may take; one beyond a limit is rejected."""
+    """How much memory and time one item may take; one beyond a limit is rejected."""
 
     max_record_bytes: int = Field(default=64 * 2**20, ge=1)
+    max_file_bytes: int = Field(default=256 * 2**20, ge=1)
+    max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_000_000)
+    max_image_frames: int = Field(default=5_000, ge=1)
+    max_image_scans: int = Field(default=100, ge=1)
 
 
 class RunSection(_Section):

@@ -16,8 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from commonspace.encoders.protocol import Content
+from commonspace.pipeline.config.sections import LimitsSection
 from commonspace.pipeline.errors import UserMistake, did_you_mean
-from commonspace.pipeline.source.file_access import MAX_FILE_BYTES
+
+_MAX_IMAGE_BYTES = LimitsSection().max_file_bytes
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,8 @@ def _read_image(folder: Path, image: str, location: str) -> bytes:
     try:
         if not path.is_file():
             raise UserMistake(f"there is no image {image!r}", item=location)
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise UserMistake(f"{image!r} is larger than {MAX_FILE_BYTES:,} bytes", item=location)
+        if path.stat().st_size > _MAX_IMAGE_BYTES:
+            raise UserMistake(f"{image!r} is larger than {_MAX_IMAGE_BYTES:,} bytes", item=location)
         return path.read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

@@ -13,6 +13,7 @@ from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.source.conversion.table import UNREADABLE, convert
 from commonspace.pipeline.source.file_access import FileAccess
+from commonspace.pipeline.source.images.bounds import exceeded_bound
 from commonspace.pipeline.source.images.value import read_image_value
 from commonspace.pipeline.source.records import Record
 
@@ -72,7 +73,9 @@ def read_content(
         None where the record has no content for the space, a Failure where it cannot be read.
     """
     if space.image:
-        return read_image_value(record.values.get(space.image), record.folder, access)
+        image = read_image_value(record.values.get(space.image), record.folder, access)
+        bad = exceeded_bound(image, access.limits) if isinstance(image, bytes) else None
+        return bad or image
     texts: list[str] = []
     for field in space.fields:
         text = _read_text(record.values.get(field), field, access)

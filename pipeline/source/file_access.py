@@ -5,15 +5,13 @@ from __future__ import annotations
 import errno
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.collection import Collection
-
-MAX_FILE_BYTES = 256 * 2**20
-"""A photo has a hundredth of this; a larger file is no photo or text, and would fill the memory."""
+from commonspace.pipeline.config.sections import LimitsSection
 
 _NAMES_NO_FILE = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """What a path that no file can have fails with."""
@@ -26,17 +24,23 @@ class FileAccess:
     Attributes:
         image_root: the folder that paths are relative to; None: that of the table's file.
         link_roots: further folders that paths and links may lead into.
-        max_bytes: the largest file that is read.
+        limits: how much of a file is read.
     """
 
     image_root: str | None = None
     link_roots: tuple[str, ...] = ()
-    max_bytes: int = MAX_FILE_BYTES
+    limits: LimitsSection = field(default_factory=LimitsSection)
 
     @classmethod
     def of(cls, collection: Collection) -> FileAccess:
         """The access that a collection file grants."""
-        return cls(collection.source.image_root, collection.source.link_roots)
+        source = collection.source
+        return cls(source.image_root, source.link_roots, collection.limits)
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest content of an item."""
+        return self.limits.max_file_bytes
 
     def root(self, folder: str) -> Path:
         """The folder that a record's paths are relative to, links followed."""

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.config.sections import LimitsSection
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.images.value import read_image_value
 
@@ -156,7 +157,7 @@ def test_broken_base64_is_a_lasting_reject(value: Any, message: str, pictures: P
      f"data:;base64,{BASE64 * 5}"],
 )  # fmt: skip
 def test_a_content_of_too_many_bytes_is_refused(value: Any, pictures: Path) -> None:
-    found = failure(image(pictures, value, max_bytes=7))
+    found = failure(image(pictures, value, limits=LimitsSection(max_file_bytes=7)))
     assert found.reason is Reason.TOO_LARGE
     assert "larger than 7 bytes" in found.message
 
