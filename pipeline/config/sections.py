@@ -108,6 +108,8 @@ class SourceSection(_Section):
     metadata: dict[str, ColumnType] = {}
     encoding: str = "utf-8"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
+    escape: str | None = Field(default=None, min_length=1, max_length=1)
+    comment: str | None = Field(default=None, min_length=1)
     columns: tuple[str, ...] | None = None
     image_root: str | None = None
     link_roots: tuple[str, ...] = ()

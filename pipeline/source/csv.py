@@ -3,105 +3,143 @@
 from __future__ import annotations
 
 import csv
+import json
+import sys
 from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.extents import AtEnd, End, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files
-from commonspace.pipeline.source.lines import Lines, TextFiles
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
+from commonspace.pipeline.source.text.csv_layout import CsvLayout, other_delimiter, read_layout
+from commonspace.pipeline.source.text.lines import Lines, RecordTooLarge
+from commonspace.pipeline.source.text.text_files import TextFiles
 
-# Python's default limit of 128 KiB a field would refuse long texts; 64 MiB bounds the memory.
-csv.field_size_limit(64 * 2**20)
+# Python's default limit of 128 KiB a field would refuse long texts; `Lines` bounds the memory.
+csv.field_size_limit(sys.maxsize)
 
 
 class CsvSource:
     """Values are strings exactly as written: no type is guessed, no leading zero lost.
 
-    columns: their names, where the files have no header line.
+    layout: what the collection file says of the files.
     """
 
-    def __init__(
-        self, uri: str, encoding: str, delimiter: str, columns: Sequence[str] | None
-    ) -> None:
-        self._uri, self._delimiter, self._columns = uri, delimiter, columns
-        self._files = TextFiles(encoding)
+    def __init__(self, uri: str, files: TextFiles, layout: CsvLayout) -> None:
+        self._uri, self._files, self._layout = uri, files, layout
 
     def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
         for file in find_files(self._uri, scope):
             record: Record | UnreadableRecord | None = None
             with self._files.open(file) as lines:
-                columns = self._columns or self._header(lines, file)
-                for record in self._records(file, lines, columns):
+                records = _Records(file, read_layout(lines, self._layout, file))
+                for record in records.of(lines):
                     yield record
             end = lines.end(record)
             at_end(Extent(file.name, end, doubtful=end is End.OPEN))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
-        headers: dict[str, Sequence[str]] = {}
+        records: dict[str, _Records] = {}
         for file, locator, lines in self._files.read_records(locators):
             if isinstance(lines, Failure):
                 yield UnreadableRecord(locator, file.name, lines)
                 continue
             key = str(file.path)
-            if key not in headers:
+            if key not in records:
                 with self._files.open(file) as first_lines:
-                    headers[key] = self._columns or self._header(first_lines, file)
+                    records[key] = _Records(file, read_layout(first_lines, self._layout, file))
             failure = Failure(Reason.CHANGED_DURING_RUN, "the record is no longer there", True)
             missing = UnreadableRecord(locator, file.name, failure)
-            yield next(self._records(file, lines, headers[key], locator), missing)
+            yield next(records[key].of(lines, locator), missing)
 
-    def _header(self, lines: Lines, file: SourceFile) -> Sequence[str]:
-        """The names of the columns; none where the file is empty."""
-        try:
-            header = next(csv.reader(lines, delimiter=self._delimiter, strict=True), None)
-        except csv.Error:
-            header = None
-        if lines.is_empty:
-            return ()
-        if not header or len(set(header)) < len(header) or lines.undecodable:
-            raise SourceNotFound(
-                "has no usable header line: names are missing, repeated or undecodable",
-                item=str(file.path),
-                do='Name the columns in the collection file: columns = ["id", …].',
-            )
-        return header
 
-    def _records(
-        self, file: SourceFile, lines: Lines, columns: Sequence[str], locator: str = ""
-    ) -> Iterator[Record | UnreadableRecord]:
+class _Records:
+    """The records of a file whose layout is known."""
+
+    def __init__(self, file: SourceFile, layout: CsvLayout) -> None:
+        self._file, self._layout = file, layout
+        self._columns = tuple(layout.columns or ())
+        self._unnamed = [n for n, name in enumerate(self._columns) if not name]
+        named = [n for n, name in enumerate(self._columns) if name]
+        self._last_named = named[-1] if named else -1
+
+    def of(self, lines: Lines, locator: str = "") -> Iterator[Record | UnreadableRecord]:
         """The records from the next line on.
 
         After a broken record, reading resumes at its second line: an unclosed quote costs its own
         record, not all that follow.
         """
-        reader = csv.reader(lines, delimiter=self._delimiter, strict=True)
-        number = 0
+        reader, file, number = self._layout.reader(lines), self._file, 0
         while True:
-            start, lines_before, lines.undecodable = lines.offset, lines.number, False
-            problem = ""
+            lines.begin_record()
+            values, problem = list[str](), None
             try:
                 values = next(reader)
             except StopIteration:
-                return
-            except csv.Error as error:
-                values, problem = [], str(error)
-                lines.seek(start, lines_before)
-                next(lines)
-            if not (values or problem or lines.undecodable):
+                break
+            except (csv.Error, RecordTooLarge) as error:
+                if lines.failure:
+                    break
+                problem = self._explain(error, lines)
+                _resume(lines)
+                reader = self._layout.reader(lines)
+            if not values and problem is None and not lines.undecodable:
                 continue
             number += 1
-            place = f"record {number}, line {lines_before + 1}, byte {start}"
-            found = locator or file.locator(start, lines.offset, place)
-            if lines.undecodable:
-                problem = f"is not valid {self._files.encoding}"
-            elif not problem and len(values) != len(columns):
-                problem = f"has {len(values)} fields, the header has {len(columns)}"
-            if problem:
-                # Without a line end, the rest of it may still be written.
-                failure = Failure(Reason.BAD_RECORD, problem, retryable=lines.is_open)
+            place = f"record {number}, line {lines.first_number}, byte {lines.start}"
+            found = locator or file.locator(lines.start, lines.offset, place)
+            failure = self._failure(values, problem, lines)
+            if failure is not None:
                 yield UnreadableRecord(found, file.name, failure, file.partition)
-            else:
-                by_column = dict(zip(columns, values, strict=True))
-                yield Record(found, file.name, by_column, file.partition, file.folder)
+                continue
+            by_column = dict(zip(self._columns, values, strict=True))
+            if self._unnamed:
+                del by_column[""]
+            yield Record(found, file.name, by_column, file.partition, file.folder)
+        if lines.failure:
+            place = f"record {number + 1}, line {lines.first_number}, byte {lines.start}"
+            found = file.locator(lines.start, lines.offset, place)
+            yield UnreadableRecord(found, file.name, lines.failure, file.partition)
+
+    def _failure(
+        self, values: Sequence[str], problem: Failure | str | None, lines: Lines
+    ) -> Failure | None:
+        """Why the record is none."""
+        if isinstance(problem, Failure):
+            return problem
+        if lines.undecodable:
+            problem = f"is not valid {lines.encoding}"
+        elif problem is None and len(values) != len(self._columns):
+            problem = f"has {len(values)} fields, the header has {len(self._columns)}"
+            if self._layout.has_declared_columns and len(values) == 1:
+                problem += _delimiter_hint(values[0], self._layout.delimiter)
+        elif problem is None and self._unnamed:
+            behind = [n for n in self._unnamed if n > self._last_named and values[n]]
+            if behind:
+                problem = f"has a value in field {behind[0] + 1}, which the header does not name"
+        # Without a line end, the rest of it may still be written.
+        return Failure(Reason.BAD_RECORD, problem, retryable=lines.is_open) if problem else None
+
+    def _explain(self, error: Exception, lines: Lines) -> Failure | str:
+        if isinstance(error, RecordTooLarge):
+            return lines.too_large
+        if "new-line character" in str(error):
+            return "has a carriage return that ends no line and is not quoted"
+        escaped = '\\"'.encode(lines.encoding)
+        if self._layout.escape is None and escaped in lines.record:
+            return f"{error}; if quotes are written \\\", the source needs escape = '\\'"
+        return str(error)
+
+
+def _resume(lines: Lines) -> None:
+    """Take the first line of a broken record alone; what is behind it is read again."""
+    if lines.is_first_of_record:
+        return
+    lines.read_record_again()
+    lines.begin_record()
+    next(lines)
+
+
+def _delimiter_hint(value: str, delimiter: str) -> str:
+    other = other_delimiter(value, delimiter)
+    return f"; is it delimiter = {json.dumps(other)}?" if other else ""

@@ -6,33 +6,26 @@ import json
 from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.extents import AtEnd, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files
-from commonspace.pipeline.source.lines import TextFiles
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
+from commonspace.pipeline.source.text.lines import Lines, RecordTooLarge
+from commonspace.pipeline.source.text.text_files import TextFiles
 
 
 class JsonlSource:
     """Values are JSON values; a line that is not an object is a reject."""
 
-    def __init__(self, uri: str, encoding: str) -> None:
-        self._uri = uri
-        self._files = TextFiles(encoding)
+    def __init__(self, uri: str, files: TextFiles) -> None:
+        self._uri, self._files = uri, files
 
     def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
         for file in find_files(self._uri, scope):
             record: Record | UnreadableRecord | None = None
             with self._files.open(file) as lines:
-                number, end = 0, lines.offset
-                for line in lines:
-                    start, end, undecodable = end, lines.offset, lines.undecodable
-                    lines.undecodable = False
-                    if line.strip():
-                        number += 1
-                        place = f"record {number}, line {lines.number}, byte {start}"
-                        locator = file.locator(start, end, place)
-                        record = self._record(file, line, locator, undecodable=undecodable)
-                        yield record
+                for record in self._records(file, lines):
+                    yield record
             at_end(Extent(file.name, lines.end(record)))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
@@ -40,11 +33,41 @@ class JsonlSource:
             if isinstance(lines, Failure):
                 yield UnreadableRecord(locator, file.name, lines)
             else:
-                line = "".join(lines)
-                yield self._record(file, line, locator, undecodable=lines.undecodable)
+                yield self._record(file, "".join(lines), locator, lines)
+
+    def _records(self, file: SourceFile, lines: Lines) -> Iterator[Record | UnreadableRecord]:
+        number = 0
+        while True:
+            lines.begin_record()
+            line = None
+            try:
+                line = next(lines)
+            except StopIteration:
+                break
+            except RecordTooLarge:
+                pass
+            if line is not None and not line.strip():
+                continue
+            number += 1
+            place = f"record {number}, line {lines.number}, byte {lines.start}"
+            locator = file.locator(lines.start, lines.offset, place)
+            if line is None:
+                yield UnreadableRecord(locator, file.name, lines.too_large, file.partition)
+                continue
+            if number == 1 and _begins_array(line):
+                raise SourceNotFound(
+                    "is one JSON array, not JSON Lines: an object on each line",
+                    item=str(file.path),
+                    do="Write each of its objects on a line of its own: jq -c '.[]'.",
+                )
+            yield self._record(file, line, locator, lines)
+        if lines.failure:
+            place = f"record {number + 1}, line {lines.number + 1}, byte {lines.offset}"
+            locator = file.locator(lines.offset, lines.offset, place)
+            yield UnreadableRecord(locator, file.name, lines.failure, file.partition)
 
     def _record(
-        self, file: SourceFile, line: str, locator: str, *, undecodable: bool
+        self, file: SourceFile, line: str, locator: str, lines: Lines
     ) -> Record | UnreadableRecord:
         problem, value = "", None
         try:
@@ -53,8 +76,8 @@ class JsonlSource:
             problem = f"is not valid JSON: {error.msg}, at character {error.colno} of the line"
         except (ValueError, RecursionError) as error:
             problem = f"is not valid JSON: {error}"
-        if undecodable:
-            problem = f"is not valid {self._files.encoding}"
+        if lines.undecodable:
+            problem = f"is not valid {lines.encoding}"
         elif not problem and not isinstance(value, dict):
             problem = f"is no JSON object but {type(value).__name__}"
         if problem or value is None:
@@ -62,3 +85,7 @@ class JsonlSource:
             failure = Failure(Reason.BAD_RECORD, problem, retryable=is_open)
             return UnreadableRecord(locator, file.name, failure, file.partition)
         return Record(locator, file.name, value, file.partition, file.folder)
+
+
+def _begins_array(line: str) -> bool:
+    return line.strip() == "[" or line.lstrip().startswith("[{")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.sections import SourceSection
 from commonspace.pipeline.source.csv import CsvSource
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.folders.source import FolderSource
 from commonspace.pipeline.source.jsonl import JsonlSource
 from commonspace.pipeline.source.parquet import ParquetSource
 from commonspace.pipeline.source.protocol import Source
+from commonspace.pipeline.source.text.csv_layout import CsvLayout
+from commonspace.pipeline.source.text.text_files import TextFiles
 
 
 def open_source(collection: Collection) -> Source:
@@ -24,11 +27,24 @@ def open_source(collection: Collection) -> Source:
                 access=FileAccess.of(collection),
             )
         case "csv":
-            return CsvSource(uri, section.encoding, section.delimiter, section.columns)
+            return CsvSource(uri, _text_files(collection), _csv_layout(section))
         case "jsonl":
-            return JsonlSource(uri, section.encoding)
+            return JsonlSource(uri, _text_files(collection))
         case "parquet":
             return ParquetSource(uri, _named_columns(collection))
+
+
+def _text_files(collection: Collection) -> TextFiles:
+    return TextFiles(collection.source.encoding, collection.limits.max_record_bytes)
+
+
+def _csv_layout(section: SourceSection) -> CsvLayout:
+    return CsvLayout(
+        columns=section.columns,
+        delimiter=section.delimiter,
+        escape=section.escape,
+        comment=section.comment,
+    )
 
 
 def _named_columns(collection: Collection) -> list[str]:

@@ -58,7 +58,7 @@ def test_csv_in_the_encodings_of_old_tools(encoding: str, scan: Scan) -> None:
     assert outcome(scan("csv", data, encoding=encoding))[1] == record("2", "ñandú")
 
 
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-7", "shift-jis", "klingon", ""])
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-7", "shift-jis", "klingon", ""])
 def test_encodings_that_would_lose_a_records_place_are_refused(encoding: str, scan: Scan) -> None:
     with pytest.raises(UserMistake, match="encoding"):
         scan("csv", b"id,text\n1,a\n", encoding=encoding)

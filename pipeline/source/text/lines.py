@@ -1,0 +1,134 @@
+"""The lines of a text file, a record at a time: none beyond the limit is held in memory."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.source.extents import End
+from commonspace.pipeline.source.records import Record, UnreadableRecord
+from commonspace.pipeline.source.text.stream import BUFFER_BYTES, line_reader
+
+
+class RecordTooLarge(Exception):
+    """A record has more bytes than the limit."""
+
+
+class Lines(Iterator[str]):
+    """The decoded lines of a text file.
+
+    Attributes:
+        encoding: Of the text.
+        offset: The byte after the last line that was read.
+        number: How many lines were read: the number of the last one, from 1.
+        start: The first byte of the record.
+        first_number: The number of its first line.
+        undecodable: Whether a line of the record did not fit the encoding.
+        failure: Why the file could not be read to its end, once that was met.
+    """
+
+    def __init__(
+        self,
+        file: io.BufferedIOBase,
+        encoding: str,
+        max_record_bytes: int,
+        offset: int = 0,
+        failure: Callable[[], Failure | None] = lambda: None,
+    ) -> None:
+        """Begin at `offset`, where the file is; `failure`: why it may end too early."""
+        self.encoding, self._line_end = encoding, "\n".encode(encoding)
+        self._readline, self._failure_at_end = line_reader(file, encoding), failure
+        self.offset, self.number, self.undecodable = offset, 0, False
+        self.start, self.first_number = offset, 1
+        self.failure: Failure | None = None
+        self._limit, self._size = max_record_bytes, 0
+        self._line = b""
+        self._of_record: list[bytes] = []
+        self._again: list[bytes] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no line has been read."""
+        return not self._line
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last line that was read has no line end."""
+        return bool(self._line) and not self._line.endswith(self._line_end)
+
+    @property
+    def is_first_of_record(self) -> bool:
+        """Whether the last line that was read is the first of its record."""
+        return len(self._of_record) == 1
+
+    @property
+    def record(self) -> bytes:
+        """The lines of the record so far."""
+        return b"".join(self._of_record)
+
+    @property
+    def too_large(self) -> Failure:
+        """Why a record beyond the limit is none."""
+        message = f"is larger than {self._limit:,} bytes, the `max_record_bytes` of [limits]"
+        return Failure(Reason.TOO_LARGE, message)
+
+    def end(self, last: Record | UnreadableRecord | None) -> End:
+        """How the file ended, all of its lines read.
+
+        Args:
+            last: its last record; one that cannot be read, and has no line end, was cut.
+        """
+        if self.failure:
+            return End.CUT
+        if last is None:
+            return End.EMPTY
+        if not self.is_open:
+            return End.WHOLE
+        return End.OPEN if isinstance(last, Record) else End.CUT
+
+    def begin_record(self) -> None:
+        """What is read from now on is a record of its own; the last line is read to its end."""
+        if self._size > self._limit:
+            self._skip_rest()
+        self._of_record.clear()
+        self._size, self.undecodable = 0, False
+        self.start, self.first_number = self.offset, self.number + 1
+
+    def read_record_again(self) -> None:
+        """Go back to where the record began."""
+        self._again += reversed(self._of_record)
+        self.offset -= self._size
+        self.number -= len(self._of_record)
+        self._of_record.clear()
+        self._size = 0
+
+    def __next__(self) -> str:
+        line = self._again.pop() if self._again else b""
+        if not line.endswith(self._line_end):
+            line += self._readline(self._limit - self._size - len(line) + 1)
+            # The last line of a stream that ends too early has lost its end.
+            if not line or (not line.endswith(self._line_end) and self._failure_at_end()):
+                self.failure = self._failure_at_end()
+                raise StopIteration
+        self._line = line
+        self.offset += len(line)
+        self.number += 1
+        self._size += len(line)
+        self._of_record.append(line)
+        if self._size > self._limit:
+            raise RecordTooLarge
+        try:
+            return line.decode(self.encoding)
+        except UnicodeDecodeError:
+            self.undecodable = True
+            return line.decode(self.encoding, errors="replace")
+
+    def _skip_rest(self) -> None:
+        """Read on to the end of the line, which is not kept."""
+        while not self._line.endswith(self._line_end):
+            part = self._readline(BUFFER_BYTES)
+            if not part:
+                return
+            self._line = part
+            self.offset += len(part)
