@@ -55,6 +55,7 @@ class Reason(StrEnum):
     ENCODER_FAILED = "encoder_failed"
     KILLED_ENCODER = "killed_encoder"
     BAD_RECORD = "bad_record"
+    CUT_RECORD = "cut_record"
     BAD_ID = "bad_id"
     BAD_METADATA = "bad_metadata"
     DUPLICATE_ID = "duplicate_id"

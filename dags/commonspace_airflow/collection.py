@@ -78,6 +78,7 @@ def _pull(collection: Collection, run_id: str, request: RunRequest) -> Answer:
     options += ["--partition", request.partition] if request.partition else []
     options += ["--only-rejects"] if request.only_rejects else []
     options += ["--force"] if request.force else []
+    options += ["--delete-missing"] if request.delete_missing else []
     with tempfile.TemporaryDirectory() as folder:
         if request.ids:
             file = Path(folder) / "ids.json"

@@ -100,6 +100,11 @@ def dag_params(collection: Collection) -> dict[str, Param]:
             },
             description="Encode again even what is published; a dry run unless you choose encode.",
         ),
+        "delete_missing": Param(
+            False,
+            type=["null", "boolean"],
+            description="Delete rows whose file is gone, empty or cut; otherwise they stay.",
+        ),
         "dry_run": Param(
             False,
             type=["null", "boolean"],

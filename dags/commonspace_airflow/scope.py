@@ -30,6 +30,7 @@ class RunRequest:
     only_rejects: bool = False
     spaces: tuple[str, ...] = ()
     force: bool = False
+    delete_missing: bool = False
     dry_run: bool = False
 
     def includes(self, space: str) -> bool:
@@ -73,6 +74,7 @@ def parse_request(
         only_rejects=only_rejects,
         spaces=tuple(params.get("spaces") or ()),
         force=force is not None,
+        delete_missing=bool(params.get("delete_missing")),
         dry_run=bool(params.get("dry_run")) or force == "plan",
     )
 

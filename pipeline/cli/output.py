@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import typer
 
 Value = TypeVar("Value")
 
@@ -21,3 +23,12 @@ def print_result(value: Value, as_json: bool, render: Callable[[Value], None]) -
 def log(message: str) -> None:
     """A line on standard error."""
     sys.stderr.write(f"commonspace | {message}\n")
+
+
+def exit_if_refused(answers: Sequence[Mapping[str, Any]]) -> None:
+    """Say why each space was refused, and end with exit code 1 where one was."""
+    refused = [answer for answer in answers if "error" in answer]
+    for answer in refused:
+        sys.stderr.write(f"commonspace: {answer['what']}\n  {answer['do']}\n")
+    if refused:
+        raise typer.Exit(1)

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from commonspace.pipeline.cli import run_tables, tables
 from commonspace.pipeline.cli.environment import CHECKOUT, open_warehouse
-from commonspace.pipeline.cli.options import CollectionArgument, JsonOption, PartitionOption
-from commonspace.pipeline.cli.output import log, print_result
+from commonspace.pipeline.cli.options import (
+    CollectionArgument,
+    DeleteMissingOption,
+    ForceOption,
+    IdsOption,
+    JsonOption,
+    PartitionOption,
+    RejectsOption,
+    SpaceOption,
+)
+from commonspace.pipeline.cli.output import exit_if_refused, log, print_result
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.files import find_collection
 from commonspace.pipeline.config.ids import read_ids
@@ -28,17 +36,6 @@ app = typer.Typer()
 
 BENCHMARKS = ("encode", "changes", "index")
 
-SpaceOption = Annotated[
-    list[str] | None, typer.Option("--space", help="Only this space; may be given more than once.")
-]
-RejectsOption = Annotated[
-    bool, typer.Option(help="Only the items that the current releases list as rejects.")
-]
-IdsOption = Annotated[
-    Path | None, typer.Option(help="Only the ids in this file, one per line, or a JSON list.")
-]
-ForceOption = Annotated[bool, typer.Option("--force", help="Encode again even what is published.")]
-
 
 @app.command()
 def plan(
@@ -46,16 +43,17 @@ def plan(
     space: SpaceOption = None,
     partition: PartitionOption = None,
     force: ForceOption = False,
+    delete_missing: DeleteMissingOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do and cost; writes nothing that stays."""
     from commonspace.pipeline.run.run import plan_collection
 
     chosen = _with_spaces(find_collection(collection), space)
-    run = _new_run(chosen, _scope(chosen, partition), force=force)
+    run = _new_run(chosen, _scope(chosen, partition), force=force, delete_missing=delete_missing)
     plans = plan_collection(run, list(chosen.space))
     print_result(plans, as_json, run_tables.plans)
-    _exit_if_refused(plans)
+    exit_if_refused(plans)
 
 
 @app.command()
@@ -66,6 +64,7 @@ def run(
     ids: IdsOption = None,
     only_rejects: RejectsOption = False,
     force: ForceOption = False,
+    delete_missing: DeleteMissingOption = False,
     dry_run: Annotated[
         bool | None,
         typer.Option(
@@ -94,17 +93,19 @@ def run(
             log("no reject has an id: there is nothing to try again")
             print_result([], as_json, run_tables.reports)
             return
-    new_run = _new_run(chosen, scope, retry_rejects=only_rejects, force=force)
+    new_run = _new_run(
+        chosen, scope, retry_rejects=only_rejects, force=force, delete_missing=delete_missing
+    )
     if force if dry_run is None else dry_run:
         plans = plan_collection(new_run, spaces)
         print_result(plans, as_json, run_tables.plans)
         if force:
             log("nothing was encoded: --force is a dry run unless --no-dry-run is given")
-        _exit_if_refused(plans)
+        exit_if_refused(plans)
         return
     reports = run_collection(new_run, spaces, promote=promote, log=log)
     print_result(reports, as_json, run_tables.reports)
-    _exit_if_refused(reports)
+    exit_if_refused(reports)
 
 
 @app.command()
@@ -184,6 +185,7 @@ def stage(
     ids: IdsOption = None,
     only_rejects: RejectsOption = False,
     force: ForceOption = False,
+    delete_missing: DeleteMissingOption = False,
     shard: Annotated[list[int] | None, typer.Option()] = None,
     as_json: JsonOption = True,
 ) -> None:
@@ -204,6 +206,7 @@ def stage(
         shards=shard or [],
         only_rejects=only_rejects,
         force=force,
+        delete_missing=delete_missing,
     )
     print_result(answer, as_json, print)
 
@@ -222,23 +225,12 @@ def _scope(
     return Scope(ids=read_ids(ids)) if ids else Scope(partition=partition)
 
 
-def _new_run(
-    collection: Collection, scope: Scope, *, retry_rejects: bool = False, force: bool = False
-) -> Run:
+def _new_run(collection: Collection, scope: Scope, **options: bool) -> Run:
+    """A run into the warehouse of the environment; `options` are those of `Run`."""
     from commonspace.pipeline.run.run import new_run_id
     from commonspace.pipeline.workspace.work import Run
 
-    store = open_warehouse()
-    return Run(new_run_id(), collection, store, scope, retry_rejects=retry_rejects, force=force)
-
-
-def _exit_if_refused(answers: Sequence[Mapping[str, Any]]) -> None:
-    """Say why each space was refused, and end with exit code 1 where one was."""
-    refused = [answer for answer in answers if "error" in answer]
-    for answer in refused:
-        sys.stderr.write(f"commonspace: {answer['what']}\n  {answer['do']}\n")
-    if refused:
-        raise typer.Exit(1)
+    return Run(new_run_id(), collection, open_warehouse(), scope, **options)
 
 
 def _with_spaces(collection: Collection, names: list[str] | None) -> Collection:

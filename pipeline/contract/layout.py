@@ -136,6 +136,11 @@ def passages_folder(run_folder: str, space: str = "") -> str:
     return f"{run_folder}/passages/{space}".rstrip("/")
 
 
+def extents_key(run_folder: str) -> str:
+    """How far a run has read each file of its source."""
+    return f"{run_folder}/extents.parquet"
+
+
 def pull_rejects_key(run_folder: str) -> str:
     """What a run could not pull; written last."""
     return f"{run_folder}/pull-rejects.parquet"

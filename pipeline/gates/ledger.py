@@ -45,7 +45,8 @@ class ScopeCounts:
 
     Attributes:
         deletable: Its rows that the run may delete.
-        untouched: Its items outside the scope, `carried` included.
+        untouched: Its items outside the scope, `carried` included, and the rows within that stay
+            because their file is gone, empty or cut.
         carried: Its rejects outside the scope.
     """
 

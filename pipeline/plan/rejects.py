@@ -14,7 +14,6 @@ from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.pull.items import (
     read_item_locations,
     read_offered_items,
-    read_pull_rejects,
 )
 from commonspace.pipeline.pull.passages import has_passages, item_of_passage
 from commonspace.pipeline.release.manifest import Release
@@ -69,7 +68,12 @@ def reject_places(work: Work, ids: Sequence[str]) -> dict[str, str | None]:
 
 
 def release_reject_rows(
-    work: Work, plan: Plan, failures: Mapping[str, Failure], base_rejects: pa.Table
+    work: Work,
+    plan: Plan,
+    failures: Mapping[str, Failure],
+    *,
+    before_encoding: pa.Table,
+    base_rejects: pa.Table,
 ) -> list[dict[str, Any]]:
     """Every reject of the next release: carried, known, pulled and newly failed ones.
 
@@ -77,12 +81,13 @@ def release_reject_rows(
         work: the run's work on the space.
         plan: its plan.
         failures: by id, why the encoder gave no vector.
+        before_encoding: REJECTS_SCHEMA rows: those that the plan knew of.
         base_rejects: REJECTS_SCHEMA rows: the rejects of the release before.
     """
     items, _ = read_offered_items(work, ["partition", "source_uri"])
     return [
         *_kept_rejects(work, plan, items, base_rejects),
-        *read_pull_rejects(work).to_pylist(),
+        *before_encoding.to_pylist(),
         *_new_rejects(work, plan, items, failures),
     ]
 

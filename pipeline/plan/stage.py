@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.errors import NothingOffered
 from commonspace.pipeline.plan.golden_check import check_golden
+from commonspace.pipeline.plan.offer import Offer, read_offer, write_offer_rejects
 from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.plan.plan_file import write_plan
-from commonspace.pipeline.plan.rejects import known_rejects, unavailable_ids, unreadable_ids
-from commonspace.pipeline.pull.items import (
-    count_refused_contents,
-    read_offered_items,
-    read_pull_rejects,
-)
+from commonspace.pipeline.plan.rejects import known_rejects, unreadable_ids
 from commonspace.pipeline.release.contract_check import require_same_contract
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.release.parts import published_rows
@@ -50,14 +44,16 @@ def plan_stage(work: Work, *, again: bool = False) -> PlanSummary:
     with timer() as seconds:
         base = _base_release(work)
         require_same_contract(work.run.store, work.name, work.contract, base)
-        offer = _read_offer(work)
         published = published_rows(work.run.store, base, work.contract)
+        offer = read_offer(work, base, published)
         plan = _plan(work, base, offer, published)
     if base is None and not plan.table.num_rows:
         raise _nothing_offered(work, offer)
     check_golden(work, offer.items, published)
     write_plan(work, plan)
-    notices = (*work.run.read_note().notices, *_recipe_notices(work, offer, published))
+    write_offer_rejects(work, offer.rejects)
+    recipe = _recipe_notices(work, offer, published)
+    notices = (*work.run.read_note().notices, *recipe, *offer.notices)
     summary = _summary(work, base, offer, plan, notices, seconds())
     work.write_note(summary)
     return summary
@@ -67,15 +63,6 @@ def is_stale(work: Work) -> bool:
     """Whether another release has been promoted since the plan was made."""
     pointer = load_current(work.run.store, work.name)
     return (pointer.release if pointer else 0) != work.read_note(PlanSummary).base
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Offer:
-    """What `pull` has found for the space; `absent`: items without content for it."""
-
-    items: pa.Table
-    rejects: pa.Table
-    absent: int
 
 
 def _remove_earlier_try(work: Work, *, keep_encoded: bool) -> None:
@@ -95,20 +82,13 @@ def _base_release(work: Work) -> Release | None:
     return load_release(store, work.name, pointer.release) if pointer else None
 
 
-def _read_offer(work: Work) -> _Offer:
-    items, without_content = read_offered_items(work, ["row_digest"])
-    rejects = read_pull_rejects(work)
-    absent = without_content - count_refused_contents(rejects, work.space)
-    return _Offer(items=items, rejects=rejects, absent=absent)
-
-
-def _plan(work: Work, base: Release | None, offer: _Offer, published: pa.Table) -> Plan:
+def _plan(work: Work, base: Release | None, offer: Offer, published: pa.Table) -> Plan:
     run = work.run
     inputs = PlanInputs(
         items=offer.items,
         published=published,
         known_rejects=known_rejects(run.store, base, retry=run.retry_rejects or run.force),
-        unavailable=unavailable_ids(offer.rejects),
+        unavailable=offer.unavailable,
         unreadable=unreadable_ids(offer.rejects),
     )
     options = PlanOptions(
@@ -120,7 +100,7 @@ def _plan(work: Work, base: Release | None, offer: _Offer, published: pa.Table) 
     return make_plan(inputs, options)
 
 
-def _nothing_offered(work: Work, offer: _Offer) -> NothingOffered:
+def _nothing_offered(work: Work, offer: Offer) -> NothingOffered:
     hint = "Check the source's `uri` and the space's `fields` or `image`."
     return NothingOffered(
         f"the source offers no items for space {work.space.name!r} "
@@ -130,7 +110,7 @@ def _nothing_offered(work: Work, offer: _Offer) -> NothingOffered:
     )
 
 
-def _recipe_notices(work: Work, offer: _Offer, published: pa.Table) -> list[NoticeCount]:
+def _recipe_notices(work: Work, offer: Offer, published: pa.Table) -> list[NoticeCount]:
     """What is said where the space was published before content recipes were recorded."""
     stored = load_contract(work.run.store, work.name)
     if stored is None or stored.recipe is not None:
@@ -149,7 +129,7 @@ def _recipe_notices(work: Work, offer: _Offer, published: pa.Table) -> list[Noti
 def _summary(
     work: Work,
     base: Release | None,
-    offer: _Offer,
+    offer: Offer,
     plan: Plan,
     notices: tuple[NoticeCount, ...],
     seconds: float,
@@ -166,6 +146,8 @@ def _summary(
         estimated_seconds=_estimate(plan.count("encode"), base),
         seconds=seconds,
         notices=notices,
+        staying=offer.staying,
+        unterminated=offer.unterminated,
     )
 
 

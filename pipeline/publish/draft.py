@@ -38,9 +38,10 @@ def state_digest(
 
 
 def describe_space(work: Work) -> dict[str, Any]:
-    """What a manifest says beside its rows: how to load the encoder, the owner, the indexes."""
+    """What a manifest says beside its rows: how to load the encoder, the owner, the indexes …"""
     collection = work.run.collection
     settings = collection.index_settings(work.space)
+    unterminated = work.read_note(PlanSummary).unterminated
     # The defaults are left out: a release from before there were indexes is still equal.
     index = {"index": json.loads(json.dumps(asdict(settings)))}
     return {
@@ -48,6 +49,7 @@ def describe_space(work: Work) -> dict[str, Any]:
         "owner": collection.collection.owner,
         "description": collection.collection.description,
         **(index if settings != IndexSettings() else {}),
+        **({"unterminated": unterminated} if unterminated else {}),
     }
 
 
@@ -94,9 +96,11 @@ def draft_release(
         versions=installed_versions(),
         canary=canary,
         changes=changes,
-        notices=tuple(n.to_json() for n in work.read_note(PlanSummary).notices),
         columns=dict(work.contract.metadata),
         recipe=recipe.to_json() if recipe else None,
+        notices=tuple(
+            n.to_json() for n in (*work.read_note(PlanSummary).notices, *verdict.notices)
+        ),
     )
 
 

@@ -16,6 +16,8 @@ from commonspace.pipeline.canary.reference import publish_canary
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.errors import Conflict
+from commonspace.pipeline.plan.offer import read_offer_rejects
+from commonspace.pipeline.plan.passing import passing_failures, passing_reasons
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.plan.plan_file import read_plan
 from commonspace.pipeline.plan.rejects import release_reject_rows
@@ -79,14 +81,18 @@ def _write_files(work: Work, verdict: Verdict) -> _Files:
     new = _collect_new_rows(work, plan)
     _require_validated(work, verdict, plan, failed=len(new.failures))
     published = published_rows(store, base, work.contract)
-    permanent = [item for item, failure in new.failures.items() if not failure.retryable]
+    failures = passing_failures(new.failures, passing_reasons(work), published["id"])
+    permanent = [item for item, failure in failures.items() if not failure.retryable]
     change = Change(new, [*plan.rows("delete", "reject")["id"].to_pylist(), *permanent])
     parts = write_parts(
         store, work.name, work.contract,
         parts=base.parts if base else (), published=published, change=change,
     )  # fmt: skip
     old_rejects = read_rejects(store, base)
-    reject_rows = release_reject_rows(work, plan, new.failures, old_rejects)
+    reject_rows = release_reject_rows(
+        work, plan, failures,
+        before_encoding=read_offer_rejects(work), base_rejects=old_rejects,
+    )  # fmt: skip
     rejects = write_rejects(
         store, work.name, reject_rows, old_rejects, is_changed=not base or parts != base.parts
     )

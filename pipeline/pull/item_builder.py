@@ -99,7 +99,7 @@ class ItemBuilder:
             if self.field_names and name not in self.field_names:
                 raise UserMistake(
                     f"no record has the field {name!r} that {owner} needs"
-                    + did_you_mean(name, sorted(map(_printable, self.field_names))),
+                    + did_you_mean(name, sorted(map(printable, self.field_names))),
                     item=str(collection.path),
                 )
 
@@ -156,9 +156,9 @@ class ItemBuilder:
             "place": record.place,
             "space": space,
         }
-        printable = {n: None if text is None else _printable(text) for n, text in columns.items()}
-        failure = replace(failure, message=_printable(failure.message))
-        self.rejects.append(reject_row(failure, stage="pull", run=self._run, **printable))
+        known = {n: None if text is None else printable(text) for n, text in columns.items()}
+        failure = replace(failure, message=printable(failure.message))
+        self.rejects.append(reject_row(failure, stage="pull", run=self._run, **known))
 
 
 def record_id(record: Record, collection: Collection) -> str | Failure:
@@ -170,7 +170,7 @@ def _id_column(collection: Collection) -> str:
     return "id" if collection.source.kind == "folder" else collection.source.id
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with escapes for what UTF-8 cannot write (file names may hold any byte)."""
     return text.encode("utf-8", "backslashreplace").decode()
 

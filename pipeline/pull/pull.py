@@ -1,12 +1,13 @@
 """Pull: read the source once, give every item a digest for each space, lose no record.
 
-Writes `items/NNNNN.parquet`, `passages/<space>/NNNNN.parquet` and `pull-rejects.parquet` into
-the run's folder.
+Writes `items/NNNNN.parquet`, `passages/<space>/NNNNN.parquet`, `extents.parquet` and
+`pull-rejects.parquet` into the run's folder.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,18 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import space_key
 from commonspace.pipeline.contract.layout import items_folder, passages_folder, pull_rejects_key
 from commonspace.pipeline.contract.parquet import parquet_bytes
-from commonspace.pipeline.pull.item_builder import ItemBuilder, PullCounts, record_id
+from commonspace.pipeline.errors import PartitionNotFound
+from commonspace.pipeline.pull.extents import write_extents
+from commonspace.pipeline.pull.item_builder import (
+    ItemBuilder,
+    PullCounts,
+    printable,
+    record_id,
+)
 from commonspace.pipeline.pull.items import items_schema
 from commonspace.pipeline.pull.passages import PassageWriter, has_passages
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
+from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.notices import Notice, NoticeCount
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import (
@@ -53,6 +62,7 @@ def pull(
     run: str,
     scope: Scope,
     progress: Progress,
+    delete_missing: bool = False,
 ) -> PullResult:
     """Read the scope of the source into the run's folder.
 
@@ -61,6 +71,7 @@ def pull(
     Args:
         folder: the key of the run's folder in the store; files of an earlier try are replaced.
         run: the run's id, which its rejects carry.
+        delete_missing: whether a partition without files is one without records.
 
     Raises:
         SourceNotFound: the source is missing.
@@ -72,7 +83,9 @@ def pull(
             store.delete(key)
     writers = _passage_writers(collection, store, folder)
     builder = ItemBuilder(collection, run, writers)
-    records = _in_scope(source.scan(scope), collection, scope)
+    extents: list[dict[str, str | None]] = []
+    scanned = source.scan(scope, lambda extent: extents.append(_extent_row(extent, collection)))
+    records = _in_scope(_if_there(scanned) if delete_missing else scanned, collection, scope)
     schema = items_schema(
         [space_key(s) for s in collection.space], collection.source.published_types
     )
@@ -83,6 +96,7 @@ def pull(
         writer.flush()
     if scope == EVERYTHING:  # a few ids or one day may well lack an optional field
         builder.check_fields()
+    write_extents(store, folder, extents)
     rejects = pa.Table.from_pylist(builder.rejects, REJECTS_SCHEMA)
     store.put(pull_rejects_key(folder), parquet_bytes(rejects))
     return PullResult(builder.counts, builder.notices.counts())
@@ -101,6 +115,14 @@ def _passage_writers(collection: Collection, store: Store, folder: str) -> dict[
     }
 
 
+def _if_there(
+    records: Iterator[Record | UnreadableRecord | Notice],
+) -> Iterator[Record | UnreadableRecord | Notice]:
+    """The records, none of a partition without files."""
+    with suppress(PartitionNotFound):
+        yield from records
+
+
 def _in_scope(
     records: Iterable[Record | UnreadableRecord | Notice], collection: Collection, scope: Scope
 ) -> Iterator[Record | UnreadableRecord | Notice]:
@@ -114,6 +136,17 @@ def _in_scope(
                 yield record
         elif record.id in scope.ids:
             yield record
+
+
+def _extent_row(extent: Extent, collection: Collection) -> dict[str, str | None]:
+    """A row of EXTENTS_SCHEMA."""
+    item_id = record_id(extent.doubtful, collection) if extent.doubtful else None
+    return {
+        "origin": printable(extent.origin),
+        "end": str(extent.end),
+        "id": item_id if isinstance(item_id, str) else None,
+        "place": extent.doubtful.place if extent.doubtful else None,
+    }
 
 
 def _chunks(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -28,6 +28,7 @@ def pull_stage(run: Run) -> RunNote:
             run=run.id,
             scope=run.scope,
             progress=progress,
+            delete_missing=run.delete_missing,
         )
     note = RunNote(
         run=run.id,
@@ -40,6 +41,7 @@ def pull_stage(run: Run) -> RunNote:
         retry_rejects=run.retry_rejects,
         force=run.force,
         recipes={space_key(space): content_recipe(space) for space in run.collection.space},
+        delete_missing=run.delete_missing,
     )
     run.write_note(note)
     return note

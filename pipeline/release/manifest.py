@@ -72,6 +72,9 @@ class Release:
     """Its metadata columns by type; None in releases from when a space could not change them."""
     recipe: Mapping[str, Any] | None = None
     """What of a record was encoded; None where that was not recorded yet."""
+    unterminated: tuple[str, ...] = ()
+    """Files of the source that had no final line end when their rows were published, so that the
+    next run does not take them for cut."""
 
     @property
     def index_settings(self) -> IndexSettings:
@@ -89,6 +92,7 @@ class Release:
     def from_json(cls, value: Mapping[str, Any]) -> Release:
         parts = tuple(Part(**part) for part in value["parts"])
         lists = {"gates": tuple(value["gates"]), "notices": tuple(value.get("notices", ()))}
+        lists["unterminated"] = tuple(value.get("unterminated", ()))
         return cls(**{**value, "parts": parts, **lists})
 
 

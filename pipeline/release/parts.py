@@ -115,6 +115,22 @@ def concat_or_empty(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
+def published_origins(
+    store: Store, base: Release | None, contract: Contract, ids: pa.Array
+) -> pa.Table:
+    """`id` and `source_uri` of those published rows that have one of the ids.
+
+    Raises:
+        ContractBroken: a part is missing or damaged.
+    """
+    columns = ["id", "source_uri"]
+    schema = pa.schema([contract.schema.field(name) for name in columns])
+    parts = base.parts if base and len(ids) else ()
+    groups = (read_part_groups(store, part, contract, columns, ids) for part in parts)
+    rows = (table.select(columns).cast(schema) for group in groups for table in group)
+    return concat_or_empty(rows, schema)
+
+
 def published_rows(store: Store, base: Release | None, contract: Contract) -> pa.Table:
     """What a plan needs of the rows of a release, part by part; no rows where there is none.
 

@@ -31,7 +31,7 @@ class RunReport(PlainNote):
         shards: How many were `planned`, and how many this run has `encoded` itself.
         device, engine: Those that encoded; None where nothing was encoded.
         peak_rss_bytes: The largest memory of any process of the run.
-        notices: As the plan has them.
+        notices: As the plan and the verdict have them.
     """
 
     FILE: ClassVar[str] = "report.json"

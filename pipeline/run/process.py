@@ -62,6 +62,7 @@ def run_stage(
     shards: Sequence[int] = (),
     only_rejects: bool = False,
     force: bool = False,
+    delete_missing: bool = False,
 ) -> Answer:
     """Execute one of STAGES; safe to repeat, alone or beside a twin.
 
@@ -78,6 +79,7 @@ def run_stage(
         shards: for `encode`: which of the plan's shards, by position.
         only_rejects: for `pull`: try again what was rejected.
         force: for `pull`: encode again what is published.
+        delete_missing: for `pull`: delete rows whose file is gone, empty or cut.
 
     Returns:
         counts and numbers. Of `pull` and `plan`, `empty` says why there is nothing to do.
@@ -85,7 +87,9 @@ def run_stage(
     Raises:
         CommonspaceError: what the stage raises.
     """
-    run = Run(run_id, collection, store, scope, only_rejects, force=force)
+    run = Run(
+        run_id, collection, store, scope, only_rejects, force=force, delete_missing=delete_missing
+    )
     if stage == "look":
         return {"there": _is_there(run)}
     if stage == "pull":
@@ -132,8 +136,7 @@ def _is_there(run: Run) -> bool:
 def _pull(run: Run) -> Answer:
     """Pull the run's scope, unless it is empty.
 
-    A partition that has rows but no file any more is an error: rows are not deleted because a
-    file is missing.
+    A partition that has rows but no file any more is an error, unless the run deletes such rows.
     """
     remove_old_runs(run)
     if run.retry_rejects:
@@ -149,8 +152,9 @@ def _pull(run: Run) -> Answer:
         raise SourceNotFound(
             f"{error.what}, of which {rows:,} rows are published",
             item=error.item,
-            do="Restore the file. To remove the rows, put an empty file in its place: whether so "
-            "many may go is then decided by `max_deleted_share` in [gates].",
+            do="Restore the file. To remove the rows, run the partition with --delete-missing; in "
+            "a DAG, set the param `delete_missing`. `max_deleted_share` in [gates] then decides "
+            "whether so many may go.",
         ) from error
     partition = run.scope.partition
     if partition is not None and not pulled.records and not _published_rows_of_partition(run):

@@ -56,7 +56,7 @@ def report_stage(work: Work) -> RunReport:
         device=encodes[0].device if encodes else None,
         engine=encodes[0].engine if encodes else None,
         peak_rss_bytes=max([peak_rss(), *(note.peak_rss_bytes for note in encodes)]),
-        notices=tuple(notice.to_json() for notice in notes.plan.notices),
+        notices=tuple(n.to_json() for n in (*notes.plan.notices, *notes.verdict.notices)),
     )
     work.write_note(report)
     work.run.store.put(work.path("report.md"), report_text(report).encode())

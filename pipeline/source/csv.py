@@ -36,7 +36,9 @@ class CsvSource:
                 for record in records.of(lines):
                     yield record
             end = lines.end(record)
-            at_end(Extent(file.name, end, doubtful=end is End.OPEN))
+            # A text that lost its last words is a text, too.
+            doubtful = record if end is End.OPEN and isinstance(record, Record) else None
+            at_end(Extent(file.name, end, doubtful))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         records: dict[str, _Records] = {}

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from commonspace.pipeline.source.records import Record
+
 
 class End(StrEnum):
     """How a file ended that a scan has read."""
@@ -31,12 +33,12 @@ class Extent:
     Attributes:
         origin: The file, as its records have it; of a folder, its path below the source's base.
         end: How it ended.
-        doubtful: Whether its last record may have lost its end, although it can be read.
+        doubtful: Its last record, where that may have lost its end although it can be read.
     """
 
     origin: str
     end: End = End.WHOLE
-    doubtful: bool = False
+    doubtful: Record | None = None
 
 
 AtEnd = Callable[[Extent], None]

@@ -118,10 +118,11 @@ def _not_found(uri: str, partition: str | None) -> SourceNotFound:
     others = partition is not None and glob.glob(uri.replace(PLACEHOLDER, "*"), recursive=True)
     for_partition = f" for partition {partition}" if partition is not None else ""
     kind = PartitionNotFound if others else SourceNotFound
+    to_delete = " To delete its published rows, run it with --delete-missing." if others else ""
     return kind(
         f"there is no file or folder{for_partition}",
         item=uri,
-        do="Check the source's `uri` in the collection file (relative to that file).",
+        do="Check the source's `uri` in the collection file (relative to that file)." + to_delete,
     )
 
 

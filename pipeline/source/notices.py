@@ -19,6 +19,16 @@ class NoticeKind(StrEnum):
     """A space from before content recipes were recorded gets its own, from the collection file."""
     RECIPE_UNKNOWN = "recipe_unknown"
     """Such a space was run in part, which cannot tell what the rest of it was made of."""
+    FILE_GONE = "file_gone"
+    """Published rows of a file that is not there any more."""
+    FOLDER_GONE = "folder_gone"
+    """Published rows of a folder that is not there any more, or has no item left."""
+    FILE_EMPTY = "file_empty"
+    """Published rows of a file that has no record any more."""
+    FILE_CUT = "file_cut"
+    """Published rows of a file that ends before its format allows, or earlier than it did."""
+    CONTENT_CUT = "content_cut"
+    """Published rows of items whose file is empty now, or ends too early to be read."""
 
 
 @dataclass(frozen=True)

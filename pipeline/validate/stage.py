@@ -22,6 +22,7 @@ from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.golden_gate import golden_recall
 from commonspace.pipeline.validate.validate import count_run, validate
 from commonspace.pipeline.validate.verdict import Verdict
+from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer
 
 
@@ -58,7 +59,7 @@ def _count_scope(work: Work, published: pa.Table) -> ScopeCounts:
     return ScopeCounts(
         # Of a list of ids, nearly every row may go: a share of them would refuse each such run.
         deletable=published.num_rows if scope.ids is not None else touched,
-        untouched=published.num_rows - touched + carried,
+        untouched=published.num_rows - touched + carried + work.read_note(PlanSummary).staying,
         carried=carried,
     )
 

@@ -15,10 +15,13 @@ from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.golden_recall import GoldenRecall
 from commonspace.pipeline.gates.ledger import ScopeCounts, account_gates
 from commonspace.pipeline.gates.vectors import UnusableVectors
+from commonspace.pipeline.plan.offer import read_offer_rejects
+from commonspace.pipeline.plan.passing import cut_contents, has_reason, passing_reasons
+from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.plan.plan_file import read_plan
 from commonspace.pipeline.plan.rejects import reject_places
-from commonspace.pipeline.pull.items import read_pull_rejects
 from commonspace.pipeline.release.rejects import SHOWN_REJECTS, describe_rejects
+from commonspace.pipeline.source.notices import NoticeCount
 from commonspace.pipeline.validate.account import Accounting, FailedContents, count_outcomes
 from commonspace.pipeline.validate.next_release import (
     NextRelease,
@@ -38,11 +41,13 @@ class RunCounts:
     """What a run amounts to before its vectors are looked at.
 
     rejects: What it rejected, in words.
+    notices: Which published rows stay although their content cannot be read.
     """
 
     accounting: Accounting
     next_release: NextRelease
     rejects: tuple[str, ...]
+    notices: tuple[NoticeCount, ...]
 
 
 def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCounts:
@@ -55,9 +60,10 @@ def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCoun
         shards: the files of the plan's finished shards.
     """
     summary, plan = work.read_note(PlanSummary), read_plan(work)
-    pull_rejects = read_pull_rejects(work)
+    pull_rejects = read_offer_rejects(work)
     failures = _read_failures(work, shards)
-    permanent = failures.filter(pc.invert(failures["retryable"]))
+    passing = has_reason(failures, passing_reasons(work))
+    permanent = failures.filter(pc.invert(pc.or_(failures["retryable"], passing)))
     failed = FailedContents(
         all=failures["content_digest"].combine_chunks(),
         permanent=permanent["content_digest"].combine_chunks(),
@@ -80,6 +86,7 @@ def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCoun
         accounting=accounting,
         next_release=next_release_rows(plan, published, failed.all, accounting.removed_ids),
         rejects=tuple(describe_rejects(rejects)),
+        notices=_cut_contents(plan, failures.filter(passing), published["id"]),
     )
 
 
@@ -122,7 +129,17 @@ def validate(
         golden.result() if golden else _no_golden(limits.min_golden_recall),
         *measured,
     )
-    return Verdict(ledger=ledger, gates=gates, rejects=counts.rejects)
+    return Verdict(ledger=ledger, gates=gates, rejects=counts.rejects, notices=counts.notices)
+
+
+def _cut_contents(
+    plan: Plan, failures: pa.Table, published: pa.ChunkedArray
+) -> tuple[NoticeCount, ...]:
+    """The published rows that stay although their content, with one of the failures, is cut."""
+    planned = plan.rows("encode", "reuse")
+    is_cut = pc.is_in(planned["digest"], value_set=failures["content_digest"].combine_chunks())
+    ids = planned.filter(is_cut)["id"]
+    return cut_contents(ids.filter(pc.is_in(ids, value_set=published.combine_chunks())))
 
 
 def _read_failures(work: Work, shards: Sequence[str]) -> pa.Table:

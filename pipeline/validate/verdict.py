@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.ledger import Ledger
+from commonspace.pipeline.source.notices import NoticeCount
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +21,7 @@ class Verdict:
         gates: In the order in which people are shown them.
         rejects: What this run rejected, in words: counts by reason, then the first items.
         seconds: What validating took.
+        notices: What the run met while it encoded that is neither an item nor a reject.
     """
 
     FILE: ClassVar[str] = "verdict.json"
@@ -28,6 +30,7 @@ class Verdict:
     gates: tuple[Gate, ...]
     rejects: tuple[str, ...]
     seconds: float = 0.0
+    notices: tuple[NoticeCount, ...] = ()
 
     def enforce(self, space: str) -> None:
         """Do nothing where every gate passes.
@@ -56,6 +59,7 @@ class Verdict:
             "gates": [gate.to_json() for gate in self.gates],
             "rejects": list(self.rejects),
             "seconds": self.seconds,
+            "notices": [notice.to_json() for notice in self.notices],
         }
 
     @classmethod
@@ -65,4 +69,5 @@ class Verdict:
             gates=tuple(map(Gate.from_json, document["gates"])),
             rejects=tuple(document["rejects"]),
             seconds=document["seconds"],
+            notices=tuple(map(NoticeCount.from_json, document.get("notices", ()))),
         )

@@ -68,6 +68,7 @@ class RunNote:
     force: bool = False
     recipes: Mapping[str, Recipe] = field(default_factory=dict)
     """By `space_key`, what the contents were made of; empty in runs of earlier commits."""
+    delete_missing: bool = False
 
     def pulled(self) -> dict[str, Any]:
         """The part that `pull` answers: its counts."""
@@ -82,6 +83,7 @@ class RunNote:
             "retry_rejects": self.retry_rejects,
             "force": self.force,
             "recipes": {space: recipe.to_json() for space, recipe in self.recipes.items()},
+            "delete_missing": self.delete_missing,
         }
 
     @classmethod
@@ -105,11 +107,14 @@ class PlanSummary(PlainNote):
         offered: Items (or passages) that the source offers, those that `pull` rejected included.
         absent: Items without content for the space.
         shards: The keys of the shards to encode.
-        rejected_by_pull: Records that `pull` rejected for the space.
+        rejected_by_pull: Records that were rejected for the space before anything is encoded.
         encode, reuse, keep, reject, delete: Items by action, as `make_plan` explains them.
         estimated_seconds: Of encoding; None where the pace is not known.
         seconds: What planning took.
         notices: What the run met that is neither an item nor a reject, by `pull` and by the plan.
+        staying: Published rows that stay although they are not offered: their file is gone, empty
+            or cut.
+        unterminated: Files of the source that are known to be written without a final line end.
     """
 
     FILE: ClassVar[str] = "plan.json"
@@ -128,6 +133,8 @@ class PlanSummary(PlainNote):
     estimated_seconds: float | None
     seconds: float
     notices: tuple[NoticeCount, ...] = ()
+    staying: int = 0
+    unterminated: tuple[str, ...] = ()
 
     @property
     def rejected(self) -> int:

@@ -46,6 +46,8 @@ class Run:
     quiet: bool = False
     force: bool = False
     """Whether it encodes again what is published."""
+    delete_missing: bool = False
+    """Whether it deletes rows whose file is gone, empty or cut."""
 
     @property
     def folder(self) -> str:
@@ -80,7 +82,13 @@ class Run:
     def as_started(self) -> Run:
         """This run with the scope and the options that its `pull` was given."""
         note = self.read_note()
-        return replace(self, scope=note.scope, retry_rejects=note.retry_rejects, force=note.force)
+        return replace(
+            self,
+            scope=note.scope,
+            retry_rejects=note.retry_rejects,
+            force=note.force,
+            delete_missing=note.delete_missing,
+        )
 
     def progress(self, label: str, total: int | None = None) -> Progress:
         """The progress of one stage; `total` items, where that is known."""

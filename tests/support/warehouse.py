@@ -22,7 +22,7 @@ from tests.support.collection_file import write_collection
 NAME = SpaceName("things", "text", 1)
 SPACE = "things/text"
 """The space of a collection as `write_collection` writes it by default."""
-RUN_OPTIONS = {"scope", "retry_rejects", "force"}
+RUN_OPTIONS = {"scope", "retry_rejects", "force", "delete_missing"}
 Items = Collection | Sequence[Mapping[str, Any]] | None
 
 
@@ -78,8 +78,7 @@ class Warehouse:
             items: A collection, or the items of one that is written first.
             promote: As `run_collection` takes it.
             log: What takes the run's messages.
-            options: `scope`, `retry_rejects` and `force` of `Run`; all others are those of
-                `write_collection`.
+            options: RUN_OPTIONS are those of `Run`; all others are those of `write_collection`.
         """
         run_options = {key: options.pop(key) for key in RUN_OPTIONS & options.keys()}
         collection = items if isinstance(items, Collection) else self.collection(items, **options)

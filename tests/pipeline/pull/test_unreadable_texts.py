@@ -87,7 +87,7 @@ def test_a_text_that_is_not_there_for_now_keeps_its_rows(
 
     assert warehouse.run(folder)["ledger"]["encoded"] == 7
     (tmp_path / "in/a.txt").rename(tmp_path / "moved")
-    (tmp_path / "in/a.txt").symlink_to(tmp_path / "gone")
+    (tmp_path / "in/a.txt").symlink_to(tmp_path / "in/.gone")
     assert documents.ledger(warehouse.run(folder)) == {"offered": 4, "kept": 3, "rejected": 1}
     assert len(documents.rows_by_id(warehouse)) == 7
     assert documents.holds_every_passage(warehouse, DOCUMENTS)

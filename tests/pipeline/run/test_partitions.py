@@ -62,9 +62,11 @@ def store(tmp_path: Path) -> Store:
     return open_store(str(tmp_path / "warehouse"))
 
 
-def take(collection: Collection, store: Store, day: str | None, run: str) -> dict[str, Any]:
+def take(
+    collection: Collection, store: Store, day: str | None, run: str, **options: bool
+) -> dict[str, Any]:
     """What the DAG's tasks do, stage by stage; the answer of `pull` or of the last promotion."""
-    reported = run_stage("pull", collection, store, run, scope=Scope(partition=day))
+    reported = run_stage("pull", collection, store, run, scope=Scope(partition=day), **options)
     if reported.get("empty"):
         return reported
     for space in ("text/v1", "title/v1"):
@@ -198,9 +200,27 @@ def test_rows_are_not_deleted_for_a_file_that_is_gone(
         take(collection, store, DAYS[1], "gone")
     assert not gone.value.retry
     write(tmp_path, DAYS[1], [])
-    with pytest.raises(GateRefused, match="deleted"):
-        take(collection, store, DAYS[1], "emptied")
+    assert not take(collection, store, DAYS[1], "emptied")["promoted"]
     assert served(tmp_path / "warehouse") == before
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_day_is_deleted_where_its_run_says_so(
+    collection: Collection, store: Store, tmp_path: Path, is_there: bool
+) -> None:
+    for day in DAYS[1:3]:
+        take(collection, store, day, day)
+    write(tmp_path, DAYS[1], [])
+    if not is_there:
+        (tmp_path / f"events/{DAYS[1]}.jsonl").unlink()
+    with pytest.raises(GateRefused, match="deleted"):
+        take(collection, store, DAYS[1], "refused", delete_missing=True)
+    limits = collection.gates.model_copy(update={"max_deleted_share": 1.0})
+    loose = collection.model_copy(update={"gates": limits})
+    assert take(loose, store, DAYS[1], "deleted", delete_missing=True)["promoted"]
+    days = {name: set(rows["partition"].to_pylist()) for name, rows in
+            served(tmp_path / "warehouse").items()}  # fmt: skip
+    assert days == {"text": {DAYS[2]}, "title": {DAYS[2]}}
 
 
 def test_a_source_that_is_not_there_at_all_is_a_failure(

@@ -167,9 +167,12 @@ def test_a_gate_refuses_before_anything_is_visible(
     assert release_numbers(warehouse.store, NAME) == [1]
 
 
-def test_an_emptied_source_is_refused(warehouse: Warehouse) -> None:
+def test_an_emptied_source_deletes_nothing_unless_asked_and_then_is_refused(
+    warehouse: Warehouse,
+) -> None:
     warehouse.run(numbered_items(20))
-    report = warehouse.run([])
+    assert warehouse.run([])["state"] == "unchanged"
+    report = warehouse.run([], delete_missing=True)
     assert "gate deleted_share refused" in report["what"]
     assert len(warehouse.open()) == 20
 

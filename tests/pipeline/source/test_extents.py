@@ -63,7 +63,7 @@ def test_a_file_that_is_cut_anywhere_is_told_from_a_whole_one(
     elif is_whole:
         assert extent.end is End.WHOLE
     elif len(readable) == len(rows):
-        assert extent == Extent(name, End.OPEN, doubtful=kind == "csv")
+        assert extent == Extent(name, End.OPEN, readable[-1] if kind == "csv" else None)
     else:
         assert extent.end is End.CUT
         last = rows[-1]

@@ -1,0 +1,79 @@
+"""What it says of a published row that the source does not offer it: deleted, or not seen.
+
+A row is deleted where the file that it came from was read whole and does not offer it any more. A
+file that is gone, empty or cut says nothing of its rows: they stay until it is whole again, or
+until their owner lets them go.
+
+Of a source of kind `folder` the listing says which files there are, so that a single file that is
+gone is deleted. But a folder without any item left, in it or below it, may be a disk that is not
+mounted: its rows stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from commonspace.pipeline.source.extents import End
+from commonspace.pipeline.source.notices import Notice, NoticeCount, NoticeKind, Notices
+
+ROWS_THAT_STAY = "published rows, which stay; --delete-missing deletes them"
+"""What notices of such rows are about."""
+_KINDS = {End.EMPTY: NoticeKind.FILE_EMPTY, End.CUT: NoticeKind.FILE_CUT}
+
+
+@dataclass(frozen=True)
+class Absence:
+    """What becomes of published rows that are not offered.
+
+    Attributes:
+        staying: True for each row that stays.
+        notices: Why, by kind, with the number of rows and the first few files.
+    """
+
+    staying: pa.Array
+    notices: tuple[NoticeCount, ...]
+
+
+def judge_ends(
+    ends: Mapping[str, End], *, lacking: Collection[str], unterminated: Collection[str]
+) -> dict[str, End]:
+    """How each file ended, with those that have no final line end told apart.
+
+    Such a file is cut where it lacks something that is published, unless it is known to be written
+    so: a cut between two records looks like a file without a final line end.
+
+    Args:
+        ends: as the scan found them.
+        lacking: files that lack a published row, or whose last record differs from its row.
+        unterminated: files that had no final line end when their rows were published.
+    """
+    cut = {name for name in lacking if ends.get(name) is End.OPEN} - set(unterminated)
+    judged = {name: End.WHOLE if end is End.OPEN else end for name, end in ends.items()}
+    return {**judged, **dict.fromkeys(cut, End.CUT)}
+
+
+def judge_absence(files: pa.Array, ends: Mapping[str, End], *, is_folder: bool) -> Absence:
+    """What becomes of published rows that are not offered.
+
+    Args:
+        files: the file of each row; of a source of kind `folder`, its folder.
+        ends: how each file of the run's scope ended, as `judge_ends` gives it.
+        is_folder: whether the source is of kind `folder`.
+    """
+    gone = NoticeKind.FOLDER_GONE if is_folder else NoticeKind.FILE_GONE
+    uncertain = [name for name in pc.unique(files).to_pylist() if ends.get(name) is not End.WHOLE]
+    staying = pc.is_in(files, value_set=pa.array(uncertain, pa.string()))
+    notices = Notices()
+    for name, rows in sorted(_counts(files.filter(staying))):
+        kind = _KINDS[ends[name]] if name in ends else gone
+        notices.add(Notice(kind, ROWS_THAT_STAY, name), rows)
+    return Absence(staying, notices.counts())
+
+
+def _counts(values: pa.Array) -> list[tuple[str, int]]:
+    """How often each value occurs."""
+    return [(row["values"], row["counts"]) for row in pc.value_counts(values).to_pylist()]

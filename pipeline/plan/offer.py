@@ -1,0 +1,200 @@
+"""What the source offers a space, seen beside what is published.
+
+Rows stay whose file is gone, empty or cut, and the last record of a cut file is not taken for a
+newer one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
+from commonspace.pipeline.plan.absence import judge_absence, judge_ends
+from commonspace.pipeline.plan.last_records import changed_items, doubtful_items
+from commonspace.pipeline.plan.passing import (
+    as_retryable,
+    cut_contents,
+    passing_reasons,
+    passing_rejects,
+)
+from commonspace.pipeline.plan.rejects import unavailable_ids, unreadable_ids
+from commonspace.pipeline.pull.extents import Extents, read_extents
+from commonspace.pipeline.pull.items import (
+    count_refused_contents,
+    read_offered_items,
+    read_pull_rejects,
+)
+from commonspace.pipeline.release.manifest import Release
+from commonspace.pipeline.release.parts import published_origins
+from commonspace.pipeline.release.rejects import REJECTS_SCHEMA, reject_row
+from commonspace.pipeline.source.extents import End
+from commonspace.pipeline.source.notices import NoticeCount
+from commonspace.pipeline.workspace.work import Work
+
+OFFER_REJECTS_FILE = "offer-rejects.parquet"
+_CUT = Failure(
+    Reason.CUT_RECORD,
+    "the file ends with this record, but without a line end, and lacks what was in it before",
+    retryable=True,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What the source offers a space.
+
+    Attributes:
+        items: `id`, `digest`, `row_digest`, `partition`, `source_uri`, and PASSAGES_SCHEMA where
+            the space has passages.
+        rejects: REJECTS_SCHEMA rows: what is offered, but cannot be used.
+        absent: How many items have no content for the space.
+        unavailable: Ids of items whose published rows stay although they are not offered.
+        staying: How many published rows stay because their file is gone, empty or cut.
+        unterminated: Files that are known to be written without a final line end.
+        notices: What the owner should see of it.
+    """
+
+    items: pa.Table
+    rejects: pa.Table
+    absent: int
+    unavailable: pa.Array
+    staying: int = 0
+    unterminated: tuple[str, ...] = ()
+    notices: tuple[NoticeCount, ...] = ()
+
+
+def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
+    """What `pull` has found for the space, beside what is published (`published_rows`)."""
+    items, without_content = read_offered_items(work, ["row_digest", "partition", "source_uri"])
+    rejects = read_pull_rejects(work)
+    absent = without_content - count_refused_contents(rejects, work.space)
+    ids_published = _flat(published[work.contract.item_column])
+    passing = passing_rejects(rejects, passing_reasons(work), ids_published)
+    rejects = as_retryable(rejects, passing)
+    offer = Offer(
+        items=items,
+        rejects=rejects,
+        absent=absent,
+        unavailable=unavailable_ids(rejects),
+        notices=cut_contents(rejects.filter(passing)["id"]),
+    )
+    extents = read_extents(work.run.store, work.run.folder)
+    if work.run.delete_missing:
+        ends = judge_ends(extents.ends, lacking=(), unterminated=())
+        return replace(offer, unterminated=_unterminated((), extents, ends))
+    return _beside_published(work, base, published, offer, extents)
+
+
+def _beside_published(
+    work: Work, base: Release | None, published: pa.Table, offer: Offer, extents: Extents
+) -> Offer:
+    """The offer without what only the absence of a file, or its cut, seems to say."""
+    known, item = base.unterminated if base else (), work.contract.item_column
+    doubtful = doubtful_items(extents, known)
+    missing = _with_files(work, base, published.filter(_is_missing(work, published, offer)))
+    replaced = _with_files(work, base, published.filter(_is_among(published, item, doubtful)))
+    changed, changed_files = changed_items(doubtful, offer.items, replaced, item)
+    lacking = changed_files | set(missing["source_uri"].to_pylist())
+    ends = judge_ends(extents.ends, lacking=lacking, unterminated=known)
+    cut = [name for name, file in changed.items() if ends[file] is End.CUT]
+    is_cut = _is_among(offer.items, item, cut)
+    rows = pa.concat_tables([missing, replaced.filter(_is_among(replaced, item, cut))])
+    absence = judge_absence(rows["source_uri"], ends, is_folder=_is_folder(work))
+    staying = rows.filter(absence.staying)
+    unavailable = [offer.unavailable, pa.array(cut, pa.string()), *staying[item].chunks]
+    cut_rejects = _cut_rejects(work, offer.items.filter(is_cut), extents)
+    return replace(
+        offer,
+        items=offer.items.filter(pc.invert(is_cut)),
+        rejects=pa.concat_tables([offer.rejects, cut_rejects]),
+        unavailable=pc.unique(pa.chunked_array(unavailable, pa.string())),
+        staying=staying.num_rows,
+        unterminated=_unterminated(known, extents, ends),
+        notices=(*offer.notices, *absence.notices),
+    )
+
+
+def _is_missing(work: Work, published: pa.Table, offer: Offer) -> pa.ChunkedArray:
+    """Which published rows of the run's scope are not offered, for no reason of their own."""
+    item, scope = work.contract.item_column, work.run.scope
+    if scope.ids is not None:  # what a list of ids does not find is not deleted anyway
+        return _is_among(published, item, ())
+    there = [*offer.items[item].chunks, offer.unavailable, unreadable_ids(offer.rejects)]
+    is_missing = pc.invert(
+        pc.is_in(published[item], value_set=pa.chunked_array(there, pa.string()).combine_chunks())
+    )
+    if scope.partition is None:
+        return is_missing
+    in_partition = pc.fill_null(pc.equal(published["partition"], scope.partition), False)
+    return pc.and_(is_missing, in_partition)
+
+
+def _with_files(work: Work, base: Release | None, rows: pa.Table) -> pa.Table:
+    """Published rows with the column `source_uri`: of a folder's items, their folder."""
+    if _is_folder(work):
+        folders = [str(PurePosixPath(item).parent) for item in rows["id"].to_pylist()]
+        return rows.append_column("source_uri", pa.array(folders, pa.string()))
+    origins = published_origins(work.run.store, base, work.contract, _flat(rows["id"]))
+    found = pc.index_in(rows["id"], value_set=_flat(origins["id"]))
+    return rows.append_column("source_uri", origins["source_uri"].take(found))
+
+
+def _cut_rejects(work: Work, items: pa.Table, extents: Extents) -> pa.Table:
+    """A reject for each item whose record may have lost its end."""
+    rows = {row[work.contract.item_column]: row for row in items.to_pylist()}
+    rejects = [
+        reject_row(
+            _CUT,
+            stage="pull",
+            run=work.run.id,
+            id=item,
+            partition=row["partition"],
+            source_uri=row["source_uri"],
+            place=extents.doubtful[row["source_uri"]].place,
+        )
+        for item, row in rows.items()
+    ]
+    return pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
+
+
+def _unterminated(
+    before: Collection[str], extents: Extents, ends: Mapping[str, End]
+) -> tuple[str, ...]:
+    """The files that are known to be written without a final line end, after this run."""
+    whole = {file for file, end in ends.items() if end is End.WHOLE}
+    are_open = {file for file in whole if extents.ends[file] is End.OPEN}
+    return tuple(sorted((set(before) - whole) | are_open))
+
+
+def _is_folder(work: Work) -> bool:
+    return work.run.collection.source.kind == "folder"
+
+
+def _is_among(rows: pa.Table, column: str, values: Collection[str]) -> pa.ChunkedArray:
+    return pc.is_in(rows[column], value_set=pa.array(values, pa.string()))
+
+
+def _flat(values: pa.ChunkedArray) -> pa.Array:
+    return values.combine_chunks()
+
+
+def write_offer_rejects(work: Work, rejects: pa.Table) -> None:
+    """Keep the rejects of an offer for the stages that follow."""
+    work.run.store.put(work.path(OFFER_REJECTS_FILE), parquet_bytes(rejects))
+
+
+def read_offer_rejects(work: Work) -> pa.Table:
+    """REJECTS_SCHEMA rows: what was rejected for the space before anything was encoded.
+
+    Raises:
+        UserMistake: the pull stage has not run.
+    """
+    key = work.path(OFFER_REJECTS_FILE)
+    data = work.run.store.read(key)
+    return read_pull_rejects(work) if data is None else read_table(data, key)

@@ -1,0 +1,65 @@
+"""How far a run has read each file of its source, kept for the plan of each space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from commonspace.pipeline.contract.layout import extents_key
+from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
+from commonspace.pipeline.source.extents import End
+from commonspace.pipeline.storage.store import Store
+
+EXTENTS_SCHEMA = pa.schema(
+    [
+        pa.field("origin", pa.string(), nullable=False),
+        pa.field("end", pa.string(), nullable=False),
+        pa.field("id", pa.string()),
+        pa.field("place", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class LastRecord:
+    """The last record of a file, which may have lost its end; `place` as in its reject."""
+
+    id: str
+    place: str | None
+
+
+@dataclass(frozen=True)
+class Extents:
+    """How each file ended, or each folder that was listed, by its `origin`.
+
+    Attributes:
+        ends: Of every one that was found.
+        doubtful: The last record of each file where that may have lost its end.
+    """
+
+    ends: Mapping[str, End] = field(default_factory=dict)
+    doubtful: Mapping[str, LastRecord] = field(default_factory=dict)
+
+
+def write_extents(store: Store, run_folder: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Keep rows of EXTENTS_SCHEMA for the stages that follow."""
+    table = pa.Table.from_pylist(list(rows), EXTENTS_SCHEMA)
+    store.put(extents_key(run_folder), parquet_bytes(table))
+
+
+def read_extents(store: Store, run_folder: str) -> Extents:
+    """What `write_extents` has kept; nothing of a run that an earlier commit has pulled."""
+    key = extents_key(run_folder)
+    data = store.read(key)
+    rows = read_table(data, key).to_pylist() if data is not None else []
+    return Extents(
+        ends={row["origin"]: End(row["end"]) for row in rows},
+        doubtful={
+            row["origin"]: LastRecord(row["id"], row["place"])
+            for row in rows
+            if row["id"] is not None
+        },
+    )

@@ -1,0 +1,89 @@
+"""Which rows that are not offered stay, as a pure function of how files ended."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.plan.absence import judge_absence, judge_ends
+from commonspace.pipeline.plan.last_records import changed_items, doubtful_items
+from commonspace.pipeline.plan.passing import passing_failures
+from commonspace.pipeline.pull.extents import Extents, LastRecord
+from commonspace.pipeline.source.extents import End
+
+FILES = ["a", "b", "c", "d"]
+ends = st.dictionaries(st.sampled_from(FILES), st.sampled_from(End))
+names = st.sets(st.sampled_from(FILES))
+
+
+@given(ends=ends, lacking=names, unterminated=names)
+def test_only_open_files_are_judged(
+    ends: dict[str, End], lacking: set[str], unterminated: set[str]
+) -> None:
+    judged = judge_ends(ends, lacking=lacking, unterminated=unterminated)
+    assert judged.keys() == ends.keys()
+    for name, end in ends.items():
+        if end is not End.OPEN:
+            assert judged[name] is end
+        else:
+            is_cut = name in lacking and name not in unterminated
+            assert judged[name] is (End.CUT if is_cut else End.WHOLE)
+
+
+@given(
+    files=st.lists(st.sampled_from(FILES), max_size=12),
+    ends=ends.map(lambda e: judge_ends(e, lacking=(), unterminated=())),
+    is_folder=st.booleans(),
+)
+def test_a_row_goes_only_with_a_whole_file_and_each_other_row_is_told(
+    files: list[str], ends: dict[str, End], is_folder: bool
+) -> None:
+    absence = judge_absence(pa.array(files, pa.string()), ends, is_folder=is_folder)
+    stays = absence.staying.to_pylist()
+    assert stays == [ends.get(name) is not End.WHOLE for name in files]
+    assert sum(notice.count for notice in absence.notices) == sum(stays)
+    told = {example: str(n.kind) for n in absence.notices for example in n.examples}
+    gone = "folder_gone" if is_folder else "file_gone"
+    kinds = {None: gone, End.EMPTY: "file_empty", End.CUT: "file_cut"}
+    assert told.items() <= {(name, kinds.get(ends.get(name), "")) for name in files}
+
+
+def rows(*values: tuple[str, str, str], digest: str = "digest") -> pa.Table:
+    """Rows of `id`, digest and file; their row digest is that of all three."""
+    ids, digests, files = zip(*values, strict=True) if values else ((), (), ())
+    columns = {"id": ids, digest: digests, "source_uri": files, "row_digest": map(str, values)}
+    return pa.table({name: pa.array(list(c), pa.string()) for name, c in columns.items()})
+
+
+@pytest.mark.parametrize(
+    ("offered", "published", "changed", "files"),
+    [
+        (("i", "1", "a"), ("i", "1", "a"), {}, set()),
+        (("i", "2", "a"), ("i", "1", "a"), {"i": "a"}, {"a"}),
+        (("i", "1", "a"), ("i", "1", "b"), {"i": "a"}, set()),  # it has moved
+        (("i", "1", "a"), None, {"i": "a"}, set()),  # it is new
+        (("i", "2", "b"), ("i", "1", "b"), {}, set()),  # another file's record was taken
+    ],
+)
+def test_a_last_record_is_compared_with_what_its_file_has_published(
+    offered: tuple[str, str, str], published: tuple[str, str, str] | None,
+    changed: dict[str, str], files: set[str],
+) -> None:  # fmt: skip
+    extents = Extents({"a": End.OPEN, "b": End.OPEN}, {"a": LastRecord("i", None)})
+    before = rows(*([published] if published else []), digest="content_digest")
+    doubtful = doubtful_items(extents, [])
+    assert changed_items(doubtful, rows(offered, ("j", "1", "a")), before, "id") == (changed, files)
+    assert doubtful_items(extents, ["a"]) == {}
+
+
+@pytest.mark.parametrize("reason", [Reason.TRUNCATED_IMAGE, Reason.IMAGE_TOO_SMALL])
+def test_of_a_published_item_a_cut_content_is_worth_another_try(reason: Reason) -> None:
+    failures = dict.fromkeys(["published", "new"], Failure(reason, "why"))
+    passing = passing_failures(
+        failures, {Reason.TRUNCATED_IMAGE}, pa.chunked_array([["published", "other"]])
+    )
+    assert not passing["new"].retryable
+    assert passing["published"].retryable == (reason is Reason.TRUNCATED_IMAGE)
