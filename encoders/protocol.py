@@ -57,7 +57,7 @@ class Reason(StrEnum):
     BAD_RECORD = "bad_record"
     CUT_RECORD = "cut_record"
     BAD_ID = "bad_id"
-    BAD_METADATA = "bad_metadata"
+    BAD_METADATA = "bad_metadata"  # of releases of earlier commits alone
     DUPLICATE_ID = "duplicate_id"
     TOO_LARGE = "too_large"
     MISSING_CONTENT = "missing_content"

@@ -110,7 +110,7 @@ def test_the_collection_of_every_key_is_whole(tmp_path: Path) -> None:
     (row,) = open_source(collection).scan(EVERYTHING)
     assert isinstance(row, Record)
     assert row.partition == "paintings"
-    assert convert_metadata(row, collection.source.metadata) == {"year": 1851}
+    assert convert_metadata(row, collection.source.metadata) == ({"year": 1851}, ())
     assert not collection.promotes(collection.find_space("scan", 2))
 
 

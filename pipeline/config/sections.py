@@ -227,6 +227,7 @@ class GatesSection(_Section):
     """The limits of the gates: a run that exceeds one publishes nothing."""
 
     max_reject_share: float = Field(default=0.01, ge=0, le=1)
+    max_bad_cells: float | None = Field(default=None, ge=0, le=1)
     max_deleted_share: float = Field(default=0.2, ge=0, le=1)
     max_duplicate_vectors: float = Field(default=0.05, ge=0, le=1)
     max_drift: float = Field(default=0.25, ge=0, le=1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,8 +19,8 @@ from commonspace.pipeline.release.rejects import reject_row
 from commonspace.pipeline.source.content import parse_id, read_content
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.metadata import convert_metadata
-from commonspace.pipeline.source.notices import Notice, Notices
-from commonspace.pipeline.source.records import Record, UnreadableRecord, sha256_hex
+from commonspace.pipeline.source.notices import Notice, NoticeKind, Notices
+from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 
 
@@ -40,6 +41,8 @@ class PullCounts:
     records: int = 0
     items: int = 0
     rejected: int = 0
+    bad_cells: int = 0
+    """Items with metadata that cannot be read."""
 
 
 class ItemBuilder:
@@ -83,12 +86,16 @@ class ItemBuilder:
             self.counts.items += 1
             yield item
 
-    def check_fields(self) -> None:
+    def check_fields(self, scope: Scope) -> None:
         """Compare the fields that the records had with those that the collection file names.
 
+        A few ids may well lack an optional field; what a whole partition lacks is a notice.
+
         Raises:
-            UserMistake: a field is in no record.
+            UserMistake: no record of the whole source has a field.
         """
+        if scope.ids is not None or not self.field_names:
+            return
         collection = self._collection
         needed = {_id_column(collection): "the source's `id`"}
         for space in collection.space:
@@ -96,7 +103,11 @@ class ItemBuilder:
             needed |= dict.fromkeys(names, f"space {space.name!r}")
         needed |= dict.fromkeys(collection.source.metadata, "`metadata`")
         for name, owner in needed.items():
-            if self.field_names and name not in self.field_names:
+            if name in self.field_names:
+                continue
+            if scope.partition is not None:
+                self.notices.add(Notice(NoticeKind.MISSING_FIELD, f"{name!r} of {owner}"))
+            else:
                 raise UserMistake(
                     f"no record has the field {name!r} that {owner} needs"
                     + did_you_mean(name, sorted(map(printable, self.field_names))),
@@ -114,9 +125,9 @@ class ItemBuilder:
         short = hashlib.blake2b(item_id.encode(), digest_size=16).digest()
         if short in self._seen_ids:
             return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
-        metadata = convert_metadata(record, self._collection.source.metadata)
-        if isinstance(metadata, Failure):
-            return metadata
+        metadata, bad_columns = convert_metadata(record, self._collection.source.metadata)
+        if bad_columns:
+            self._note_bad_cells(record, bad_columns)
         self._seen_ids.add(short)
         columns = [record.partition, record.origin, metadata]
         return {
@@ -127,6 +138,13 @@ class ItemBuilder:
             "row_digest": sha256_hex(_canonical_json(columns))[:32],
             **metadata,
         }
+
+    def _note_bad_cells(self, record: Record, columns: Iterable[str]) -> None:
+        self.counts.bad_cells += 1
+        for column in columns:
+            about = f"{column!r} as {self._collection.source.metadata[column]}"
+            place = f"{record.origin}, {record.place}: {reprlib.repr(record.values[column])}"
+            self.notices.add(Notice(NoticeKind.BAD_CELL, about, printable(place)))
 
     def _content_digest(
         self, record: Record, item: Mapping[str, Any], space: SpaceSection

@@ -33,7 +33,6 @@ from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.notices import Notice, NoticeCount
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import (
-    EVERYTHING,
     Record,
     Scope,
     UnreadableRecord,
@@ -94,8 +93,7 @@ def pull(
         store.put(f"{items_folder(folder)}/{number:05}.parquet", parquet_bytes(table))
     for writer in writers.values():
         writer.flush()
-    if scope == EVERYTHING:  # a few ids or one day may well lack an optional field
-        builder.check_fields()
+    builder.check_fields(scope)
     write_extents(store, folder, extents)
     rejects = pa.Table.from_pylist(builder.rejects, REJECTS_SCHEMA)
     store.put(pull_rejects_key(folder), parquet_bytes(rejects))

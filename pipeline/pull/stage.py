@@ -35,6 +35,7 @@ def pull_stage(run: Run) -> RunNote:
         records=pulled.counts.records,
         items=pulled.counts.items,
         rejected=pulled.counts.rejected,
+        bad_cells=pulled.counts.bad_cells,
         notices=pulled.notices,
         seconds=seconds(),
         scope=run.scope,

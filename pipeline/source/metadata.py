@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.source.conversion.table import UNREADABLE, convert
 from commonspace.pipeline.source.records import Record
 
 
-def convert_metadata(record: Record, types: Mapping[str, str]) -> dict[str, Any] | Failure:
-    """The metadata columns, converted to the types declared for them; missing ones are None."""
+def convert_metadata(
+    record: Record, types: Mapping[str, str]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The metadata columns, converted to the types declared for them; missing ones are None.
+
+    Returns:
+        the values by column, and the columns whose value cannot be read, which are None too.
+    """
     values: dict[str, Any] = {}
+    bad_columns: tuple[str, ...] = ()
     for name, kind in types.items():
         try:
             values[name] = convert(record.values.get(name), kind)
         except UNREADABLE:
-            return Failure(Reason.BAD_METADATA, f"column {name!r} cannot be read as {kind}")
-    return values
+            values[name] = None
+            bad_columns += (name,)
+    return values, bad_columns

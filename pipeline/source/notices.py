@@ -15,6 +15,10 @@ class NoticeKind(StrEnum):
 
     LEFT_OUT = "left_out"
     """A file of the source that is no item."""
+    BAD_CELL = "bad_cell"
+    """A metadata value that cannot be read as its declared type; the row has null there."""
+    MISSING_FIELD = "missing_field"
+    """A field that the collection file names and no record of the partition has."""
     RECIPE_RECORDED = "recipe_recorded"
     """A space from before content recipes were recorded gets its own, from the collection file."""
     RECIPE_UNKNOWN = "recipe_unknown"

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from commonspace.pipeline.config.sections import GatesSection
+from commonspace.pipeline.gates.bad_cells import bad_cells_gate
 from commonspace.pipeline.gates.contents import VectorGate
 from commonspace.pipeline.gates.drift import Drift
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
@@ -21,7 +23,7 @@ from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.plan.plan_file import read_plan
 from commonspace.pipeline.plan.rejects import reject_places
 from commonspace.pipeline.release.rejects import SHOWN_REJECTS, describe_rejects
-from commonspace.pipeline.source.notices import NoticeCount
+from commonspace.pipeline.source.notices import NoticeCount, NoticeKind
 from commonspace.pipeline.validate.account import Accounting, FailedContents, count_outcomes
 from commonspace.pipeline.validate.next_release import (
     NextRelease,
@@ -29,7 +31,7 @@ from commonspace.pipeline.validate.next_release import (
     next_release_rows,
 )
 from commonspace.pipeline.validate.verdict import Verdict
-from commonspace.pipeline.workspace.notes import PlanSummary
+from commonspace.pipeline.workspace.notes import PlanSummary, RunNote
 from commonspace.pipeline.workspace.shards import read_shard, shard_schema
 from commonspace.pipeline.workspace.work import Work
 
@@ -125,6 +127,7 @@ def validate(
         unusable,
         reject_share,
         deleted_share,
+        _bad_cells(work.run.read_note(), scope_counts, limits),
         *distributions,
         golden.result() if golden else _no_golden(limits.min_golden_recall),
         *measured,
@@ -140,6 +143,13 @@ def _cut_contents(
     is_cut = pc.is_in(planned["digest"], value_set=failures["content_digest"].combine_chunks())
     ids = planned.filter(is_cut)["id"]
     return cut_contents(ids.filter(pc.is_in(ids, value_set=published.combine_chunks())))
+
+
+def _bad_cells(note: RunNote, counts: ScopeCounts, limits: GatesSection) -> Gate:
+    """Of a list of ids, all may be bad: a share of them would refuse each such run."""
+    items = note.items + (0 if note.scope.ids is None else counts.untouched)
+    found = [str(notice) for notice in note.notices if notice.kind is NoticeKind.BAD_CELL]
+    return bad_cells_gate(note.bad_cells, items, limits, found)
 
 
 def _read_failures(work: Work, shards: Sequence[str]) -> pa.Table:

@@ -62,6 +62,8 @@ class RunNote:
     items: int
     rejected: int
     seconds: float
+    bad_cells: int = 0
+    """Items with metadata that cannot be read."""
     notices: tuple[NoticeCount, ...] = ()
     scope: Scope = EVERYTHING
     retry_rejects: bool = False
@@ -78,6 +80,7 @@ class RunNote:
         ids = None if self.scope.ids is None else sorted(self.scope.ids)
         return {
             **self.pulled(),
+            "bad_cells": self.bad_cells,
             "notices": [notice.to_json() for notice in self.notices],
             "scope": {"partition": self.scope.partition, "ids": ids},
             "retry_rejects": self.retry_rejects,

@@ -8,8 +8,8 @@ from typing import Any
 from tests.support.warehouse import Warehouse
 
 GATES = [
-    "ledger", "vectors", "reject_share", "deleted_share", "duplicate_vectors", "drift", "golden",
-    "spot_check", "canary",
+    "ledger", "vectors", "reject_share", "deleted_share", "bad_cells", "duplicate_vectors", "drift",
+    "golden", "spot_check", "canary",
 ]  # fmt: skip
 
 

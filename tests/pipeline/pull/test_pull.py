@@ -22,6 +22,7 @@ from commonspace.pipeline.pull.item_builder import PullCounts
 from commonspace.pipeline.pull.items import items_schema
 from commonspace.pipeline.pull.pull import pull
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
+from commonspace.pipeline.source.notices import NoticeCount
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Scope, sha256_hex
 from commonspace.pipeline.storage.local import LocalStore
@@ -40,6 +41,7 @@ class PulledFiles:
     counts: PullCounts
     items: list[dict[str, Any]]
     rejects: list[dict[str, Any]]
+    notices: tuple[NoticeCount, ...]
 
     def item(self, item: str) -> dict[str, Any]:
         (found,) = [row for row in self.items if row["id"] == item]
@@ -74,7 +76,7 @@ def pull_from(tmp_path: Path) -> Pull:
         rejects = read_table(data, "rejects")
         assert rejects.schema.equals(REJECTS_SCHEMA)
         items = pa.concat_tables(tables).to_pylist() if tables else []
-        return PulledFiles(pulled.counts, items, rejects.to_pylist())
+        return PulledFiles(pulled.counts, items, rejects.to_pylist(), pulled.notices)
 
     return run
 
@@ -114,6 +116,7 @@ def test_every_record_is_an_item_or_a_reject(
     collection = warehouse.collection([keys, *rows], source=SOURCE, spaces=SPACES)
     found = pull_from(collection)
     assert found.counts.records == len(rows) + 1
+    assert found.counts.bad_cells == sum(notice.count for notice in found.notices)
     ids = [row["id"] for row in found.items]
     assert len(set(ids)) == len(ids) == found.counts.items
     assert len(found.rejects) == found.counts.rejected
@@ -137,8 +140,6 @@ def _first_of_each_id(rows: Sequence[Any]) -> dict[str, str | None]:
         if not isinstance(row, Mapping) or type(row["id"]) not in {int, str}:
             continue
         if row["id"] in {"", "\ud800"} or str(row["id"]) in seen:
-            continue
-        if row["year"] in BAD_METADATA:
             continue
         seen.add(str(row["id"]))
         text = row["text"]

@@ -70,7 +70,7 @@ def test_naughty_strings_as_ids_and_texts(naughty_strings: list[str]) -> None:
         content = text(title=value) or ""
         assert content == unicodedata.normalize("NFC", value)
         assert sha256_hex(content) == sha256_hex(text(title=content) or "")
-        assert convert_metadata(row(a=value), {"a": "string"}) == {"a": value or None}
+        assert convert_metadata(row(a=value), {"a": "string"}) == ({"a": value or None}, ())
 
 
 def test_a_text_is_its_fields_in_order_in_nfc() -> None:
