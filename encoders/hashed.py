@@ -99,6 +99,7 @@ class HashedEncoder:
             return {
                 "tokens_used": grams,
                 "tokens_total": grams,
+                "tokens_unknown": 0,
                 "truncated": False,
                 "text_rules": "",
             }

@@ -21,7 +21,13 @@ Fact = int | bool | str
 """One value of a row's provenance columns."""
 
 FACTS: Mapping[Modality, Mapping[str, type]] = {
-    "text": {"tokens_used": int, "tokens_total": int, "truncated": bool, "text_rules": str},
+    "text": {
+        "tokens_used": int,
+        "tokens_total": int,
+        "tokens_unknown": int,
+        "truncated": bool,
+        "text_rules": str,
+    },
     "image": {
         "image_format": str,
         "image_mode": str,

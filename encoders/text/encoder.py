@@ -212,6 +212,7 @@ def _facts(text: TokenisedText, rules: Sequence[str]) -> Mapping[str, Fact]:
     return {
         "tokens_used": text.used,
         "tokens_total": text.total,
+        "tokens_unknown": text.reading.unknown,
         "truncated": text.total > text.used,
         "text_rules": ",".join(rules),
     }

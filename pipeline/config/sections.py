@@ -22,7 +22,7 @@ RESERVED = frozenset(
     {
         *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
         *("encoded_at", "run", "digest", "locator", "similarity", "bm25", "found"),
-        *("tokens_used", "tokens_total", "truncated", "text_rules"),
+        *("tokens_used", "tokens_total", "tokens_unknown", "truncated", "text_rules"),
         *("image_format", "image_mode", "image_width", "image_height"),
         *("image_orientation", "image_frames", "image_rules"),
     }
@@ -230,6 +230,7 @@ class GatesSection(_Section):
     max_bad_cells: float | None = Field(default=None, ge=0, le=1)
     max_deleted_share: float = Field(default=0.2, ge=0, le=1)
     max_duplicate_vectors: float = Field(default=0.05, ge=0, le=1)
+    max_unknown_share: float = Field(default=0.05, ge=0, le=1)
     max_drift: float = Field(default=0.25, ge=0, le=1)
     min_golden_recall: float = Field(default=1.0, ge=0, le=1)
     spot_rows: int = Field(default=16, ge=0, le=10_000)

@@ -21,12 +21,15 @@ class Contents:
         vectors: (n, dim) float32.
         rows: (n,) int64, how many rows of the release to come have their vector from here; 0
             where the row leaves. Over all files each row of the release is counted once.
+        mostly_unknown: (n,) bool, whether the model did not know most tokens of a text; false where
+            that is not recorded, and of images.
         is_new: Whether they were encoded in this run; else they are of the release before.
     """
 
     digests: pa.Array
     vectors: NDArray[np.float32]
     rows: NDArray[np.int64]
+    mostly_unknown: NDArray[np.bool_]
     is_new: bool
 
 

@@ -94,7 +94,7 @@ def next_release_contents(
         ContractBroken: a part is damaged.
         Conflict: a shard is gone.
     """
-    columns = ["content_digest", "vector"]
+    columns = ["content_digest", "vector", *_unknown_columns(contract)]
     first = 0
     for part in base.parts if base else ():
         for table in read_part_groups(store, part, contract, columns):
@@ -111,4 +111,23 @@ def next_release_contents(
 
 def _contents(table: pa.Table, dim: int, rows: NDArray[np.int64], *, is_new: bool) -> Contents:
     digests = table["content_digest"].combine_chunks()
-    return Contents(digests=digests, vectors=vectors_of(table, dim), rows=rows, is_new=is_new)
+    return Contents(
+        digests=digests,
+        vectors=vectors_of(table, dim),
+        rows=rows,
+        mostly_unknown=_mostly_unknown(table),
+        is_new=is_new,
+    )
+
+
+def _unknown_columns(contract: Contract) -> list[str]:
+    return ["tokens_used", "tokens_unknown"] if contract.spec.modality == "text" else []
+
+
+def _mostly_unknown(table: pa.Table) -> NDArray[np.bool_]:
+    """Which texts have at least half of their tokens unknown."""
+    if "tokens_unknown" not in table.column_names:
+        return np.zeros(table.num_rows, np.bool_)
+    twice = pc.multiply(table["tokens_unknown"], 2)
+    is_so = pc.fill_null(pc.greater_equal(twice, table["tokens_used"]), False)
+    return np.asarray(is_so.to_numpy(), np.bool_)

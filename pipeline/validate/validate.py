@@ -16,6 +16,7 @@ from commonspace.pipeline.gates.duplicates import DuplicateVectors
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.golden_recall import GoldenRecall
 from commonspace.pipeline.gates.ledger import ScopeCounts, account_gates
+from commonspace.pipeline.gates.unknown_texts import UnknownTexts
 from commonspace.pipeline.gates.vectors import UnusableVectors
 from commonspace.pipeline.plan.offer import read_offer_rejects
 from commonspace.pipeline.plan.passing import cut_contents, has_reason, passing_reasons
@@ -115,9 +116,10 @@ def validate(
     vector_gates: list[VectorGate] = [
         UnusableVectors(work.spec),
         DuplicateVectors(limits.max_duplicate_vectors),
+        *([UnknownTexts(limits.max_unknown_share)] if work.spec.modality == "text" else []),
         Drift(limits.max_drift),
     ]
-    # Without a new vector, those three have nothing to say, and no part need be read for them.
+    # Without a new vector, they have nothing to say, and no part need be read for them.
     needed = [*(vector_gates if shards else ()), *([golden] if golden else ())]
     _show_next_release(work, counts.next_release, shards, needed)
     balance, reject_share, deleted_share = account_gates(ledger, scope_counts, limits)

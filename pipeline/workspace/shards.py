@@ -70,7 +70,10 @@ def shard_groups(
     if data is None:
         raise Conflict(f"the finished shard {key} is gone: another run has published it")
     schema = _select(spec, columns)
-    return (group.cast(schema) for group in read_row_groups(data, key, schema.names, ids))
+    # An earlier version of commonspace may have left it without a column that has come since.
+    optional = frozenset(field.name for field in provenance_fields(spec))
+    groups = read_row_groups(data, key, schema.names, ids, optional)
+    return (_in_schema(group, schema) for group in groups)
 
 
 def is_readable(store: Store, key: str, spec: EncoderSpec) -> bool:
@@ -85,6 +88,14 @@ def is_readable(store: Store, key: str, spec: EncoderSpec) -> bool:
 def has_retryable_failures(shard: pa.Table) -> bool:
     """Whether a shard has failures that trying again may help."""
     return bool(pc.any(pc.fill_null(shard["retryable"], False)).as_py())
+
+
+def _in_schema(group: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows in all columns of the schema, null where they lack one."""
+    for field in schema:
+        if field.name not in group.column_names:
+            group = group.append_column(field, pa.nulls(group.num_rows, field.type))
+    return group.select(schema.names).cast(schema)
 
 
 def _select(spec: EncoderSpec, columns: Sequence[str] | None) -> pa.Schema:

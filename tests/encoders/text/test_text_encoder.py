@@ -30,9 +30,9 @@ def test_what_is_cut_is_said(minilm: Encoder) -> None:
     short, exact, long = "word", "word " * 254, "word " * 1000
     result = minilm.encode([short, exact, long])
     assert [tuple(facts.values()) for facts in result.facts] == [
-        (3, 3, False, ""),
-        (256, 256, False, ""),
-        (256, 1002, True, ""),
+        (3, 3, 0, False, ""),
+        (256, 256, 0, False, ""),
+        (256, 1002, 0, True, ""),
     ]
     np.testing.assert_array_equal(result.vectors[1], result.vectors[2])
 

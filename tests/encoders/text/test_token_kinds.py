@@ -200,4 +200,5 @@ def test_minilm_says_what_it_cannot_read(minilm: Encoder) -> None:
     assert list(found.unreadable) == [1, 2, 3, 4]
     assert {failure.reason for failure in found.unreadable.values()} == {Reason.UNKNOWN_TEXT}
     assert [facts["text_rules"] for facts in found.facts] == [*[""] * 5, "control-tokens", ""]
+    assert [facts["tokens_unknown"] for facts in found.facts] == [0, 3, 1, 1, 0, 0, 1]
     np.testing.assert_array_equal(found.vectors[2], found.vectors[3])

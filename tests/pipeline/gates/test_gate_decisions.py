@@ -47,7 +47,10 @@ def contents(
     """Contents called by their names, one row each unless `rows` says otherwise."""
     counts = np.ones(len(names), np.int64) if rows is None else np.array(rows, np.int64)
     digests = pa.array([digest(n) for n in names], pa.string())
-    return Contents(digests=digests, vectors=vectors, rows=counts, is_new=is_new)
+    return Contents(
+        digests=digests, vectors=vectors, rows=counts, is_new=is_new,
+        mostly_unknown=np.zeros(len(names), np.bool_),
+    )  # fmt: skip
 
 
 def pieces(whole: Contents, cuts: Sequence[int]) -> list[Contents]:

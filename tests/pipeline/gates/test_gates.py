@@ -27,8 +27,8 @@ def test_every_gate_is_in_the_report_and_in_the_manifest(warehouse: Warehouse) -
 def test_limits_have_defaults_and_unknown_ones_name_the_nearest(warehouse: Warehouse) -> None:
     limits = warehouse.collection(numbered_items(1)).gates
     assert limits == GatesSection(
-        max_reject_share=0.01, max_deleted_share=0.2, max_duplicate_vectors=0.05, max_drift=0.25,
-        min_golden_recall=1.0, spot_rows=16,
+        max_reject_share=0.01, max_deleted_share=0.2, max_duplicate_vectors=0.05,
+        max_unknown_share=0.05, max_drift=0.25, min_golden_recall=1.0, spot_rows=16,
     )  # fmt: skip
     for wrong, said in {
         "max_drifts": "did you mean 'max_drift'?", "spot_row": "did you mean 'spot_rows'?",
@@ -47,7 +47,14 @@ def test_a_run_that_encodes_nothing_measures_no_vector(warehouse: Warehouse) -> 
     for data in (numbered_items(30), numbered_items(25)):
         report = warehouse.run(data, **options)
         assert all(one["ok"] for one in report["gates"])
-        for name in ("duplicate_vectors", "drift", "golden", "spot_check", "canary"):
+        for name in (
+            "duplicate_vectors",
+            "unknown_share",
+            "drift",
+            "golden",
+            "spot_check",
+            "canary",
+        ):
             assert gate(report, name)["value"] is None
         said = gate(report, "spot_check")["message"]
         assert said == "nothing was encoded; nothing was re-encoded"

@@ -59,8 +59,16 @@ def test_news_after_news_passes_every_gate_and_scrambled_news_does_not(
 def test_texts_of_unknown_tokens_are_refused(
     warehouse: Warehouse, news: list[dict[str, Any]]
 ) -> None:
-    """Characters outside the vocabulary become one token, and so one vector."""
+    """Characters outside the vocabulary become one token, and so one vector.
+
+    Where further words are known, few of them tell the texts apart.
+    """
     unknown = [{"id": f"u{n}", "text": chr(0x13000 + n)} for n in range(100)]
     report = warehouse.run([*news[:100], *unknown], spaces=[MODEL])
+    assert "gate reject_share refused: 100 of 200 items are rejects" in report["what"]
+    assert "100 unknown_text" in report["do"]
+    hardly = [{**row, "text": f"{row['text']} , {row['text']} {row['text']}"} for row in unknown]
+    report = warehouse.run([*news[:100], *hardly], spaces=[MODEL])
     assert "gate duplicate_vectors refused: 100 of 200 rows" in report["what"]
     assert "one vector stands for 100 contents" in report["what"]
+    assert "gate unknown_share refused" in report["what"]

@@ -13,6 +13,7 @@ from commonspace.pipeline.gates.contents import Contents
 from commonspace.pipeline.gates.drift import Drift
 from commonspace.pipeline.gates.duplicates import DuplicateVectors
 from commonspace.pipeline.gates.spot import SpotCheckResult, spot_gate
+from commonspace.pipeline.gates.unknown_texts import UnknownTexts
 from commonspace.pipeline.gates.vectors import UnusableVectors
 
 SPEC = replace(hashed_spec(4, "text"), tolerance=0.5)
@@ -23,7 +24,26 @@ def contents(seed: int, count: int, *, is_new: bool) -> Contents:
     vectors = rng.normal(size=(count, 4)).astype(np.float32) + np.float32(seed)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     digests = pa.array([f"{rng.integers(2**63):016x}" * 4 for _ in range(count)], pa.string())
-    return Contents(digests=digests, vectors=vectors, rows=np.ones(count, np.int64), is_new=is_new)
+    return Contents(
+        digests=digests, vectors=vectors, rows=np.ones(count, np.int64), is_new=is_new,
+        mostly_unknown=np.arange(count) % 4 == 0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(0.2475, True), (0.247, False)])
+def test_unknown_texts_at_their_limit_pass(limit: float, passes: bool) -> None:
+    """Every row of the release to come counts once, whenever it was encoded."""
+    gate = UnknownTexts(limit)
+    gate.update(contents(0, 300, is_new=False))
+    gate.update(replace(contents(1, 100, is_new=True), rows=np.arange(100) // 50 * 2))
+    found = gate.result()
+    assert (found.ok, found.value) == (passes, 0.2475)
+    assert "99 of 400 rows" in found.message
+    assert ("choose a model" in found.message) is not passes
+
+
+def test_no_new_vector_is_no_unknown_text() -> None:
+    assert UnknownTexts(0.0).result().value is None
 
 
 def drift(limit: float) -> Drift:

