@@ -51,7 +51,7 @@ def check_published(maker: ShardMaker, rows: pa.Table) -> SpotCheckResult:
     work = maker.work
     if work.base is None or not rows.num_rows:
         return SpotCheckResult(limit=work.spec.tolerance)
-    result = _compare(maker, rows, _published_vectors(work, rows))
+    result = compare(maker, rows, _published_vectors(work, rows))
     if not result.ok:
         raise GateRefused(
             result.what,
@@ -85,7 +85,7 @@ def check_encoded(
         return SpotCheckResult(limit=work.spec.tolerance)
     columns, ids = ["id", "vector", "reason"], rows["id"].combine_chunks()
     stored = read_shard(work.run.store, file, work.spec, columns, ids)
-    result = _compare(maker, rows, stored.filter(pc.is_null(stored["reason"])))
+    result = compare(maker, rows, stored.filter(pc.is_null(stored["reason"])))
     if not result.ok:
         for shard in encoded:
             work.run.store.delete(work.own_shard(shard))
@@ -102,8 +102,14 @@ def check_encoded(
     return result
 
 
-def _compare(maker: ShardMaker, rows: pa.Table, stored: pa.Table) -> SpotCheckResult:
-    """rows: `id`, `digest`, `locator` of what to encode again; stored: `id`, `vector`."""
+def compare(maker: ShardMaker, rows: pa.Table, stored: pa.Table) -> SpotCheckResult:
+    """The largest angle between stored vectors and those of the same rows, encoded again.
+
+    Args:
+        maker: encodes the rows again.
+        rows: `id`, `digest`, `locator` and more, as `read_item_locations` returns them.
+        stored: `id`, `vector`; rows that it lacks are not compared.
+    """
     spec = maker.work.spec
     limit = spec.tolerance
     rows = rows.filter(pc.is_in(rows["id"], value_set=stored["id"].combine_chunks()))

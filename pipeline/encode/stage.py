@@ -16,9 +16,11 @@ from commonspace.pipeline.canary.before_encoding import check_before_encoding
 from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.encode.golden_vectors import keep_golden
 from commonspace.pipeline.encode.notes import EncodeNote
+from commonspace.pipeline.encode.reuse import copy_shards
 from commonspace.pipeline.encode.spot_check import check_encoded, check_published, sample
 from commonspace.pipeline.errors import GateRefused
 from commonspace.pipeline.plan.plan_file import read_plan_groups
+from commonspace.pipeline.plan.vector_sources import ReuseNote
 from commonspace.pipeline.pull.items import read_item_locations
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.workspace.work import Work, timer
@@ -33,7 +35,8 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
         encoder: that of the space, which is loaded where it is not given.
 
     Returns:
-        the names of the shards that this call has encoded.
+        the names of the shards that this call has encoded; those that it has copied from other
+        releases are left out.
 
     Raises:
         GateRefused: before the first shard, where the canary shows that the encoder has changed
@@ -54,10 +57,25 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     maker = ShardMaker(work, open_source(work.run.collection), encoder, progress)
     work.write_note(check_published(maker, rows.kept_sample), secrets.token_hex(4))
     keep_golden(work, encoder)
+    todo = _without_copied(maker, rows, todo)
     with progress:
         for number, shard in enumerate(todo):
             _encode_and_check(maker, shard, rows, todo[: number + 1])
     return todo
+
+
+def _without_copied(maker: ShardMaker, rows: _Rows, shards: Sequence[str]) -> list[str]:
+    """The shards that have to be encoded: those of the plan's that cannot be copied."""
+    work = maker.work
+    note = work.find_note(ReuseNote)
+    to_copy = [shard for shard in shards if note and shard in note.sources]
+    # A process may end between copying and checking: the next one then finds the marker.
+    for shard in to_copy:
+        work.run.store.put(work.path(_unchecked_marker(shard)), b"{}\n")
+    copied = copy_shards(maker, rows.planned, to_copy)
+    for shard in copied:
+        work.run.store.delete(work.path(_unchecked_marker(shard)))
+    return [shard for shard in shards if shard not in copied]
 
 
 def note_canary_check(work: Work, encoder: Encoder) -> None:

@@ -3,6 +3,7 @@
 An item ends in exactly one of
     keep     published, and nothing about it changed;
     reuse    its row changes, but a vector for its content exists or is made in this run;
+             where another release holds it, it has a shard, into which the vector is copied;
     encode   content that the space has never seen;
     reject   content that failed before and would fail again;
 and a published row of the scope that the source no longer offers is a `delete`.
@@ -12,11 +13,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from commonspace.pipeline.source.records import Scope
 
@@ -31,6 +34,10 @@ PLAN_SCHEMA = pa.schema(
 )
 
 
+NOT_FOUND = pa.table({"digest": pa.array([], pa.string()), "source": pa.array([], pa.int64())})
+"""No content that another release holds."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """PLAN_SCHEMA rows: items in the source's order, then deletes."""
@@ -42,15 +49,26 @@ class Plan:
 
     @property
     def shards(self) -> list[str]:
-        """The names of the shards to encode, in order."""
+        """The names of the shards to encode or to copy, in order."""
         return list(dict.fromkeys(name for name in self.table["shard"].to_pylist() if name))
 
     def rows(self, *actions: str) -> pa.Table:
         """The rows with one of these actions."""
         return self.table.filter(pc.is_in(self.table["action"], pa.array(actions)))
 
+    def encoding(self, shards: AbstractSet[str]) -> Plan:
+        """The plan where the contents of some shards to copy had to be encoded after all."""
+        is_encoded = pc.is_in(self.table["shard"], value_set=pa.array(shards, pa.string()))
+        action = pc.if_else(is_encoded, "encode", self.table["action"])
+        return Plan(self.table.set_column(1, PLAN_SCHEMA.field("action"), action))
+
+    def covers(self, published: pa.Table) -> bool:
+        """Whether each published row (`id`) is offered or deleted, so that none stays unread."""
+        planned = pc.is_in(published["id"], value_set=_flat(self.table["id"]))
+        return bool(pc.all(planned, min_count=0).as_py())
+
     def shard_rows(self, shard: str) -> pa.Table:
-        """The rows to encode in a shard."""
+        """The rows whose vectors a shard has."""
         return self.table.filter(pc.equal(self.table["shard"], shard))
 
 
@@ -68,6 +86,8 @@ class PlanInputs:
             published rows stay.
         unreadable: Ids of items that are offered, but as records nobody can read; their
             published rows go.
+        elsewhere: `digest`, `source`: contents whose vectors other releases hold, and a number for
+            the file that has each.
     """
 
     items: pa.Table
@@ -75,6 +95,7 @@ class PlanInputs:
     known_rejects: pa.Table
     unavailable: pa.Array
     unreadable: pa.Array
+    elsewhere: pa.Table = field(default_factory=lambda: NOT_FOUND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +118,9 @@ class PlanOptions:
 def make_plan(inputs: PlanInputs, options: PlanOptions) -> Plan:
     """Sort every item of the scope into exactly one action, and what to encode into shards."""
     items = inputs.items
-    action = _actions(inputs, force=options.force)
+    action, source = _actions(inputs, force=options.force)
     chosen = pa.table({"id": items["id"], "action": action, "digest": items["digest"]})
-    chosen = chosen.append_column("shard", _shards(chosen, options))
+    chosen = chosen.append_column("shard", _shards(chosen, source, options))
     return Plan(pa.concat_tables([_as_plan_rows(chosen), _deletes(inputs, options.scope)]))
 
 
@@ -111,8 +132,8 @@ def shard_name(ids: Sequence[str], digests: Sequence[str], salt: str = "") -> st
     return name.hexdigest()[:24]
 
 
-def _actions(inputs: PlanInputs, *, force: bool) -> pa.Array:
-    """The action of each item."""
+def _actions(inputs: PlanInputs, *, force: bool) -> tuple[pa.Array, pa.Array]:
+    """The action of each item; for the first item of a content that lies elsewhere, its source."""
     items, published = inputs.items, inputs.published
     row = pc.index_in(items["id"], value_set=_flat(published["id"]))
     same_content = _no_nulls(pc.equal(items["digest"], _take(published["content_digest"], row)))
@@ -124,22 +145,35 @@ def _actions(inputs: PlanInputs, *, force: bool) -> pa.Array:
     has_vector = pc.is_in(items["digest"], value_set=_flat(published["content_digest"]))
     has_vector = pc.and_(has_vector, not force)
     new = pc.invert(pc.or_(pc.or_(keep, reject), has_vector))
-    encode = pc.and_(new, _first_of_each(items["digest"], new))
-    return pc.case_when(pc.make_struct(keep, reject, encode), "keep", "reject", "encode", "reuse")
+    first = pc.and_(new, _first_of_each(items["digest"], new))
+    found = pc.index_in(items["digest"], value_set=_flat(inputs.elsewhere["digest"]))
+    source = pc.if_else(first, _take(inputs.elsewhere["source"], found), None)
+    encode = pc.and_(first, pc.is_null(source))
+    action = pc.case_when(pc.make_struct(keep, reject, encode), "keep", "reject", "encode", "reuse")
+    return action, source
 
 
-def _shards(chosen: pa.Table, options: PlanOptions) -> pa.Array:
-    """The shard of each item that is to be encoded, null for the others."""
+def _shards(chosen: pa.Table, source: pa.Array, options: PlanOptions) -> pa.Array:
+    """The shard of each item that is to be encoded, or copied from its source; null for others."""
     shards = pa.nulls(chosen.num_rows, pa.string()).to_pylist()
-    encode = _flat(pc.equal(chosen["action"], "encode"))
-    positions = np.flatnonzero(np.asarray(encode.to_numpy(zero_copy_only=False)))
-    rows = chosen.take(pa.array(positions))
-    ids, digests = rows["id"].to_pylist(), rows["digest"].to_pylist()
-    for first, end in _shard_bounds(digests, options.shard_rows):
-        name = shard_name(ids[first:end], digests[first:end], options.shard_salt)
-        for position in positions[first:end]:
-            shards[position] = name
+    for positions in _to_encode_and_to_copy(chosen, source):
+        rows = chosen.take(pa.array(positions))
+        ids, digests = rows["id"].to_pylist(), rows["digest"].to_pylist()
+        for first, end in _shard_bounds(digests, options.shard_rows):
+            name = shard_name(ids[first:end], digests[first:end], options.shard_salt)
+            for position in positions[first:end]:
+                shards[position] = name
     return pa.array(shards, pa.string())
+
+
+def _to_encode_and_to_copy(chosen: pa.Table, source: pa.Array) -> Iterator[NDArray[np.int64]]:
+    """The positions of what is encoded, then for each source of what is copied from it."""
+    encode = _flat(pc.equal(chosen["action"], "encode"))
+    yield np.flatnonzero(np.asarray(encode.to_numpy(zero_copy_only=False)))
+    sources = np.asarray(pc.fill_null(_flat(source), -1).to_numpy(zero_copy_only=False))
+    copied = np.flatnonzero(sources >= 0)
+    in_order = copied[np.argsort(sources[copied], kind="stable")]
+    yield from np.split(in_order, np.flatnonzero(np.diff(sources[in_order])) + 1)
 
 
 def _deletes(inputs: PlanInputs, scope: Scope) -> pa.Table:

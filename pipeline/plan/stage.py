@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -12,6 +14,7 @@ from commonspace.pipeline.plan.offer import Offer, read_offer, write_offer_rejec
 from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.plan.plan_file import write_plan
 from commonspace.pipeline.plan.rejects import known_rejects, unreadable_ids
+from commonspace.pipeline.plan.vector_sources import FoundVectors, ReuseNote, find_vectors
 from commonspace.pipeline.release.contract_check import require_same_contract
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.release.parts import published_rows
@@ -23,7 +26,7 @@ from commonspace.pipeline.source.records import EVERYTHING
 from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer
 
-_FILES_OF_ENCODE = ("shards/", "unchecked-", "encode-", "canary-", "spot-")
+_FILES_OF_ENCODE = ("shards/", "unchecked-", "encode-", "copied-", "canary-", "spot-")
 """Files of a run's work: what it has encoded, and how the checks of that ended."""
 
 
@@ -46,14 +49,19 @@ def plan_stage(work: Work, *, again: bool = False) -> PlanSummary:
         require_same_contract(work.run.store, work.name, work.contract, base)
         published = published_rows(work.run.store, base, work.contract)
         offer = read_offer(work, base, published)
-        plan = _plan(work, base, offer, published)
+        plan, found = _plan(work, base, offer, published)
     if base is None and not plan.table.num_rows:
         raise _nothing_offered(work, offer)
     check_golden(work, offer.items, published)
     write_plan(work, plan)
     write_offer_rejects(work, offer.rejects)
-    recipe = _recipe_notices(work, offer, published)
-    notices = (*work.run.read_note().notices, *recipe, *offer.notices)
+    work.write_note(_reuse_note(plan, found))
+    notices = (
+        *work.run.read_note().notices,
+        *_recipe_notices(work, plan, offer, published),
+        *offer.notices,
+        *found.notices.counts(),
+    )
     summary = _summary(work, base, offer, plan, notices, seconds())
     work.write_note(summary)
     return summary
@@ -82,7 +90,10 @@ def _base_release(work: Work) -> Release | None:
     return load_release(store, work.name, pointer.release) if pointer else None
 
 
-def _plan(work: Work, base: Release | None, offer: Offer, published: pa.Table) -> Plan:
+def _plan(
+    work: Work, base: Release | None, offer: Offer, published: pa.Table
+) -> tuple[Plan, FoundVectors]:
+    """The plan; other releases are looked at only where something is left to encode."""
     run = work.run
     inputs = PlanInputs(
         items=offer.items,
@@ -97,7 +108,24 @@ def _plan(work: Work, base: Release | None, offer: Offer, published: pa.Table) -
         force=run.force,
         shard_salt=run.shard_salt,
     )
-    return make_plan(inputs, options)
+    plan = make_plan(inputs, options)
+    if run.force or not plan.count("encode"):
+        return plan, FoundVectors()
+    wanted = plan.rows("encode")["digest"].combine_chunks()
+    found = find_vectors(run.store, work.name, work.contract, base, wanted)
+    if found.contents.num_rows:
+        plan = make_plan(replace(inputs, elsewhere=found.contents), options)
+    return plan, found
+
+
+def _reuse_note(plan: Plan, found: FoundVectors) -> ReuseNote:
+    """Where the vectors of each shard lie that is to be copied."""
+    copied = plan.rows("reuse").select(["digest", "shard"])
+    copied = copied.filter(pc.is_valid(copied["shard"]))
+    row = pc.index_in(copied["digest"], value_set=found.contents["digest"].combine_chunks())
+    source = found.contents["source"].take(row).to_pylist()
+    shards = dict(zip(copied["shard"].to_pylist(), source, strict=True))
+    return ReuseNote(sources={shard: found.sources[number] for shard, number in shards.items()})
 
 
 def _nothing_offered(work: Work, offer: Offer) -> NothingOffered:
@@ -110,13 +138,16 @@ def _nothing_offered(work: Work, offer: Offer) -> NothingOffered:
     )
 
 
-def _recipe_notices(work: Work, offer: Offer, published: pa.Table) -> list[NoticeCount]:
+def _recipe_notices(work: Work, plan: Plan, offer: Offer, published: pa.Table) -> list[NoticeCount]:
     """What is said where the space was published before content recipes were recorded."""
     stored = load_contract(work.run.store, work.name)
     if stored is None or stored.recipe is not None:
         return []
-    if work.run.scope != EVERYTHING:
-        about = "which columns were embedded is not recorded yet; a run of everything records it"
+    if work.run.scope != EVERYTHING or not plan.covers(published):
+        about = (
+            "which columns were embedded is not recorded yet; a run of everything records it, "
+            "where no row stays unread"
+        )
         return [NoticeCount(NoticeKind.RECIPE_UNKNOWN, about, 1)]
     same = pc.is_in(published["content_digest"], value_set=offer.items["digest"].combine_chunks())
     about = (

@@ -53,8 +53,6 @@ def publish_stage(work: Work) -> Release:
     verdict.enforce(str(work.name))
     require_same_contract(work.run.store, work.name, work.contract, work.base)
     with timer() as seconds:
-        if work.run.scope == EVERYTHING and work.contract.recipe:
-            record_recipe(work.run.store, work.name, work.contract.recipe)
         files = _write_files(work, verdict)
         if work.base and work.base.state == files.state:
             release = work.base
@@ -81,6 +79,8 @@ def _write_files(work: Work, verdict: Verdict) -> _Files:
     new = _collect_new_rows(work, plan)
     _require_validated(work, verdict, plan, failed=len(new.failures))
     published = published_rows(store, base, work.contract)
+    if work.run.scope == EVERYTHING and plan.covers(published) and work.contract.recipe:
+        record_recipe(store, work.name, work.contract.recipe)
     failures = passing_failures(new.failures, passing_reasons(work), published["id"])
     permanent = [item for item, failure in failures.items() if not failure.retryable]
     change = Change(new, [*plan.rows("delete", "reject")["id"].to_pylist(), *permanent])

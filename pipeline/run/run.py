@@ -72,12 +72,7 @@ def run_collection(
         pulled = pull_stage(run)
         plans = _plan_all(works)
     log(f"{run.collection.name}: {pulled.items:,} items, {pulled.rejected:,} rejected")
-    reports = [
-        record_refusal(work, plan)
-        if isinstance(plan, CommonspaceError)
-        else _execute_plan(work, promote, log)
-        for work, plan in zip(works, plans, strict=True)
-    ]
+    reports = _execute_plans(works, plans, promote, log)
     remove_old_runs(run)
     return [report.to_json() for report in reports]
 
@@ -136,6 +131,22 @@ def _plan_or_error(work: Work) -> PlanSummary | CommonspaceError:
         return plan_stage(work)
     except CommonspaceError as error:
         return error
+
+
+def _execute_plans(
+    works: list[Work], plans: list[PlanSummary | CommonspaceError], promote: bool | None, log: Log
+) -> list[RunReport | Refusal]:
+    reports, filled = list[RunReport | Refusal](), set[str]()
+    for work, made in zip(works, plans, strict=True):
+        plan = made
+        if isinstance(plan, PlanSummary) and plan.encode and plan.fingerprint in filled:
+            plan = _plan_or_error(work)  # a space before it may hold the vectors by now
+        if isinstance(plan, CommonspaceError):
+            reports.append(record_refusal(work, plan))
+        else:
+            reports.append(_execute_plan(work, promote, log))
+            filled.add(plan.fingerprint)
+    return reports
 
 
 def _execute_plan(work: Work, promote: bool | None, log: Log) -> RunReport | Refusal:

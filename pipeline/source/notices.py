@@ -33,6 +33,10 @@ class NoticeKind(StrEnum):
     """Published rows of a file that ends before its format allows, or earlier than it did."""
     CONTENT_CUT = "content_cut"
     """Published rows of items whose file is empty now, or ends too early to be read."""
+    VECTORS_FOUND = "vectors_found"
+    """Contents whose vectors another release holds, by the same encoder; they are taken over."""
+    SOURCE_SKIPPED = "source_skipped"
+    """A release, or a file of one, that is damaged: no vector is taken over from it."""
 
 
 @dataclass(frozen=True)

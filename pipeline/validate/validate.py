@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.config.sections import GatesSection
+from commonspace.pipeline.encode.reuse import encoded_instead
 from commonspace.pipeline.gates.bad_cells import bad_cells_gate
 from commonspace.pipeline.gates.contents import VectorGate
 from commonspace.pipeline.gates.drift import Drift
@@ -62,7 +63,7 @@ def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCoun
             part.
         shards: the files of the plan's finished shards.
     """
-    summary, plan = work.read_note(PlanSummary), read_plan(work)
+    summary, plan = work.read_note(PlanSummary), read_plan(work).encoding(encoded_instead(work))
     pull_rejects = read_offer_rejects(work)
     failures = _read_failures(work, shards)
     passing = has_reason(failures, passing_reasons(work))

@@ -33,6 +33,7 @@ SCENARIOS = {
     "deletes": Scenario("fewer", subject.run, "one", "three"),
     "columns": Scenario("narrow", subject.run, "one", "four"),
     "recipe": Scenario("early", subject.run, "one", "two", check=subject.completed),
+    "returning": Scenario("returning", subject.run, "three", "one"),
     "repair": Scenario("damaged", subject.repair, "one", "one", table=False),
     "rollback": Scenario("history", subject.rollback, "two", "one"),
     "retain": Scenario("history", subject.retain, "two", "two", check=subject.retained),
@@ -62,6 +63,8 @@ def prepare(place: str) -> None:
         shutil.copytree(folder / start, folder / ended)
         _must(in_child(subject.run, folder / ended))
         _must(in_child(subject.keep_rows, folder / ended, folder / f"{state}.arrow"))
+    shutil.copytree(folder / "shrunk", folder / "returning")
+    subject.write_source(folder / "returning", 1)
     for state in (3, 1, 2):
         subject.write_source(folder / "history", state)
         _must(in_child(subject.run, folder / "history"))

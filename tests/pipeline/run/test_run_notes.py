@@ -22,7 +22,7 @@ REPORT = {
     "seconds": {"pull": 0.1, "plan": 0.2, "encode": 0.5, "validate": 0.1, "publish": 0.1,
                 "index": None},
     "shards": {"planned": 1, "encoded": 1}, "device": "cpu", "engine": "numpy",
-    "peak_rss_bytes": 1,
+    "peak_rss_bytes": 1, "notices": [],
 }  # fmt: skip
 REFUSAL = {
     "collection": "things", "space": "text", "version": 1, "run": "a", "error": "GateRefused",
