@@ -86,6 +86,16 @@ class Failure:
     retryable: bool = False
 
 
+IMAGE_SECONDS = 30.0
+"""How long an image may be decoded, where nobody says otherwise."""
+
+
+def too_slow(seconds: float) -> Failure:
+    """The failure of an image whose decoding takes longer; the message names the limit."""
+    message = f"decoding takes too long; `max_image_seconds` in [limits] is {seconds:g}"
+    return Failure(Reason.IMAGE_TOO_COSTLY, message)
+
+
 @dataclass(frozen=True)
 class Encoded:
     """The outcome for n contents: m vectors and n - m failures, each content in exactly one.

@@ -20,7 +20,14 @@ from commonspace.encoders.engines.engine import Arrays, Engine
 from commonspace.encoders.engines.selection import choose_engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
 from commonspace.encoders.image.encoder import ImageEncoder
-from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose
+from commonspace.encoders.protocol import (
+    IMAGE_SECONDS,
+    Content,
+    Encoded,
+    Fact,
+    Failure,
+    Purpose,
+)
 from commonspace.encoders.sentence.encoder import TORCH_CPU_BUDGET
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.batches import Batch
@@ -40,8 +47,10 @@ class ClipEncoder:
     other modality is set up by the first query that needs it.
     """
 
-    def __init__(self, folder: Path, spec: EncoderSpec, device: str) -> None:
-        """Load the model.
+    def __init__(
+        self, folder: Path, spec: EncoderSpec, device: str, image_seconds: float = IMAGE_SECONDS
+    ) -> None:
+        """Load the model; decoding an image may take `image_seconds`.
 
         Raises:
             WeightsRefused: as `load_clip`.
@@ -51,6 +60,7 @@ class ClipEncoder:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device != "cpu" else "false")
         self.spec = spec
         self.device = device
+        self._image_seconds = image_seconds
         self._model: LoadedClip = load_clip(folder, spec.preprocessing)
         self._kind = choose_engine(device)
         _ = self._texts if spec.modality == "text" else self._images  # set up now, not by a query
@@ -106,7 +116,13 @@ class ClipEncoder:
         side = self.spec.preprocessing["crop"]
         noise = np.random.default_rng(0).integers(0, 256, (2, 3, side, side), dtype=np.uint8)
         engine = self._engine(self._model.image, (noise,))
-        return ImageEncoder(self.spec, engine, self.device, prepare=preprocess_image)
+        return ImageEncoder(
+            self.spec,
+            engine,
+            self.device,
+            prepare=preprocess_image,
+            seconds=self._image_seconds,
+        )
 
     def _engine(self, tower: torch.nn.Module, example: Arrays) -> Engine:
         exact = TorchEngine(tower, self.device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Protocol
 
 from PIL import Image
@@ -12,7 +12,8 @@ from commonspace.encoders.engines.bounded_map import bounded_map
 from commonspace.encoders.engines.selection import choose_threads
 from commonspace.encoders.image.batches import Pixels
 from commonspace.encoders.image.image_file import read_image
-from commonspace.encoders.protocol import Content, Fact, Failure
+from commonspace.encoders.image.time_limit import TimeLimitedExecutor
+from commonspace.encoders.protocol import IMAGE_SECONDS, Content, Fact, Failure, too_slow
 
 _MOST_THREADS = 16
 
@@ -47,15 +48,27 @@ class Decoder(Protocol):
 class PillowDecoder:
     """Decodes with Pillow, and libjpeg-turbo for JPEG: the same bits on every machine."""
 
-    def __init__(self, preprocessing: Mapping[str, Any], prepare: Prepare) -> None:
-        """Prepare each image by `prepare`, which is given `preprocessing` as in the spec."""
-        self._preprocessing, self._prepare = preprocessing, prepare
+    def __init__(
+        self,
+        preprocessing: Mapping[str, Any],
+        prepare: Prepare,
+        seconds: float = IMAGE_SECONDS,
+    ) -> None:
+        """Prepare each image by `prepare`, which is given `preprocessing` as in the spec.
+
+        An image that takes more than `seconds` is a failure.
+        """
+        self._preprocessing, self._prepare, self._seconds = preprocessing, prepare, seconds
         self.threads = min(_MOST_THREADS, choose_threads())
 
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
         """As `Decoder.decode`."""
-        with ThreadPoolExecutor(self.threads, "decode") as executor:
+        with self.executor() as executor:
             yield from bounded_map(executor, self.read, contents, limit)
+
+    def executor(self) -> TimeLimitedExecutor:
+        """The threads that decode."""
+        return TimeLimitedExecutor(self.threads, self._seconds, partial(too_slow, self._seconds))
 
     def read(self, content: Content) -> PreparedImage | Failure:
         """The prepared image of one content, or its failure."""

@@ -18,7 +18,14 @@ from commonspace.encoders.image.decoder import (
     PreparedImage,
     add_image_rule,
 )
-from commonspace.encoders.protocol import Content, Encoded, Fact, Failure, Purpose
+from commonspace.encoders.protocol import (
+    IMAGE_SECONDS,
+    Content,
+    Encoded,
+    Fact,
+    Failure,
+    Purpose,
+)
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.vectors import norm_failures
 
@@ -45,6 +52,7 @@ class ImageEncoder:
         exact: Engine | None = None,
         prepare: Prepare = crop_image,
         decoder: Decoder | None = None,
+        seconds: float = IMAGE_SECONDS,
         fill: bool = False,
     ) -> None:
         """Put an encoder together.
@@ -56,6 +64,7 @@ class ImageEncoder:
             exact: computes the rows again, in fp32, that `engine` does not make finite.
             prepare: makes the engine's input of an image that Pillow decoded.
             decoder: decodes and prepares images in place of Pillow and `prepare`.
+            seconds: how long Pillow may take for an image.
             fill: whether the engine gets batches of one size only.
         """
         self.spec = spec
@@ -63,7 +72,7 @@ class ImageEncoder:
         rows = CPU_ROWS if device == "cpu" else CUDA_ROWS
         self.batches = ImageBatches(engine, rows, fill=fill)
         self._exact = ImageBatches(exact, rows) if exact is not None else None
-        self._decoder = decoder or PillowDecoder(spec.preprocessing, prepare)
+        self._decoder = decoder or PillowDecoder(spec.preprocessing, prepare, seconds)
 
     @property
     def engine(self) -> str:

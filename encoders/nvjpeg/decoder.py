@@ -17,7 +17,7 @@ from commonspace.encoders.image.decoder import (
 )
 from commonspace.encoders.nvjpeg.gpu_crops import GpuJpegCropper
 from commonspace.encoders.nvjpeg.plain_jpeg import PlainJpeg, plain_jpeg
-from commonspace.encoders.protocol import Content, Failure
+from commonspace.encoders.protocol import IMAGE_SECONDS, Content, Failure
 
 MAX_PIXELS = 100_000_000
 """Of a batch, unless a single image has more. As RGB these are 300 MB; while the largest image is
@@ -33,20 +33,24 @@ class NvjpegDecoder:
     pixels or the same failure as in other spaces.
     """
 
-    def __init__(self, preprocessing: Mapping[str, Any], device: str) -> None:
+    def __init__(
+        self, preprocessing: Mapping[str, Any], device: str, seconds: float = IMAGE_SECONDS
+    ) -> None:
         """Set up both decoders; `preprocessing` is the spec's.
+
+        Reading an image, and decoding it by Pillow, may take `seconds`.
 
         Raises:
             EncoderError: the device does not decode, or has failed.
         """
-        self._pillow = PillowDecoder(preprocessing, crop_image)
+        self._pillow = PillowDecoder(preprocessing, crop_image, seconds)
         self._crop_files = GpuJpegCropper(preprocessing, device)
         self.threads = self._pillow.threads
 
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
         """As `Decoder.decode`; a batch is decoded while the network computes the one before."""
         with (
-            ThreadPoolExecutor(self.threads, "decode") as readers,
+            self._pillow.executor() as readers,
             ThreadPoolExecutor(1, "nvjpeg") as device,
             closing(bounded_map(readers, self._read, contents, limit)) as items,
             closing(bounded_map(device, self._decode_group, self._groups(items), 2)) as groups,

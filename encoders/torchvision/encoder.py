@@ -13,8 +13,10 @@ from commonspace.encoders.engines.selection import choose_engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
 from commonspace.encoders.errors import EncoderError, WeightsRefused
 from commonspace.encoders.image.batches import ImageBatches
-from commonspace.encoders.image.decoder import Decoder
+from commonspace.encoders.image.crops import crop_image
+from commonspace.encoders.image.decoder import Decoder, PillowDecoder
 from commonspace.encoders.image.encoder import CUDA_ROWS, ImageEncoder
+from commonspace.encoders.protocol import IMAGE_SECONDS
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.torchvision.embedding_network import ImageEmbeddingNetwork
 from commonspace.encoders.torchvision.network import load_network
@@ -32,8 +34,12 @@ def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbe
     return ImageEmbeddingNetwork(network, spec.preprocessing).eval().requires_grad_(False)
 
 
-def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: str) -> ImageEncoder:
+def load_torchvision_encoder(
+    spec: EncoderSpec, weights: Path | None, device: str, image_seconds: float = IMAGE_SECONDS
+) -> ImageEncoder:
     """Load the network for `device`; a CPU computes in fp32 whatever `spec.precision` is.
+
+    Decoding an image may take `image_seconds`.
 
     Raises:
         WeightsRefused: as `load_embedding_network`, or its vectors are not usable.
@@ -41,7 +47,7 @@ def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: st
         EncoderError: OpenVINO is to run the network and cannot, nvJPEG is to decode and cannot, or
             the compiled network computes other vectors.
     """
-    decoder = _decoder(spec, device)
+    decoder = _decoder(spec, device, image_seconds)
     network = load_embedding_network(spec, weights)
     probe = _probe(spec)
     if device != "cpu":
@@ -52,7 +58,7 @@ def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: st
         from commonspace.encoders.engines.openvino_conversion import convert_to_engine
 
         engine = convert_to_engine(network, (np.concatenate([probe, probe]),), exact, spec.label)
-        return ImageEncoder(spec, engine, device)
+        return ImageEncoder(spec, engine, device, decoder=decoder)
     in_full = device == "cpu" or spec.precision == "fp32"
     again = None if in_full else exact
     if choose_compile(device):
@@ -64,10 +70,10 @@ def load_torchvision_encoder(spec: EncoderSpec, weights: Path | None, device: st
     return ImageEncoder(spec, engine, device, exact=again, decoder=decoder)
 
 
-def _decoder(spec: EncoderSpec, device: str) -> Decoder | None:
-    """What decodes in place of Pillow, if anything."""
+def _decoder(spec: EncoderSpec, device: str, image_seconds: float) -> Decoder:
+    """What decodes the images."""
     if spec.preprocessing["decoder"] != "nvjpeg":
-        return None
+        return PillowDecoder(spec.preprocessing, crop_image, image_seconds)
     if device == "cpu":
         raise EncoderError(
             "its images are decoded by nvJPEG, which needs a CUDA device",
@@ -78,7 +84,7 @@ def _decoder(spec: EncoderSpec, device: str) -> Decoder | None:
         )
     from commonspace.encoders.nvjpeg.decoder import NvjpegDecoder
 
-    return NvjpegDecoder(spec.preprocessing, device)
+    return NvjpegDecoder(spec.preprocessing, device, image_seconds)
 
 
 def _probe(spec: EncoderSpec) -> np.ndarray:

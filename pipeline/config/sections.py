@@ -245,6 +245,7 @@ class LimitsSection(_Section):
     max_image_pixels: int = Field(default=50_000_000, ge=1, le=178_000_000)
     max_image_frames: int = Field(default=5_000, ge=1)
     max_image_scans: int = Field(default=100, ge=1)
+    max_image_seconds: float = Field(default=30.0, ge=1)
 
 
 class RunSection(_Section):

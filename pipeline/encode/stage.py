@@ -49,7 +49,7 @@ def encode_stage(work: Work, shards: Sequence[str], encoder: Encoder | None = No
     ]
     if not todo:
         return []
-    encoder = encoder or catalog.load(work.run.collection.encoder_reference(work.space))
+    encoder = encoder or load_encoder(work)
     note_canary_check(work, encoder)
     rows = _read_rows(work, todo)
     release_free_memory()
@@ -76,6 +76,15 @@ def _without_copied(maker: ShardMaker, rows: _Rows, shards: Sequence[str]) -> li
     for shard in copied:
         work.run.store.delete(work.path(_unchecked_marker(shard)))
     return [shard for shard in shards if shard not in copied]
+
+
+def load_encoder(work: Work) -> Encoder:
+    """The space's encoder, within the collection's limits."""
+    collection = work.run.collection
+    return catalog.load(
+        collection.encoder_reference(work.space),
+        image_seconds=collection.limits.max_image_seconds,
+    )
 
 
 def note_canary_check(work: Work, encoder: Encoder) -> None:

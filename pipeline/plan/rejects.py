@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from commonspace.encoders.protocol import Failure, Reason
+from commonspace.encoders.protocol import Failure, Reason, too_slow
 from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.pull.items import (
@@ -23,10 +23,23 @@ from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work
 
 
-def known_rejects(store: Store, base: Release | None, *, retry: bool) -> pa.Table:
-    """`id` and `content_digest` of failures that another attempt cannot help."""
+def known_rejects(
+    store: Store, base: Release | None, image_seconds: float, *, retry: bool
+) -> pa.Table:
+    """`id` and `content_digest` of failures that another attempt cannot help.
+
+    Args:
+        store: the warehouse.
+        base: the release whose rejects are read.
+        image_seconds: how long an image may be decoded now: what another limit refused is no known
+            failure.
+        retry: whether the run tries rejects again, so that none is known.
+    """
     rejects = read_rejects(store, base)
     permanent = pc.and_(pc.invert(rejects["retryable"]), pc.equal(rejects["stage"], "encode"))
+    late = pc.equal(rejects["reason"], str(Reason.IMAGE_TOO_COSTLY))
+    same_limit = pc.equal(rejects["message"], too_slow(image_seconds).message)
+    permanent = pc.and_(permanent, pc.or_(pc.invert(late), same_limit))
     known = pc.and_(permanent, pc.and_(pc.is_valid(rejects["content_digest"]), not retry))
     return rejects.filter(known).select(["id", "content_digest"])
 

@@ -98,7 +98,12 @@ def _plan(
     inputs = PlanInputs(
         items=offer.items,
         published=published,
-        known_rejects=known_rejects(run.store, base, retry=run.retry_rejects or run.force),
+        known_rejects=known_rejects(
+            run.store,
+            base,
+            run.collection.limits.max_image_seconds,
+            retry=run.retry_rejects or run.force,
+        ),
         unavailable=offer.unavailable,
         unreadable=unreadable_ids(offer.rejects),
     )

@@ -7,12 +7,11 @@ from dataclasses import replace
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from commonspace.encoders import catalog
 from commonspace.encoders.protocol import Encoder
 from commonspace.pipeline.canary.check import CanaryNote, canary_gate
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.encode.notes import EncodeNote
-from commonspace.pipeline.encode.stage import note_canary_check
+from commonspace.pipeline.encode.stage import load_encoder, note_canary_check
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.ledger import ScopeCounts
 from commonspace.pipeline.gates.spot import SpotCheckResult, spot_gate
@@ -75,7 +74,7 @@ def _is_in_scope(published: pa.Table, scope: Scope, contract: Contract) -> pa.Ar
 
 def _load_encoder(work: Work) -> Encoder:
     """The space's encoder, its canary checked."""
-    encoder = catalog.load(work.run.collection.encoder_reference(work.space))
+    encoder = load_encoder(work)
     note_canary_check(work, encoder)
     return encoder
 

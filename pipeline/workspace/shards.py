@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from commonspace.encoders.protocol import Reason
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.contract.columns import provenance_fields, vector_type
 from commonspace.pipeline.contract.parquet import read_row_groups
@@ -85,9 +86,11 @@ def is_readable(store: Store, key: str, spec: EncoderSpec) -> bool:
     return bool(rows)
 
 
-def has_retryable_failures(shard: pa.Table) -> bool:
-    """Whether a shard has failures that trying again may help."""
-    return bool(pc.any(pc.fill_null(shard["retryable"], False)).as_py())
+def has_passing_failures(shard: pa.Table) -> bool:
+    """Whether a shard has failures that another run may not have: it may have another limit."""
+    costly = pc.equal(shard["reason"], str(Reason.IMAGE_TOO_COSTLY))
+    passing = pc.or_kleene(shard["retryable"], costly)
+    return bool(pc.any(pc.fill_null(passing, False)).as_py())
 
 
 def _in_schema(group: pa.Table, schema: pa.Schema) -> pa.Table:
