@@ -72,6 +72,7 @@ class _Records:
         record, not all that follow.
         """
         reader, file, number = self._layout.reader(lines), self._file, 0
+        usual_width = -1 if self._unnamed else len(self._columns)
         while True:
             lines.begin_record()
             values, problem = list[str](), None
@@ -90,7 +91,9 @@ class _Records:
             number += 1
             place = f"record {number}, line {lines.first_number}, byte {lines.start}"
             found = locator or file.locator(lines.start, lines.offset, place)
-            failure = self._failure(values, problem, lines)
+            failure = None
+            if problem is not None or len(values) != usual_width or lines.undecodable:
+                failure = self._failure(values, problem, lines)
             if failure is not None:
                 yield UnreadableRecord(found, file.name, failure, file.partition)
                 continue

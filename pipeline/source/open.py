@@ -31,7 +31,9 @@ def open_source(collection: Collection) -> Source:
         case "jsonl":
             return JsonlSource(uri, _text_files(collection))
         case "parquet":
-            return ParquetSource(uri, _named_columns(collection))
+            return ParquetSource(
+                uri, _named_columns(collection), collection.limits.max_record_bytes
+            )
 
 
 def _text_files(collection: Collection) -> TextFiles:

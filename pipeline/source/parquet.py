@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake, did_you_mean
-from commonspace.pipeline.source.conversion.arrow import column_values
+from commonspace.pipeline.source.content import parse_id
 from commonspace.pipeline.source.extents import AtEnd, End, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files, read_failure, require_readable
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
-
-BATCH_ROWS = 256
-PAGE_BUFFER_BYTES = 2**16
-"""Pages are read through a buffer of this size, so that memory never holds a whole row group."""
-
-Values = dict[str, Any]
+from commonspace.pipeline.source.row_groups.batches import RowBatches, TooLarge, Values
 
 _MAGIC = b"PAR1"
 """What a Parquet file begins and ends with."""
@@ -31,10 +23,10 @@ _CUT = Failure(Reason.SOURCE_UNREADABLE, "the file ends before its footer", retr
 
 
 class ParquetSource:
-    """Reads only the columns that the collection file names."""
+    """Reads only the columns that the collection file names, the first of which is the id."""
 
-    def __init__(self, uri: str, columns: Sequence[str]) -> None:
-        self._uri, self._columns = uri, list(columns)
+    def __init__(self, uri: str, columns: Sequence[str], max_record_bytes: int) -> None:
+        self._uri, self._columns, self._limit = uri, list(columns), max_record_bytes
 
     def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
         names, all_read = set[str](), True
@@ -44,14 +36,14 @@ class ParquetSource:
                 place = source_file.locator(0, 0)
                 yield UnreadableRecord(place, source_file.name, _CUT, source_file.partition)
             elif end is End.WHOLE:
-                with self._open(source_file) as file, _raising_source_not_found(source_file):
-                    end = End.WHOLE if file.metadata.num_rows else End.EMPTY
-                    names.update(file.schema_arrow.names)
-                    bounds = _row_bounds(file)
-                    for first, batch in _batches(file, 0, 0, self._columns):
-                        for row, values in enumerate(_batch_values(batch), start=first):
-                            locator = source_file.locator(row, row + 1, _place(row, bounds))
-                            yield _record(source_file, locator, values)
+                with _raising_source_not_found(source_file):
+                    rows = self._open(source_file)
+                    names.update(rows.names)
+                    end = End.WHOLE if rows.row_bounds[-1] else End.EMPTY
+                    for first, batch in rows.from_group(0):
+                        if isinstance(batch, Failure):
+                            end = End.CUT  # nobody knows which records these are
+                        yield from self._records(source_file, rows, first, batch)
             all_read = all_read and end is not End.CUT
             at_end(Extent(source_file.name, end))
         if scope == EVERYTHING and all_read:
@@ -59,39 +51,43 @@ class ParquetSource:
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         """Read each row group once where the locators are in the order of the file."""
-        reader = _RowReader()
+        reader: _RowReader | None = None
         for locator in locators:
             source_file, row, _ = SourceFile.parse_locator(locator)
             try:
-                if reader.path != source_file.path:
-                    reader = _RowReader(source_file.path, self._open(source_file))
                 with _raising_source_not_found(source_file):
-                    values = reader.row(row, self._columns)
+                    if reader is None or reader.path != source_file.path:
+                        reader = _RowReader(source_file.path, self._open(source_file))
+                    values = reader.row(row)
             except (OSError, UserMistake) as error:
                 cause = error if isinstance(error, OSError) else OSError(str(error))
                 yield UnreadableRecord(locator, source_file.name, read_failure(cause))
-                reader = _RowReader()
+                reader = None
                 continue
             yield _record(source_file, locator, values)
 
-    def _open(self, source_file: SourceFile) -> pq.ParquetFile:
-        path = require_readable(source_file)
-        with _raising_source_not_found(source_file):
-            file = pq.ParquetFile(
-                path,
-                pre_buffer=False,
-                buffer_size=PAGE_BUFFER_BYTES,
-                page_checksum_verification=True,
-                coerce_int96_timestamp_unit="us",  # in nanoseconds, the year 9999 becomes 1816
-            )
+    def _records(
+        self, source_file: SourceFile, rows: RowBatches, first: int, batch: pa.RecordBatch | Failure
+    ) -> Iterator[Record | UnreadableRecord]:
+        """The records of a batch, or the one that stands for a row group that is not read."""
+        if isinstance(batch, Failure):
+            locator = source_file.locator(first, first + 1, rows.place(first))
+            yield UnreadableRecord(locator, source_file.name, batch, source_file.partition)
+            return
+        for row, values in enumerate(rows.values(batch), start=first):
+            locator = source_file.locator(row, row + 1, rows.place(row))
+            yield _record(source_file, locator, values)
+
+    def _open(self, source_file: SourceFile) -> RowBatches:
+        rows = RowBatches(require_readable(source_file), self._columns, self._limit)
         for column in self._columns:
-            if file.schema_arrow.names.count(column) > 1:
+            if rows.names.count(column) > 1:
                 raise UserMistake(
                     f"has more than one column {column!r}",
                     item=str(source_file.path),
                     do="Rename all but the one that is meant.",
                 )
-        return file
+        return rows
 
     def _require_columns(self, names: Collection[str]) -> None:
         """A file may lack a column, which is null there, but some file must have it."""
@@ -102,7 +98,18 @@ class ParquetSource:
                 )
 
 
-def _record(source_file: SourceFile, locator: str, values: Values) -> Record:
+def _record(
+    source_file: SourceFile, locator: str, values: Values | TooLarge
+) -> Record | UnreadableRecord:
+    if isinstance(values, TooLarge):
+        item = parse_id(values.id)
+        return UnreadableRecord(
+            locator,
+            source_file.name,
+            values.failure,
+            source_file.partition,
+            item if isinstance(item, str) else None,
+        )
     return Record(locator, source_file.name, values, source_file.partition, source_file.folder)
 
 
@@ -112,28 +119,30 @@ class _RowReader:
     Rows further on cost one pass forward; an earlier row starts again at its row group.
     """
 
-    def __init__(self, path: Path | None = None, file: pq.ParquetFile | None = None) -> None:
-        self.path, self._file = path, file
-        self._row_bounds = _row_bounds(file) if file else [0]
-        self._batches: Iterator[tuple[int, pa.RecordBatch]] = iter(())
-        self._first, self._rows = 0, list[Values]()
+    def __init__(self, path: Path, rows: RowBatches) -> None:
+        self.path, self._source = path, rows
+        self._batches: Iterator[tuple[int, pa.RecordBatch | Failure]] = iter(())
+        self._first, self._rows = 0, list[Values | TooLarge]()
 
-    def row(self, row: int, columns: Sequence[str]) -> Values:
+    def row(self, row: int) -> Values | TooLarge:
         """The values of one row.
 
         Raises:
             SourceNotFound: the file has fewer rows than that.
         """
-        if row >= self._row_bounds[-1]:
+        bounds = self._source.row_bounds
+        if row >= bounds[-1]:
             raise SourceNotFound("has fewer rows than before", item=str(self.path))
-        group = bisect_right(self._row_bounds, row) - 1
-        start, next_row = self._row_bounds[group], self._first + len(self._rows)
+        group = self._source.group_of(row)
+        start, next_row = bounds[group], self._first + len(self._rows)
         if row < self._first or start > next_row or not self._rows:
-            self._batches = _batches(self._file, group, start, columns)
+            self._batches = self._source.from_group(group)
             self._first, self._rows = start, []
         while row >= self._first + len(self._rows):
             self._first, batch = next(self._batches)
-            self._rows = _batch_values(batch)
+            if isinstance(batch, Failure):
+                raise SourceNotFound(batch.message, item=str(self.path))
+            self._rows = self._source.values(batch)
         return self._rows[row - self._first]
 
 
@@ -157,40 +166,3 @@ def _raising_source_not_found(source_file: SourceFile) -> Iterator[None]:
         raise SourceNotFound(
             f"is not a readable Parquet file: {error}", item=str(source_file.path)
         ) from error
-
-
-def _batches(
-    file: pq.ParquetFile, group: int, first: int, columns: Sequence[str]
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Batches from a row group to the end of the file, each with the number of its first row.
-
-    They have those of the columns that the file has.
-    """
-    groups = range(group, file.num_row_groups)
-    present = [column for column in columns if column in file.schema_arrow.names]
-    for batch in file.iter_batches(BATCH_ROWS, row_groups=groups, columns=present):
-        yield first, batch
-        first += batch.num_rows
-
-
-def _batch_values(batch: pa.RecordBatch) -> list[Values]:
-    """A batch as Python values, row by row."""
-    if not batch.num_columns:
-        return [{} for _ in range(batch.num_rows)]
-    names = batch.schema.names
-    rows = zip(*map(column_values, batch.columns), strict=True)
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
-def _place(row: int, bounds: Sequence[int]) -> str:
-    """Where a row of the file is, for people; `bounds`: what `_row_bounds` gives."""
-    group = bisect_right(bounds, row) - 1
-    return f"row group {group}, row {row - bounds[group]}, record {row + 1}"
-
-
-def _row_bounds(file: pq.ParquetFile) -> list[int]:
-    """The number of the first row of each row group, and of the end of the last."""
-    bounds = [0]
-    for group in range(file.num_row_groups):
-        bounds.append(bounds[-1] + file.metadata.row_group(group).num_rows)
-    return bounds

@@ -104,13 +104,9 @@ class Lines(Iterator[str]):
         self._size = 0
 
     def __next__(self) -> str:
-        line = self._again.pop() if self._again else b""
+        line = self._again.pop() if self._again else self._readline(self._limit - self._size + 1)
         if not line.endswith(self._line_end):
-            line += self._readline(self._limit - self._size - len(line) + 1)
-            # The last line of a stream that ends too early has lost its end.
-            if not line or (not line.endswith(self._line_end) and self._failure_at_end()):
-                self.failure = self._failure_at_end()
-                raise StopIteration
+            line = self._read_on(line)
         self._line = line
         self.offset += len(line)
         self.number += 1
@@ -123,6 +119,15 @@ class Lines(Iterator[str]):
         except UnicodeDecodeError:
             self.undecodable = True
             return line.decode(self.encoding, errors="replace")
+
+    def _read_on(self, line: bytes) -> bytes:
+        """The line with what follows it, up to its end, the limit or the end of the file."""
+        line += self._readline(max(self._limit - self._size - len(line) + 1, 0))
+        # The last line of a stream that ends too early has lost its end.
+        if not line or (not line.endswith(self._line_end) and self._failure_at_end()):
+            self.failure = self._failure_at_end()
+            raise StopIteration
+        return line
 
     def _skip_rest(self) -> None:
         """Read on to the end of the line, which is not kept."""

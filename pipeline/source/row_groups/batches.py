@@ -1,0 +1,178 @@
+"""Batches of a Parquet file's rows, none of which takes more memory than the limits allow."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.source.conversion.arrow import column_values
+from commonspace.pipeline.source.row_groups.pages import Page, column_pages
+
+BATCH_ROWS = 256
+BATCH_BYTES = 2**29
+"""A batch has fewer rows where as many of the largest page would take more than this: a dictionary
+may repeat one value in each row."""
+
+HARMLESS_PAGE_BYTES = 2**24
+MAX_RATIO = 100
+"""A page that is larger than a record may be, and was compressed better than this, is not read:
+what is compressed so well is one value, or was made to fill the memory."""
+
+STRETCH_ROWS = 2**16
+"""Headers of pages are read for about as many rows at once."""
+
+PAGE_BUFFER_BYTES = 2**16
+"""Pages are read through a buffer of this size, so that memory never holds a whole row group."""
+
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TooLarge:
+    """A row that is larger than a record may be.
+
+    id: the value of the first of the columns that were asked for; None where the file lacks it.
+    """
+
+    id: Any
+    failure: Failure
+
+
+class RowBatches:
+    """Reads some columns of a Parquet file.
+
+    Attributes:
+        row_bounds: The number of the first row of each row group, and of the end of the last.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], max_record_bytes: int) -> None:
+        """Raises OSError and pa.ArrowException where the file cannot be read."""
+        self._path, self._limit, self._id = path, max_record_bytes, columns[0]
+        self.file = pq.ParquetFile(
+            path,
+            pre_buffer=False,
+            buffer_size=PAGE_BUFFER_BYTES,
+            page_checksum_verification=True,
+            coerce_int96_timestamp_unit="us",  # in nanoseconds, the year 9999 becomes 1816
+        )
+        self.names = self.file.schema_arrow.names
+        self._columns = [column for column in columns if column in self.names]
+        self.row_bounds = _row_bounds(self.file)
+
+    def group_of(self, row: int) -> int:
+        """The row group that a row lies in."""
+        return bisect_right(self.row_bounds, row) - 1
+
+    def place(self, row: int) -> str:
+        """Where a row of the file is, for people."""
+        group = self.group_of(row)
+        return f"row group {group}, row {row - self.row_bounds[group]}, record {row + 1}"
+
+    def from_group(self, group: int) -> Iterator[tuple[int, pa.RecordBatch | Failure]]:
+        """What is in the file from a row group on, each with the number of its first row.
+
+        Batches have those of the columns that the file has. In the place of a row group that is not
+        read stands why.
+        """
+        with self._path.open("rb") as file:
+            while group < self.file.num_row_groups:
+                stretch, largest = list[int](), 0
+                refusal = None
+                while group < self.file.num_row_groups and self._rows(stretch) < STRETCH_ROWS:
+                    pages = self._pages(file, group)
+                    if (refusal := self._refusal(group, pages)) is not None:
+                        break
+                    largest = max([largest, *(page.uncompressed for page in pages.values())])
+                    stretch.append(group)
+                    group += 1
+                yield from self._batches(stretch, largest)
+                if refusal is not None:
+                    yield self.row_bounds[group], refusal
+                    group += 1
+
+    def values(self, batch: pa.RecordBatch) -> list[Values | TooLarge]:
+        """A batch as Python values, row by row."""
+        if batch.nbytes <= self._limit:
+            return list[Values | TooLarge](_values(batch))
+        rows: list[Values | TooLarge] = []
+        for number in range(batch.num_rows):
+            row = batch.slice(number, 1)
+            rows += _values(row) if row.nbytes <= self._limit else [self._too_large(row)]
+        return rows
+
+    def _too_large(self, row: pa.RecordBatch) -> TooLarge:
+        what = f"is larger than {self._limit:,} bytes, the `max_record_bytes` of [limits]"
+        ids = column_values(row.column(self._id)) if self._id in row.schema.names else [None]
+        return TooLarge(ids[0], Failure(Reason.TOO_LARGE, what))
+
+    def _batches(self, groups: list[int], largest: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        if not groups:
+            return
+        first, rows = self.row_bounds[groups[0]], min(BATCH_ROWS, BATCH_BYTES // max(largest, 1))
+        for batch in self.file.iter_batches(max(rows, 1), groups, self._columns):
+            yield first, batch
+            first += batch.num_rows
+
+    def _rows(self, groups: Sequence[int]) -> int:
+        return self.row_bounds[groups[-1] + 1] - self.row_bounds[groups[0]] if groups else 0
+
+    def _pages(self, file: BinaryIO, group: int) -> dict[str, Page]:
+        """The largest page of each column that is read."""
+        metadata, largest = self.file.metadata.row_group(group), dict[str, Page]()
+        for number in range(metadata.num_columns):
+            chunk = metadata.column(number)
+            name = next((c for c in self._columns if _is_of(chunk.path_in_schema, c)), None)
+            if name is None:
+                continue
+            offsets = [chunk.data_page_offset, chunk.dictionary_page_offset]
+            start = min(offset for offset in offsets if offset)
+            for page in column_pages(file, start, start + chunk.total_compressed_size):
+                known = largest.get(name)
+                if known is None or page.uncompressed > known.uncompressed:
+                    largest[name] = page
+        return largest
+
+    def _refusal(self, group: int, pages: dict[str, Page]) -> Failure | None:
+        rows, limit = self._rows([group]), max(self._limit, HARMLESS_PAGE_BYTES)
+        for column, page in pages.items():
+            is_inflated = page.uncompressed > MAX_RATIO * page.compressed
+            if page.uncompressed > limit and (is_inflated or rows == 1):
+                what = (
+                    "is"
+                    if rows == 1
+                    else f"and the {rows - 1:,} rows behind it have a page that is"
+                )
+                return Failure(
+                    Reason.TOO_LARGE,
+                    f"column {column!r} {what} larger than {self._limit:,} bytes, the "
+                    "`max_record_bytes` of [limits]: not read",
+                )
+        return None
+
+
+def _values(batch: pa.RecordBatch) -> list[Values]:
+    if not batch.num_columns:
+        return [{} for _ in range(batch.num_rows)]
+    names = batch.schema.names
+    rows = zip(*map(column_values, batch.columns), strict=True)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _is_of(path: str, column: str) -> bool:
+    """Whether a column of values, by its path, belongs to a column of the table."""
+    return path == column or path.startswith(f"{column}.")
+
+
+def _row_bounds(file: pq.ParquetFile) -> list[int]:
+    bounds = [0]
+    for group in range(file.num_row_groups):
+        bounds.append(bounds[-1] + file.metadata.row_group(group).num_rows)
+    return bounds
