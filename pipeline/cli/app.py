@@ -8,7 +8,6 @@ something broke; 2: the user's mistake.
 from __future__ import annotations
 
 import io
-import json
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ import typer
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.allocator import use_one_allocator
 from commonspace.pipeline.cli import read, release, run
+from commonspace.pipeline.cli.output import print_json
 from commonspace.pipeline.cli.verb import Verb
 
 app = typer.Typer(
@@ -46,7 +46,7 @@ def main() -> None:
         app()
     except CommonspaceError as error:
         if "--json" in sys.argv:
-            sys.stdout.write(json.dumps(error.to_json()) + "\n")
+            print_json(error.to_json())
         sys.stderr.write(f"commonspace: {error}\n")
         if error.retry:
             sys.stderr.write("  Trying again may help.\n")

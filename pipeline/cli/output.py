@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 import typer
+
+from commonspace.pipeline.strict_json import strict_json
 
 Value = TypeVar("Value")
 
@@ -15,9 +17,25 @@ Value = TypeVar("Value")
 def print_result(value: Value, as_json: bool, render: Callable[[Value], None]) -> None:
     """The value on standard output: as a table, or as one JSON document."""
     if as_json:
-        sys.stdout.write(json.dumps(value, default=str, ensure_ascii=False) + "\n")
+        print_json(value)
     else:
         render(value)
+
+
+def print_json(value: Any) -> None:
+    """The value on standard output as one strict JSON document, in any encoding of the terminal.
+
+    Raises:
+        TypeError: it holds something that is neither JSON's nor a time.
+    """
+    is_utf8 = (sys.stdout.encoding or "utf-8").lower() in {"utf-8", "utf8"}
+    sys.stdout.write(strict_json(value, default=_time, ensure_ascii=not is_utf8) + "\n")
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__} is no JSON")
 
 
 def log(message: str) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
@@ -72,6 +73,8 @@ class JsonlSource:
         problem, value = "", None
         try:
             value = json.loads(line)
+            if isinstance(value, dict) and _may_repeat_a_key(line, value):
+                value = _WITHOUT_REPEATED_KEYS.decode(line)
         except json.JSONDecodeError as error:  # in its own words, this is line 1 of every file
             problem = f"is not valid JSON: {error.msg}, at character {error.colno} of the line"
         except (ValueError, RecursionError) as error:
@@ -85,6 +88,24 @@ class JsonlSource:
             failure = Failure(Reason.BAD_RECORD, problem, retryable=is_open)
             return UnreadableRecord(locator, file.name, failure, file.partition)
         return Record(locator, file.name, value, file.partition, file.folder)
+
+
+def _may_repeat_a_key(line: str, value: Mapping[str, Any]) -> bool:
+    """False where there are as many `":` as keys, which is fast to see and nearly always so."""
+    return line.count('":') != len(value) or " :" in line or "\t:" in line
+
+
+def _refuse_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object; Python's own reader would keep the last value of a key in silence."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in value if keys.count(key) > 1)
+        raise ValueError(f"an object has the key {repeated!r} twice")
+    return value
+
+
+_WITHOUT_REPEATED_KEYS = json.JSONDecoder(object_pairs_hook=_refuse_repeated_keys)
 
 
 def _begins_array(line: str) -> bool:

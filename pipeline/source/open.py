@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.config.sections import SourceSection
 from commonspace.pipeline.source.csv import CsvSource
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.folders.source import FolderSource
@@ -27,7 +26,7 @@ def open_source(collection: Collection) -> Source:
                 access=FileAccess.of(collection),
             )
         case "csv":
-            return CsvSource(uri, _text_files(collection), _csv_layout(section))
+            return CsvSource(uri, _text_files(collection), _csv_layout(collection))
         case "jsonl":
             return JsonlSource(uri, _text_files(collection))
         case "parquet":
@@ -40,17 +39,19 @@ def _text_files(collection: Collection) -> TextFiles:
     return TextFiles(collection.source.encoding, collection.limits.max_record_bytes)
 
 
-def _csv_layout(section: SourceSection) -> CsvLayout:
+def _csv_layout(collection: Collection) -> CsvLayout:
+    section = collection.source
     return CsvLayout(
         columns=section.columns,
         delimiter=section.delimiter,
         escape=section.escape,
         comment=section.comment,
+        needed=_named_columns(collection),
     )
 
 
 def _named_columns(collection: Collection) -> list[str]:
-    """Every column that the collection file names, and no other, is read from a table."""
+    """Every column that the collection file needs; no other is read from a Parquet file."""
     columns = [collection.source.id, *collection.source.metadata]
     for space in collection.space:
         columns += [*space.fields, *([space.image] if space.image else [])]

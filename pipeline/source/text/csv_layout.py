@@ -30,6 +30,7 @@ class CsvLayout:
         comment: What a line that is no record begins with.
         skip_blanks: Whether blanks behind a delimiter belong to it.
         has_declared_columns: Whether the collection file names the columns.
+        needed: The columns that the collection file needs; any other name may be repeated.
     """
 
     columns: Sequence[str] | None
@@ -39,6 +40,7 @@ class CsvLayout:
     skip_blanks: bool = False
 
     has_declared_columns: bool = False
+    needed: Sequence[str] = ()
 
     def reader(self, lines: Lines) -> Iterator[list[str]]:
         """The fields of one record after another; it raises csv.Error for a broken one."""
@@ -123,8 +125,9 @@ def _require_usable(
         raise _no_header(
             f"{names[0]!r} is a comment", file, 'Set the source\'s `comment`: comment = "#".'
         )
-    if len(set(names)) < len(names):
-        raise _no_header("it names a column twice", file, "Give each column a name of its own.")
+    if repeated := [name for name in layout.needed if names.count(name) > 1]:
+        do = "Rename all but the one that is meant."
+        raise _no_header(f"it names more than one column {repeated[0]!r}", file, do)
 
 
 def _refuse_second_header(lines: Lines, layout: CsvLayout, file: SourceFile) -> None:

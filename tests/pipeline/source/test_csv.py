@@ -79,6 +79,12 @@ def test_a_csv_without_a_usable_header_line(data: bytes, scan: Scan) -> None:
         scan("csv", data)
 
 
+def test_a_repeated_column_is_refused_where_it_is_needed(scan: Scan) -> None:
+    assert len(scan("csv", b"id,text,n,n\n1,a,2,3\n")) == 1
+    with pytest.raises(SourceNotFound, match="more than one column 'n'"):
+        scan("csv", b"id,text,n,n\n1,a,2,3\n", metadata=["n"])
+
+
 def test_csv_texts_beyond_the_limit_of_python(scan: Scan) -> None:
     text = "x" * 1_000_000
     assert outcome(scan("csv", f"id,text\n1,{text}\n2,b\n".encode())) == [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -45,3 +46,22 @@ def test_a_bad_line_says_where_and_why(scan: Scan) -> None:
     assert isinstance(bad, UnreadableRecord)
     assert bad.origin == "raw.jsonl"
     assert bad.failure.message == "is no JSON object but list"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"id":"1","text":"a","id":"2"}', b'{"id" : "1", "text" : "a", "id" : "2"}',
+     b'{"id":"1","text":"a","i\\u0064":"2"}', b'{"id":"1","text":"a","n":{"a":1,"a":2}}',
+     b'{"id":"1","text":"a","id"\t:"2"}', b'{"id":"1","text":"a","id" :"2"}'],
+)  # fmt: skip
+def test_an_object_with_a_key_twice_is_a_reject_that_names_it(line: bytes, scan: Scan) -> None:
+    (row,) = scan("jsonl", line + b"\n")
+    assert isinstance(row, UnreadableRecord)
+    assert row.failure.reason is Reason.BAD_RECORD
+    assert "the key 'id' twice" in row.failure.message or "the key 'a' twice" in row.failure.message
+
+
+@pytest.mark.parametrize("text", ['a ":b', "a : b", '":":":', "\t:"])
+def test_colons_and_nested_keys_are_no_repeated_ones(text: str, scan: Scan) -> None:
+    item = {"id": "1", "text": text, "n": [{"a": 1}, {"a": 2}]}
+    assert outcome(scan("jsonl", json.dumps(item).encode() + b"\n")) == [item]
