@@ -17,7 +17,7 @@ from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.release.contract_check import record_recipe
 from commonspace.pipeline.release.manifest import canonical_digest, load_release
-from commonspace.pipeline.source.records import EVERYTHING, Scope
+from commonspace.pipeline.source.records import EVERYTHING, Scope, sha256_hex
 from commonspace.pipeline.validate.stage import validate_stage
 from tests.support.collection_file import TEXT_SPACE, jsonl
 from tests.support.warehouse import NAME, Warehouse
@@ -189,3 +189,17 @@ def test_a_file_that_changes_during_a_run_changes_no_recipe(warehouse: Warehouse
     assert contract is not None
     assert contract.recipe is not None
     assert contract.recipe.fields == ("title",)
+
+
+def test_shards_of_other_fields_are_not_taken_for_finished(warehouse: Warehouse) -> None:
+    """A first run that died before it published binds nobody, and leaves no vector behind."""
+    rows = ROWS["a"]
+    titles = warehouse.collection(rows, spaces=[{**TEXT_SPACE, "fields": ["title"]}])
+    work, shards = warehouse.planned(titles, "died")
+    assert encode_stage(work, shards) == shards
+    report = warehouse.run_without_error(rows)
+    assert report["ledger"]["encoded"] == len(rows)
+    space = warehouse.open()
+    assert space.recipe == Recipe(fields=("text",), rule="lines-nfc-1")
+    digests = {sha256_hex(str(row["text"])) for row in rows}
+    assert set(space.to_arrow()["content_digest"].to_pylist()) == digests
