@@ -47,6 +47,12 @@ def open_table(database: Database, name: str) -> Table | None:
         raise
 
 
+def plain_message(error: Exception) -> str:
+    """LanceDB's message on one line, without places in the code that it was built from."""
+    message = re.sub(r",?\s*\S+\.rs:[0-9:]+.*", "", str(error))
+    return " ".join(message.split())[:400]
+
+
 @contextmanager
 def translating_store_errors(item: str) -> Iterator[None]:
     """Turns what LanceDB says of a failing bucket into StoreFailed; other errors stay.
@@ -62,7 +68,7 @@ def translating_store_errors(item: str) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ != "RustPanic":  # a class that cannot be imported
             raise
-        raise RuntimeError(f"LanceDB panicked: {error}") from error
+        raise RuntimeError(f"LanceDB panicked: {plain_message(error)}") from error
 
 
 @contextmanager
@@ -75,7 +81,7 @@ def translating_table_errors(space: str) -> Iterator[None]:
         with translating_store_errors(space):
             yield
     except (RuntimeError, OSError, ValueError) as error:
-        message = re.sub(r",? \S+\.rs:[0-9:]+.*", "", (str(error).splitlines() or [""])[0])[:200]
+        message = plain_message(error)
         if os.strerror(errno.ENOSPC) in message:
             raise StoreFailed(
                 f"LanceDB could not write: {message}",

@@ -136,11 +136,14 @@ def ids_filter(ids: Sequence[str]) -> Filter:
     return expr.col("id").isin(list(ids))
 
 
-def equality_filter(values: Mapping[str, Any]) -> Filter:
-    """A filter for rows whose columns equal the given values, at least one of them."""
+def values_filter(values: Mapping[str, Sequence[Any]]) -> Filter:
+    """A filter for rows that have in each column, at least one, one of the given values."""
     from lancedb import expr  # lancedb takes two seconds to load
 
-    first, *others = [expr.col(name) == expr.lit(value) for name, value in values.items()]
+    first, *others = [
+        expr.col(name) == expr.lit(each[0]) if len(each) == 1 else expr.col(name).isin(list(each))
+        for name, each in values.items()
+    ]
     combined = first
     for condition in others:
         combined = combined & condition

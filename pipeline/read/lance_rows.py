@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.stored_columns import in_columns_of
-from commonspace.pipeline.errors import ContractBroken, UserMistake
+from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index import text_index, vector_index
+from commonspace.pipeline.index.conditions import refused_condition
 from commonspace.pipeline.index.connection import (
     connect,
     open_table,
@@ -19,14 +20,16 @@ from commonspace.pipeline.index.connection import (
     translating_table_errors,
 )
 from commonspace.pipeline.index.table import (
-    Filter,
+    Filter as LanceFilter,
+)
+from commonspace.pipeline.index.table import (
     Query,
     Table,
     check_table,
-    equality_filter,
     fetch_rows,
+    values_filter,
 )
-from commonspace.pipeline.read.filters import Where
+from commonspace.pipeline.read.filters import Filter
 from commonspace.pipeline.read.rows import VectorQuery
 from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.pointer import Current
@@ -81,7 +84,7 @@ class LanceRows:
         self,
         words: str,
         k: int,
-        where: Where,
+        where: Filter,
         columns: Sequence[str],
         indexed_columns: Sequence[str],
     ) -> pa.Table:
@@ -112,7 +115,7 @@ class LanceRows:
         return rows.rename_columns([*columns, "bm25"])
 
     def _nearest(
-        self, query: VectorQuery, index: VectorIndex | None, row_filter: Filter | None
+        self, query: VectorQuery, index: VectorIndex | None, row_filter: LanceFilter | None
     ) -> pa.Table:
         table_query = vector_index.nearest_query(
             self.table, query.vector, query.k, index, row_filter
@@ -127,7 +130,7 @@ class LanceRows:
         ]
         return pa.schema(fields).empty_table()
 
-    def _execute(self, query: Query, columns: Sequence[str], where: Where) -> pa.Table:
+    def _execute(self, query: Query, columns: Sequence[str], where: Filter) -> pa.Table:
         is_sql, held = isinstance(where, str) and bool(where), self.table.schema.names
         optional = self._contract.optional_columns
         stored = [name for name in columns if name in held or name not in optional]
@@ -140,11 +143,11 @@ class LanceRows:
                 rows = query.select(stored).to_arrow()
                 return in_columns_of(self._contract, rows, columns)
         except (ValueError, RuntimeError) as error:
-            raise UserMistake(f"the condition {where!r} was refused: {error}") from error
+            raise refused_condition(str(where), error) from error
 
 
-def _lance_filter(where: Where) -> Filter | None:
+def _lance_filter(where: Filter) -> LanceFilter | None:
     """The filter as LanceDB takes it; None for none."""
     if not where:
         return None
-    return where if isinstance(where, str) else equality_filter(dict(where))
+    return where if isinstance(where, str) else values_filter(where)

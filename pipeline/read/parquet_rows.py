@@ -1,20 +1,19 @@
 """The rows of any release that is kept, from its Parquet parts.
 
 LanceDB holds the served release only. An older one, or a candidate, is read here. A search reads
-every part: it is exact, and slower.
+every part: it is exact, and slower. A SQL condition is LanceDB's here, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.index.conditions import ids_matching
 from commonspace.pipeline.read.rows import VectorQuery
 from commonspace.pipeline.release.manifest import Part
 
@@ -41,27 +40,23 @@ class ParquetRows:
         """See `Rows`; always exact.
 
         Raises:
-            UserMistake: `where` is SQL, which only LanceDB understands.
+            UserMistake: LanceDB refuses the SQL condition.
         """
-        if isinstance(query.where, str) and query.where:
-            raise UserMistake(
-                "a SQL condition needs LanceDB, which holds the served release only",
-                item=self._contract.space,
-                do='At another release, write it as values: where={"genre": "novel"}.',
-            )
         best: list[pa.Table] = []
-        for rows in self._candidates(query, dict(query.where or {})):
+        for rows in self._candidates(query):
             best = [_top(pa.concat_tables([*best, rows]), query.k)]
         return best[0] if best else self._no_rows(query.columns)
 
-    def _candidates(self, query: VectorQuery, where: Mapping[str, Any]) -> Iterator[pa.Table]:
+    def _candidates(self, query: VectorQuery) -> Iterator[pa.Table]:
         """The rows of each part that `where` keeps, with their similarity."""
         schema = self._contract.schema
         for part in self._parts:
             rows = self._read(part, None).cast(schema)
-            for name, value in where.items():
-                is_equal = pc.equal(rows[name], pa.scalar(value).cast(schema.field(name).type))
-                rows = rows.filter(pc.fill_null(is_equal, False))
+            if isinstance(query.where, str):
+                rows = _matching(rows, query.where)
+            for name, values in query.where.items() if isinstance(query.where, Mapping) else ():
+                wanted = pa.array(values).cast(schema.field(name).type)
+                rows = rows.filter(pc.is_in(rows[name], value_set=wanted))
             near = vectors_of(rows, self._contract.spec.dim) @ query.vector
             yield rows.select(query.columns).append_column(
                 "similarity", pa.array(near, pa.float32())
@@ -70,6 +65,14 @@ class ParquetRows:
     def _no_rows(self, columns: Sequence[str]) -> pa.Table:
         fields = [self._contract.schema.field(name) for name in columns]
         return pa.schema([*fields, pa.field("similarity", pa.float32())]).empty_table()
+
+
+def _matching(rows: pa.Table, condition: str) -> pa.Table:
+    """The rows for which a SQL condition is true: LanceDB says which, as of a served release."""
+    if not rows.num_rows:
+        return rows
+    ids = ids_matching(rows.drop(["vector"]), condition)
+    return rows.filter(pc.is_in(rows["id"], value_set=ids))
 
 
 def _top(rows: pa.Table, k: int) -> pa.Table:

@@ -15,7 +15,7 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.errors import ContractBroken, NotPublished, UserMistake
-from commonspace.pipeline.read.filters import Where, checked_columns
+from commonspace.pipeline.read.filters import Filter, Where, checked_columns, checked_filter
 from commonspace.pipeline.read.lance_rows import LanceRows
 from commonspace.pipeline.read.parquet_rows import ParquetRows
 from commonspace.pipeline.read.rows import Rows, VectorQuery
@@ -92,12 +92,11 @@ class ReleaseReader:
         without: str | None,
     ) -> pa.Table:
         """`Rows.nearest`, but for the item `without`; columns and filter are checked first."""
-        returned = checked_columns(self.contract, columns, where)
+        returned, row_filter = self._checked(columns, where)
         if not self.release.rows:
             return pa.table({"id": pa.array([], pa.string()), "similarity": pa.array([], "f4")})
-        query = VectorQuery(
-            vector=vector, k=k + (without is not None), where=where, columns=returned, exact=exact
-        )
+        limit = k + (without is not None)
+        query = VectorQuery(vector=vector, k=limit, where=row_filter, columns=returned, exact=exact)
         with self._explaining_promotions():
             rows = self.rows.nearest(query)
         if without is not None:
@@ -119,11 +118,14 @@ class ReleaseReader:
                 item=str(self.name),
                 do="Search the served release for words, or this one by text.",
             )
-        returned = checked_columns(self.contract, columns, where)
+        returned, row_filter = self._checked(columns, where)
         if not self.release.rows:
             return pa.table({"id": pa.array([], pa.string()), "bm25": pa.array([], "f4")})
         with self._explaining_promotions():
-            return self.rows.matching(words, k, where, returned, indexed_columns)
+            return self.rows.matching(words, k, row_filter, returned, indexed_columns)
+
+    def _checked(self, columns: Sequence[str] | None, where: Where) -> tuple[list[str], Filter]:
+        return checked_columns(self.contract, columns), checked_filter(self.contract, where)
 
     def changes(self, since: int) -> Changes:
         """What differs between release `since` and this one."""

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from commonspace.pipeline.read.filters import Where
+from commonspace.pipeline.read.filters import Filter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class VectorQuery:
 
     vector: NDArray[np.float32]
     k: int
-    where: Where
+    where: Filter
     columns: Sequence[str]
     exact: bool = False
 

@@ -90,8 +90,8 @@ class Space:
         """The k nearest rows, nearest first, with `similarity`: the cosine, in [-1, 1].
 
         Exactly one of `query` (text), `image` (a file's path or bytes), `vector` (dim,) and `id`
-        says near what; an item is not its own neighbour. `where` keeps rows whose columns equal
-        the given values, or for which a SQL condition is true: k of them, where there are k.
+        says near what; an item is not its own neighbour. `where` keeps rows whose columns have the
+        given values (one of a list), or for which SQL is true; times without a zone are in UTC.
 
         Every row is compared, unless the release has a vector index (`vector_index` says so).
         It finds the share of the ten nearest rows that was measured before the release was
