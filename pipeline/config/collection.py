@@ -15,9 +15,9 @@ from typing import Any, TypeGuard
 from pydantic import Field, field_validator, model_validator
 
 from commonspace.encoders.reference import EncoderReference
+from commonspace.pipeline.config.column_names import PASSAGE_COLUMNS, fold_name
 from commonspace.pipeline.config.periods import CADENCES
 from commonspace.pipeline.config.sections import (
-    PASSAGE_COLUMNS,
     CollectionSection,
     GatesSection,
     LimitsSection,
@@ -25,7 +25,6 @@ from commonspace.pipeline.config.sections import (
     SourceSection,
     SpaceSection,
     _Section,
-    fold_name,
 )
 from commonspace.pipeline.contract.name import SpaceReference
 from commonspace.pipeline.errors import UserMistake, did_you_mean

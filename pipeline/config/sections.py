@@ -3,47 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from datetime import timedelta
 from typing import Annotated, Any, Literal
-from unicodedata import normalize
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from commonspace.encoders.spec import Modality
+from commonspace.pipeline.config.column_names import check_column_names
 from commonspace.pipeline.config.periods import Duration, Period, schedule_problem
+from commonspace.pipeline.errors import did_you_mean
 from commonspace.pipeline.release.indexes import MIN_RECALL, VectorChoice
 
 ColumnType = Literal[
     "string", "int64", "float64", "bool", "timestamp",
     "timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]",
 ]  # fmt: skip
-RESERVED = frozenset(
-    {
-        *("id", "vector", "content_digest", "row_digest", "partition", "source_uri"),
-        *("encoded_at", "run", "digest", "locator", "similarity", "bm25", "found"),
-        *("tokens_used", "tokens_total", "tokens_unknown", "truncated", "text_rules"),
-        *("image_format", "image_mode", "image_width", "image_height"),
-        *("image_orientation", "image_frames", "image_rules"),
-    }
-)
-"""Columns that commonspace writes itself, in a release or in a run's files."""
-
-PASSAGE_COLUMNS = frozenset({"item", "passage", "passage_start", "passage_end"})
-"""Columns that commonspace adds where a space has `overflow = "rows"`."""
-
 KEEP_RELEASES = 10
 """How many releases of a space `retain` keeps by default."""
 
 NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
-
-
-def fold_name(column: str) -> str:
-    """A column's name as readers compare it that ignore case (DuckDB, Spark, BigQuery).
-
-    Canonical caseless matching: The Unicode Standard, section 3.13, definition D145.
-    """
-    return normalize("NFD", normalize("NFD", column).casefold())
 
 
 def _check_name(value: str) -> str:
@@ -106,6 +84,7 @@ class SourceSection(_Section):
     uri: str = Field(min_length=1)
     id: str = ""
     metadata: dict[str, ColumnType] = {}
+    newest: str | None = None
     encoding: str = "utf-8"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
     escape: str | None = Field(default=None, min_length=1, max_length=1)
@@ -133,20 +112,7 @@ class SourceSection(_Section):
     @field_validator("metadata")
     @classmethod
     def _check_column_names(cls, value: dict[str, ColumnType]) -> dict[str, ColumnType]:
-        if clash := sorted(name for name in value if fold_name(name) in RESERVED):
-            raise ValueError(f"these names are reserved: {', '.join(clash)}")
-        folded = Counter(map(fold_name, value))
-        if alike := sorted(name for name in value if folded[fold_name(name)] > 1):
-            raise ValueError(f"many readers cannot tell these names apart: {', '.join(alike)}")
-        invalid = [
-            name
-            for name in value
-            if not name.isprintable() or name[:1] in {"", "_"} or set(name) & {*".`"}
-        ]
-        if invalid:
-            raise ValueError(
-                f"a table cannot have these columns (empty, `_…`, `.` or ` in it): {invalid}"
-            )
+        check_column_names(value)
         return value
 
     @field_validator("uri", "image_root", "link_roots")
@@ -188,6 +154,18 @@ class SourceSection(_Section):
                 raise ValueError("a folder has no columns, so it takes no `metadata`")
         elif not self.id:
             raise ValueError(f"a {self.kind} source needs `id`: the column with a stable id")
+        return self
+
+    @model_validator(mode="after")
+    def _check_newest(self) -> SourceSection:
+        if self.newest is None:
+            return self
+        kind = self.metadata.get(self.newest)
+        if kind is None:
+            hint = did_you_mean(self.newest, self.metadata) or " (there is none)"
+            raise ValueError(f"`newest` names {self.newest!r}, no column of `metadata`{hint}")
+        if kind == "bool":
+            raise ValueError(f"`newest` names {self.newest!r}, a bool, which says no order")
         return self
 
 

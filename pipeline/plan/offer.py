@@ -1,7 +1,7 @@
 """What the source offers a space, seen beside what is published.
 
-Rows stay whose file is gone, empty or cut, and the last record of a cut file is not taken for a
-newer one.
+Rows stay whose file is gone, empty or cut; the last record of a cut file is not taken, nor is one
+that is older than its published row.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from commonspace.pipeline.plan.passing import (
     passing_reasons,
     passing_rejects,
 )
+from commonspace.pipeline.plan.precedence import decide_precedence
 from commonspace.pipeline.plan.rejects import unavailable_ids, unreadable_ids
+from commonspace.pipeline.plan.rivals import read_rivals
 from commonspace.pipeline.pull.extents import Extents, read_extents
 from commonspace.pipeline.pull.items import (
     count_refused_contents,
@@ -31,7 +33,7 @@ from commonspace.pipeline.pull.items import (
     read_pull_rejects,
 )
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import published_origins
+from commonspace.pipeline.release.parts import published_details
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA, reject_row
 from commonspace.pipeline.source.extents import End
 from commonspace.pipeline.source.notices import NoticeCount
@@ -71,7 +73,9 @@ class Offer:
 
 def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
     """What `pull` has found for the space, beside what is published (`published_rows`)."""
-    items, without_content = read_offered_items(work, ["row_digest", "partition", "source_uri"])
+    newest = work.run.collection.source.newest
+    columns = ["row_digest", "partition", "source_uri", *([newest] if newest else [])]
+    items, without_content = read_offered_items(work, columns)
     rejects = read_pull_rejects(work)
     absent = without_content - count_refused_contents(rejects, work.space)
     ids_published = _flat(published[work.contract.item_column])
@@ -87,14 +91,21 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
     extents = read_extents(work.run.store, work.run.folder)
     if work.run.delete_missing:
         ends = judge_ends(extents.ends, lacking=(), unterminated=())
-        return replace(offer, unterminated=_unterminated((), extents, ends))
-    return _beside_published(work, base, published, offer, extents)
+        offer = replace(offer, unterminated=_unterminated((), extents, ends))
+    else:
+        offer, ends = _beside_published(work, base, published, offer, extents)
+    rivals = read_rivals(work, base, published, offer.items, ends)
+    return _without_superseded(work, offer, rivals)
 
 
 def _beside_published(
     work: Work, base: Release | None, published: pa.Table, offer: Offer, extents: Extents
-) -> Offer:
-    """The offer without what only the absence of a file, or its cut, seems to say."""
+) -> tuple[Offer, dict[str, End]]:
+    """The offer without what only the absence of a file, or its cut, seems to say.
+
+    Returns:
+        it, and how each file ended.
+    """
     known, item = base.unterminated if base else (), work.contract.item_column
     doubtful = doubtful_items(extents, known)
     missing = _with_files(work, base, published.filter(_is_missing(work, published, offer)))
@@ -109,7 +120,7 @@ def _beside_published(
     staying = rows.filter(absence.staying)
     unavailable = [offer.unavailable, pa.array(cut, pa.string()), *staying[item].chunks]
     cut_rejects = _cut_rejects(work, offer.items.filter(is_cut), extents)
-    return replace(
+    offer = replace(
         offer,
         items=offer.items.filter(pc.invert(is_cut)),
         rejects=pa.concat_tables([offer.rejects, cut_rejects]),
@@ -117,6 +128,20 @@ def _beside_published(
         staying=staying.num_rows,
         unterminated=_unterminated(known, extents, ends),
         notices=(*offer.notices, *absence.notices),
+    )
+    return offer, ends
+
+
+def _without_superseded(work: Work, offer: Offer, rivals: pa.Table) -> Offer:
+    """The offer without the items whose row is newer, and stays."""
+    item, newest = work.contract.item_column, work.run.collection.source.newest
+    precedence = decide_precedence(offer.items, rivals, item_column=item, newest=newest)
+    superseded = pa.array(precedence.superseded, pa.string())
+    return replace(
+        offer,
+        items=offer.items.filter(pc.invert(pc.is_in(offer.items[item], value_set=superseded))),
+        unavailable=pa.concat_arrays([_flat(offer.unavailable), superseded]),
+        notices=(*offer.notices, *precedence.notices),
     )
 
 
@@ -140,8 +165,9 @@ def _with_files(work: Work, base: Release | None, rows: pa.Table) -> pa.Table:
     if _is_folder(work):
         folders = [str(PurePosixPath(item).parent) for item in rows["id"].to_pylist()]
         return rows.append_column("source_uri", pa.array(folders, pa.string()))
-    origins = published_origins(work.run.store, base, work.contract, _flat(rows["id"]))
-    found = pc.index_in(rows["id"], value_set=_flat(origins["id"]))
+    ids = _flat(rows["id"])
+    origins = published_details(work.run.store, base, work.contract, ["source_uri"], ids)
+    found = pc.index_in(ids, value_set=_flat(origins["id"]))
     return rows.append_column("source_uri", origins["source_uri"].take(found))
 
 
@@ -180,8 +206,8 @@ def _is_among(rows: pa.Table, column: str, values: Collection[str]) -> pa.Chunke
     return pc.is_in(rows[column], value_set=pa.array(values, pa.string()))
 
 
-def _flat(values: pa.ChunkedArray) -> pa.Array:
-    return values.combine_chunks()
+def _flat(values: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def write_offer_rejects(work: Work, rejects: pa.Table) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 import pyarrow as pa
@@ -111,14 +111,25 @@ def _kept_rejects(
     """Rejects of the release before that are out of the run's scope, or that would fail again."""
     rejected = plan.rows("reject").select(["id", "digest"]).to_pylist()
     known = {(row["id"], row["digest"]) for row in rejected}
-    offered = set(items[work.contract.item_column].to_pylist())
+    planned = plan.rows("encode", "reuse", "keep", "reject")["id"].combine_chunks()
+    taken = items.filter(pc.is_in(items["id"], value_set=planned))
+    offered = set(taken[work.contract.item_column].to_pylist())
     places = reject_places(work, [row["id"] for row in rejected])
     return [
         {**row, "place": places.get(row["id"], row["place"])}
         for row in base_rejects.to_pylist()
-        if (not _in_scope(row, work) and rejected_item(row, work.space) not in offered)
+        if (not _in_scope(row, work) and not _is_settled(row, work, offered))
         or (row["id"], row["content_digest"]) in known
     ]
+
+
+def _is_settled(row: Mapping[str, Any], work: Work, taken: Set[str | None]) -> bool:
+    """Whether a reject of elsewhere says nothing any more, as its item was taken from here.
+
+    A record that cannot be read has no rank beside the others of its id: it is a reject as long as
+    it stands in its own partition.
+    """
+    return row["stage"] == "encode" and rejected_item(row, work.space) in taken
 
 
 def _new_rejects(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import reprlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.pull.passages import PassageWriter
+from commonspace.pipeline.pull.versions import OLDER_RECORDS, Outcome, Versions
 from commonspace.pipeline.release.rejects import reject_row
 from commonspace.pipeline.source.content import parse_id, read_content
 from commonspace.pipeline.source.file_access import FileAccess
@@ -49,6 +49,7 @@ class ItemBuilder:
     """Turns records into items, and collects the rejects and the notices.
 
     field_names: every field that a record had, to find names that no record has.
+    winners: the `row_digest` of each item that was built again, from a newer record.
     """
 
     def __init__(
@@ -58,8 +59,9 @@ class ItemBuilder:
         self.notices = Notices()
         self.rejects: list[dict[str, Any]] = []
         self.field_names: set[str] = set()
+        self.winners: dict[str, str] = {}
         self._collection, self._run, self._writers = collection, run, writers
-        self._seen_ids: set[bytes] = set()
+        self._versions = Versions(collection.source.newest)
         self._access = FileAccess.of(collection)
 
     def items(
@@ -81,9 +83,11 @@ class ItemBuilder:
                 item_id = record_id(record, self._collection)
                 self._reject(record, item, item_id if isinstance(item_id, str) else None)
                 continue
+            if item is None:
+                continue
             for space in self._collection.space:
                 item[f"digest:{space_key(space)}"] = self._content_digest(record, item, space)
-            self.counts.items += 1
+            self.counts.items += item["id"] not in self.winners
             yield item
 
     def check_fields(self, scope: Scope) -> None:
@@ -114,28 +118,33 @@ class ItemBuilder:
                     item=str(collection.path),
                 )
 
-    def _item(self, record: Record) -> dict[str, Any] | Failure:
-        """The item without its digests. The first record of an id wins; later ones are rejects."""
+    def _item(self, record: Record) -> dict[str, Any] | Failure | None:
+        """The item without its digests; None where a newer record of its id was there before."""
         item_id = record_id(record, self._collection)
         if isinstance(item_id, Failure):
             return item_id
         if not _is_storable(record.locator, record.origin, record.partition or ""):
             return Failure(Reason.BAD_ID, "the file's name is not valid Unicode")
-        # 16 bytes an id, however long ids are: all ids of the source stay in memory.
-        short = hashlib.blake2b(item_id.encode(), digest_size=16).digest()
-        if short in self._seen_ids:
-            return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
         metadata, bad_columns = convert_metadata(record, self._collection.source.metadata)
+        outcome = self._versions.add(item_id, record.partition, metadata)
+        if outcome is Outcome.DUPLICATE:
+            return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
+        if outcome is not Outcome.FIRST:
+            self.notices.add(Notice(NoticeKind.SUPERSEDED, OLDER_RECORDS, item_id))
+        if outcome is Outcome.OLDER:
+            return None
         if bad_columns:
             self._note_bad_cells(record, bad_columns)
-        self._seen_ids.add(short)
         columns = [record.partition, record.origin, metadata]
+        row_digest = sha256_hex(_canonical_json(columns))[:32]
+        if outcome is Outcome.NEWER:
+            self.winners[item_id] = row_digest
         return {
             "id": item_id,
             "partition": record.partition,
             "source_uri": record.origin,
             "locator": record.locator,
-            "row_digest": sha256_hex(_canonical_json(columns))[:32],
+            "row_digest": row_digest,
             **metadata,
         }
 

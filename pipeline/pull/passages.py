@@ -54,6 +54,11 @@ def item_of_passage(passage: str) -> str:
     return passage.rpartition("#")[0]
 
 
+def passage_row_digest(item: str, start: int, end: int) -> str:
+    """The `row_digest` of a passage: that of its item, and where it stands."""
+    return sha256_hex(f"{item}:{start}:{end}")[:32]
+
+
 class PassageWriter:
     """Writes a space's passages to `<folder>/NNNNN.parquet`, in the order of the source."""
 
@@ -69,7 +74,7 @@ class PassageWriter:
                 {
                     "id": passage_id(item["id"], number),
                     "digest": sha256_hex(text[start:end]),
-                    "row_digest": sha256_hex(f"{item['row_digest']}:{start}:{end}")[:32],
+                    "row_digest": passage_row_digest(item["row_digest"], start, end),
                     "item": item["id"],
                     "passage": number,
                     "passage_start": start,

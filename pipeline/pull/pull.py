@@ -28,6 +28,7 @@ from commonspace.pipeline.pull.item_builder import (
 )
 from commonspace.pipeline.pull.items import items_schema
 from commonspace.pipeline.pull.passages import PassageWriter, has_passages
+from commonspace.pipeline.pull.versions import remove_replaced
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
 from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.notices import Notice, NoticeCount
@@ -93,6 +94,7 @@ def pull(
         store.put(f"{items_folder(folder)}/{number:05}.parquet", parquet_bytes(table))
     for writer in writers.values():
         writer.flush()
+    remove_replaced(store, folder, builder.winners)
     builder.check_fields(scope)
     write_extents(store, folder, extents)
     rejects = pa.Table.from_pylist(builder.rejects, REJECTS_SCHEMA)

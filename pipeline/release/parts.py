@@ -115,15 +115,15 @@ def concat_or_empty(tables: Iterator[pa.Table], schema: pa.Schema) -> pa.Table:
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
-def published_origins(
-    store: Store, base: Release | None, contract: Contract, ids: pa.Array
+def published_details(
+    store: Store, base: Release | None, contract: Contract, columns: Sequence[str], ids: pa.Array
 ) -> pa.Table:
-    """`id` and `source_uri` of those published rows that have one of the ids.
+    """`id` and other columns of those published rows that have one of the ids.
 
     Raises:
         ContractBroken: a part is missing or damaged.
     """
-    columns = ["id", "source_uri"]
+    columns = ["id", *columns]
     schema = pa.schema([contract.schema.field(name) for name in columns])
     parts = base.parts if base and len(ids) else ()
     groups = (read_part_groups(store, part, contract, columns, ids) for part in parts)

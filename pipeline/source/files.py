@@ -55,7 +55,7 @@ class SourceFile:
 
 
 def find_files(uri: str, scope: Scope) -> list[SourceFile]:
-    """The files or folders that `uri` names within the scope, sorted by path.
+    """The files or folders that `uri` names within the scope, sorted by partition and path.
 
     Raises:
         SourceNotFound: there are none.
@@ -75,7 +75,7 @@ def find_files(uri: str, scope: Scope) -> list[SourceFile]:
         files.append(SourceFile(Path(path), os.path.relpath(path, base), partition))
     if not files:
         raise _not_found(uri, scope.partition)
-    return files
+    return sorted(files, key=lambda file: file.partition or "")
 
 
 def require_readable(file: SourceFile) -> Path:

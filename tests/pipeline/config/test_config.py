@@ -13,8 +13,8 @@ import pytest
 
 from commonspace.encoders.protocol import FACTS
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.column_names import RESERVED
 from commonspace.pipeline.config.files import load_collection
-from commonspace.pipeline.config.sections import RESERVED
 from commonspace.pipeline.pull.items import items_schema
 from tests.pipeline.config.books import GOOD, Load, Mistakes, changed
 from tests.support.checkout import REPOSITORY
