@@ -76,7 +76,8 @@ class JsonlSource:
             if isinstance(value, dict) and _may_repeat_a_key(line, value):
                 value = _WITHOUT_REPEATED_KEYS.decode(line)
         except json.JSONDecodeError as error:  # in its own words, this is line 1 of every file
-            problem = f"is not valid JSON: {error.msg}, at character {error.colno} of the line"
+            what = error.msg.removesuffix(" at")
+            problem = f"is not valid JSON: {what}, at character {error.colno} of the line"
         except (ValueError, RecursionError) as error:
             problem = f"is not valid JSON: {error}"
         if lines.undecodable:

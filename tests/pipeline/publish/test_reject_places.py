@@ -18,7 +18,7 @@ from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 GATES = {"max_reject_share": 0.5}
 BROKEN = b'{"id": "x", "text": "te\n'
-EMPTY = b'{"id": "e", "text": ""}\n'
+EMPTY = b'{"id": "e", "text": " "}\n'
 
 
 def run(warehouse: Warehouse, data: bytes, **options: Any) -> dict[str, Any]:

@@ -65,3 +65,18 @@ def test_an_object_with_a_key_twice_is_a_reject_that_names_it(line: bytes, scan:
 def test_colons_and_nested_keys_are_no_repeated_ones(text: str, scan: Scan) -> None:
     item = {"id": "1", "text": text, "n": [{"a": 1}, {"a": 2}]}
     assert outcome(scan("jsonl", json.dumps(item).encode() + b"\n")) == [item]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"id": "1" "text"}', "Expecting ',' delimiter, at character 12 of the line"),
+        (b'{"id": "1', "Invalid control character, at character 10 of the line"),
+    ],
+)
+def test_the_place_within_a_line_is_not_taken_for_one_in_the_file(
+    line: bytes, message: str, scan: Scan
+) -> None:
+    bad = scan("jsonl", b'{"id": "0"}\n' + line + b"\n")[1]
+    assert isinstance(bad, UnreadableRecord)
+    assert bad.failure.message == f"is not valid JSON: {message}"
