@@ -99,7 +99,9 @@ class FolderSource:
     def _file(self, root: Path, top: str, name: str) -> Path | Failure:
         """The path of a file, unless it is a link that leads to a file outside."""
         path = root / name
-        if not path.is_symlink() or self._rule(root, top).is_inside(Path(os.path.realpath(path))):
+        if not os.path.islink(path):  # noqa: PTH114 - a third faster, for each file
+            return path
+        if self._rule(root, top).is_inside(Path(os.path.realpath(path))):
             return path
         message = f"{name!r} is a link to a file outside of the source; `link_roots` allows it"
         return Failure(Reason.MISSING_CONTENT, message)
@@ -115,7 +117,7 @@ class FolderSource:
         return [folder.path.resolve() for folder in find_files(self._uri, EVERYTHING)]
 
     def _kind(self, name: str) -> str | None:
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = _suffix(name)
         texts, images = self._text_suffixes, self._image_suffixes
         if suffix in texts or (ANY_SUFFIX in texts and suffix not in images):
             return "text"
@@ -123,7 +125,7 @@ class FolderSource:
 
     def _left_out(self, root: Path, name: str) -> Notice:
         """The notice of a file that has none of the suffixes of items."""
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = _suffix(name)
         path = root / name
         if path.is_symlink() and not path.exists():
             return left_out("link that leads nowhere", name)
@@ -133,6 +135,12 @@ class FolderSource:
             return left_out("other suffixes", name)
         self._counted_suffixes.add(suffix)
         return left_out(f"suffix {suffix}", name)
+
+
+def _suffix(name: str) -> str:
+    """As `PurePosixPath(name).suffix.lower()`, in a tenth of the time."""
+    stem, _, end = name.rpartition("/")[2].rpartition(".")
+    return f".{end.lower()}" if stem and end else ""
 
 
 def _folders_above(items: Iterable[str]) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from commonspace.pipeline.errors import SourceNotFound
@@ -63,6 +64,10 @@ class FolderWalk:
     rule: FollowRule
     _followed: set[Path] = field(default_factory=set)
 
+    @cached_property
+    def _prefix(self) -> str:
+        return os.path.join(self.root, "")  # noqa: PTH118 - a path ends in no /
+
     def __iter__(self) -> Iterator[str | Notice]:
         """The name of each file, sorted within its folder, and a notice for each other thing.
 
@@ -106,7 +111,7 @@ class FolderWalk:
         return left_out(about, self._name(path))
 
     def _name(self, path: str) -> str:
-        return path.removeprefix(os.path.join(self.root, ""))  # noqa: PTH118 - a path ends in no /
+        return path.removeprefix(self._prefix)
 
 
 def left_out(about: str, name: str) -> Notice:
