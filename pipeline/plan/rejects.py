@@ -36,12 +36,17 @@ def known_rejects(
         retry: whether the run tries rejects again, so that none is known.
     """
     rejects = read_rejects(store, base)
+    rejects = rejects.slice(0, 0) if retry else permanent_rejects(rejects, image_seconds)
+    return rejects.select(["id", "content_digest"])
+
+
+def permanent_rejects(rejects: pa.Table, image_seconds: float) -> pa.Table:
+    """Those that the encoder would refuse again; see `known_rejects`."""
     permanent = pc.and_(pc.invert(rejects["retryable"]), pc.equal(rejects["stage"], "encode"))
     late = pc.equal(rejects["reason"], str(Reason.IMAGE_TOO_COSTLY))
     same_limit = pc.equal(rejects["message"], too_slow(image_seconds).message)
     permanent = pc.and_(permanent, pc.or_(pc.invert(late), same_limit))
-    known = pc.and_(permanent, pc.and_(pc.is_valid(rejects["content_digest"]), not retry))
-    return rejects.filter(known).select(["id", "content_digest"])
+    return rejects.filter(pc.and_(permanent, pc.is_valid(rejects["content_digest"])))
 
 
 def unavailable_ids(pull_rejects: pa.Table) -> pa.Array:
