@@ -33,6 +33,11 @@ class Frame:
     control: int
     known: int
 
+    @property
+    def odd(self) -> int:
+        """How many are unknown or control tokens."""
+        return self.unknown + self.control
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -49,6 +54,9 @@ class Reading:
     is_unreadable: bool
 
 
+_PLAIN = Reading(0, has_control=False, is_unreadable=False)
+
+
 class TokenKinds:
     """Tells the kinds of a tokenizer's ids apart."""
 
@@ -60,9 +68,11 @@ class TokenKinds:
         self._unknown = None if unknown in around else unknown
         added = tokenizer.get_added_tokens_decoder()
         control = {*around, *(n for n, token in added.items() if token.special)} - {self._unknown}
+        odd = control if self._unknown is None else control | {self._unknown}
         # The last entry stands for every id beyond the table.
-        self._is_control = np.zeros(max(control, default=0) + 2, dtype=np.bool_)
+        self._is_control, self._is_odd = np.zeros((2, max(odd, default=0) + 2), dtype=np.bool_)
         self._is_control[list(control)] = True
+        self._is_odd[list(odd)] = True
 
     def frame(self, prompt: str) -> Frame:
         """What stands around every text that has this prompt."""
@@ -76,6 +86,12 @@ class TokenKinds:
             windows: (n,) ids of each window.
             frame: what each of them has beside its part of the text.
         """
+        if all(
+            len(ids) > frame.tokens + 1
+            and np.count_nonzero(self._is_odd.take(ids, mode="clip")) == frame.odd
+            for ids in windows
+        ):
+            return _PLAIN  # one look at each token is all that nearly every text needs
         unknown = sum(self._count_unknown(ids) - frame.unknown for ids in windows)
         own = sum(len(ids) - frame.tokens for ids in windows)
         return Reading(
