@@ -11,7 +11,7 @@ from typing import Any
 
 from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.files import SourceFile
-from commonspace.pipeline.source.text.lines import Lines
+from commonspace.pipeline.source.text.lines import Lines, RecordTooLarge
 
 DELIMITERS = ",;\t|"
 """Which another delimiter is looked for among."""
@@ -81,7 +81,10 @@ def other_delimiter(field: str, delimiter: str) -> str | None:
 
 def _after_separator_line(lines: Lines, declared: CsvLayout) -> CsvLayout:
     lines.begin_record()
-    match = re.fullmatch(r'"?sep=(.)"?\s*', next(lines, ""))
+    try:
+        match = re.fullmatch(r'"?sep=(.)"?\s*', next(lines, ""))
+    except RecordTooLarge:
+        match = None
     if match is None:
         lines.read_record_again()
         return declared
@@ -96,6 +99,8 @@ def _read_header(lines: Lines, layout: CsvLayout, file: SourceFile) -> list[str]
             if header:
                 return header
             lines.begin_record()
+    except RecordTooLarge as error:
+        raise _no_header(f"it {lines.too_large.message}", file, "Is it a CSV file?") from error
     except csv.Error as error:
         do = "Quote what has a line break or a quote in it, and double the quotes in it."
         if "new-line character" in str(error):
@@ -135,7 +140,7 @@ def _refuse_second_header(lines: Lines, layout: CsvLayout, file: SourceFile) -> 
     columns = {name.strip().casefold() for name in layout.columns or ()}
     try:
         first = next(layout.reader(lines), [])
-    except csv.Error:
+    except (csv.Error, RecordTooLarge):
         first = []
     lines.read_record_again()
     repeated = columns & {value.strip().casefold() for value in first}

@@ -88,6 +88,12 @@ def test_a_damaged_stream_says_so(kind: str, scan: Scan) -> None:
     assert last.failure.message == "its gzip stream is damaged"
 
 
+@pytest.mark.parametrize("columns", [None, ["id", "text"]])
+def test_a_csv_that_is_cut_before_its_header_is_whole(columns: Any, scan: Scan) -> None:
+    rows = scan("csv", gzip.compress(b"id,text\n1,a\n")[:15], columns=columns)
+    assert outcome(rows) == [Reason.SOURCE_UNREADABLE]
+
+
 def test_a_record_within_quotes_where_a_stream_is_cut_is_not_read(scan: Scan) -> None:
     """Its lines are text of one field; they are no records of their own."""
     quoted = b'x,"b\n3,c\n' + b"4,d\n" * 100_000

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from commonspace.encoders.protocol import Reason
+from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
 from tests.pipeline.source.source_records import outcome, record
@@ -82,6 +83,19 @@ def test_a_record_of_csv_beyond_the_limit(
         assert outcome(rows)[-1] == record("2", "b")
     found = [int(str(row.place).split("line ")[1].split(",")[0]) for row in rows]
     assert found[: len(lines)] == list(lines)
+
+
+def test_a_first_line_of_csv_beyond_the_limit(limited: Limited, warehouse: Warehouse) -> None:
+    data = b"id,text" + LONG + b"\n1,a\n"
+    with pytest.raises(SourceNotFound, match=r"header line: it is larger than 1,000 bytes"):
+        limited("csv", data)
+    source = open_source(
+        warehouse.collection(
+            source={"kind": "csv", "uri": "raw.csv", "columns": ["id", "text"]},
+            limits={"max_record_bytes": LIMIT},
+        )
+    )
+    assert outcome(list(source.scan(EVERYTHING))) == [Reason.TOO_LARGE, record("1", "a")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
