@@ -110,6 +110,15 @@ def test_what_is_forced_is_a_dry_run_until_somebody_says_encode(
     assert (taken.force, taken.dry_run) == (force, dry_run)
 
 
+@pytest.mark.parametrize(("param", "deletes"), [(None, False), (False, False), (True, True)])
+def test_what_is_missing_is_deleted_where_a_person_says_so(
+    tmp_path: Path, param: bool | None, deletes: bool
+) -> None:
+    taken = parse_request(load(tmp_path), {"delete_missing": param}, None, None)
+    assert taken.delete_missing == deletes
+    assert not parse_request(load(tmp_path), {}, None, None).delete_missing
+
+
 def test_spaces_that_a_run_takes(tmp_path: Path) -> None:
     collection = load(tmp_path)
     assert parse_request(collection, {"spaces": []}, None, None).includes("text/v1")

@@ -124,6 +124,25 @@ def test_columns_of_ours_are_reserved_in_any_case(name: str, mistakes: Mistakes)
     assert found == [f"source.metadata: these names are reserved: {name}"]
 
 
+@pytest.mark.parametrize(
+    ("newest", "kind", "problem"),
+    [
+        ("at", "bool", "`newest` names 'at', a bool, which says no order"),
+        ("att", "int64", "`newest` names 'att', no column of `metadata` (did you mean 'at'?)"),
+    ],
+)
+def test_the_newest_record_is_told_by_a_column_that_has_an_order(
+    newest: str, kind: str, problem: str, load: Load, mistakes: Mistakes
+) -> None:
+    def declared(name: str, kind: str) -> str:
+        head = "[source.metadata]\n"
+        return changed(head, f'newest = "{name}"\n{head}at = "{kind}"\n')
+
+    assert mistakes(declared(newest, kind))[1:] == [f"source: {problem}"]
+    for ordered in ("timestamp", "int64", "float64", "string"):
+        assert load(declared("at", ordered)).source.newest == "at"
+
+
 def test_every_column_of_ours_is_reserved() -> None:
     ours = {name for facts in FACTS.values() for name in facts}
     ours |= {*items_schema([], {}).names, "digest"}
