@@ -155,7 +155,8 @@ def _execute_plan(work: Work, promote: bool | None, log: Log) -> RunReport | Ref
         log(_describe_plan(work, plan))
         for notice in plan.notices:
             log(f"{work.name}: {notice}")
-        encode_and_validate(work)
+        for notice in encode_and_validate(work).notices:
+            log(f"{work.name}: {notice}")
         publish_stage(work)
         by_default = work.run.collection.promotes(work.space)
         finish(work, promote=by_default if promote is None else promote, log=log)

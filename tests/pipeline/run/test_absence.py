@@ -274,7 +274,9 @@ def test_a_file_that_is_empty_for_now_keeps_its_row(
     photo.write_bytes(b"")
     (tmp_path / "in/b/new.bin").write_bytes(b"")
     for _ in range(2):  # it is tried again, and stays
-        report = warehouse.run_without_error(album)
+        lines: list[str] = []
+        report = warehouse.run_without_error(album, log=lines.append)
+        assert any("content cut: 1 (published rows, which stay" in line for line in lines)
         assert (report["ledger"]["rejected"], report["ledger"]["deleted"]) == (2, 0)
         assert notices(report) == {"content_cut": (1, ["b/4"])}
         assert texts(warehouse) == before
