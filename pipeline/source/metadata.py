@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from commonspace.pipeline.source.conversion.table import UNREADABLE, convert
+from commonspace.pipeline.source.conversion.table import CONVERTERS, UNREADABLE
 from commonspace.pipeline.source.records import Record
 
 
@@ -17,12 +17,14 @@ def convert_metadata(
     Returns:
         the values by column, and the columns whose value cannot be read, which are None too.
     """
+    found = record.values
     values: dict[str, Any] = {}
     bad_columns: tuple[str, ...] = ()
     for name, kind in types.items():
+        value = found.get(name)
         try:
-            values[name] = convert(record.values.get(name), kind)
-        except UNREADABLE:
+            values[name] = CONVERTERS[kind][type(value)](value)
+        except (KeyError, *UNREADABLE):  # `convert` without its call: this is every cell
             values[name] = None
             bad_columns += (name,)
     return values, bad_columns
