@@ -112,7 +112,7 @@ def test_what_a_collection_file_says_about_its_dag(
     assert events["schedule"] == "CronPartitionTimetable"
     assert found["follows"]["schedule"] == "PartitionedAssetTimetable"
     assert events["runs"] == 3
-    params = ["dry_run", "force", "ids", "only_rejects", "partition", "spaces"]
+    params = ["delete_missing", "dry_run", "force", "ids", "only_rejects", "partition", "spaces"]
     assert events["params"] == params
     assert {"wait_for_files", "text-v1.approve", "title-v1.approve"} <= set(events["tasks"])
     assert not events["docs"]

@@ -39,6 +39,7 @@ KEYS = {
     "items_folder": ([RUN], f"{RUN}/items"),
     "passages_folder": ([RUN, "text/v2"], f"{RUN}/passages/text/v2"),
     "pull_rejects_key": ([RUN], f"{RUN}/pull-rejects.parquet"),
+    "extents_key": ([RUN], f"{RUN}/extents.parquet"),
     "report_suffix": ([NAME], "/text-v2/report.json"),
     "shards_folder": (["books"], ".runs/books/shards"),
     "encoder_shards_folder": ([NAME, DIGEST], SHARDS),

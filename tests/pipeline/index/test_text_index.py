@@ -125,7 +125,7 @@ def test_an_index_that_is_gone_says_what_mends_it(warehouse: Warehouse) -> None:
 
 def test_an_empty_release_has_no_words(warehouse: Warehouse) -> None:
     warehouse.run(declared(warehouse, ROWS, ["title"]))
-    warehouse.run(declared(warehouse, [], ["title"]))
+    warehouse.run(declared(warehouse, [], ["title"]), delete_missing=True)
     assert len(warehouse.open()) == 0
     assert ids(warehouse.open(), "whale") == []
     warehouse.run(declared(warehouse, ROWS, ["title"]))

@@ -46,12 +46,12 @@ def test_each_partition_is_cut_by_its_own_rows(
     gates = {"max_deleted_share": 1.0, "max_drift": 1.0}
     days = {"kind": "jsonl", "uri": "{partition}.jsonl"}
 
-    def parts(**counts: int) -> dict[str, list[str]]:
+    def parts(*, delete_missing: bool = False, **counts: int) -> dict[str, list[str]]:
         """The buckets of each partition after a run over so many items in each."""
         for day, count in counts.items():
             lines = [f'{{"id": "{day}-{n}", "text": "{day} {n}"}}\n' for n in range(count)]
             (warehouse.folder / f"{day}.jsonl").write_text("".join(lines))
-        warehouse.run_without_error(source=days, gates=gates)
+        warehouse.run_without_error(source=days, gates=gates, delete_missing=delete_missing)
         buckets: dict[str, list[str]] = {}
         for part in warehouse.open().release.parts:
             buckets.setdefault(str(part.partition), []).append(part.bucket)
@@ -60,5 +60,5 @@ def test_each_partition_is_cut_by_its_own_rows(
     assert parts(d1=8, d2=9) == {"d1": [""], "d2": ["0", "1"]}
     assert parts(d1=9, d2=8) == {"d1": ["0", "1"], "d2": ["0", "1"]}, "split, never joined"
     assert len(parts(d1=17, d2=8)["d1"]) == 4
-    assert sorted(parts(d1=17, d2=0)) == ["d1"]
+    assert sorted(parts(d1=17, d2=0, delete_missing=True)) == ["d1"]
     assert warehouse.verify()["ok"]

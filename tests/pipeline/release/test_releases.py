@@ -212,8 +212,8 @@ def test_another_release_is_read_from_parquet(warehouse: Warehouse) -> None:
     ids = ["i0003", "no such id", "i0001"]
     assert kept.get(ids).to_pylist() == table.get(ids).to_pylist()
     assert kept.search(id="i0003", k=3)["id"].to_pylist() != []
-    with pytest.raises(UserMistake, match="SQL condition"):
-        kept.search("x", where="tag = 'odd'")
+    by_sql = kept.search("text of item 3", k=5, where="tag = 'odd'")
+    assert by_sql.equals(kept.search("text of item 3", k=5, where={"tag": "odd"}))
     with pytest.raises(NotPublished, match="kept: 1 to 2"):
         kept.at(7)
     assert kept.at(1) is kept
