@@ -33,9 +33,8 @@ PLAN_SCHEMA = pa.schema(
     ]
 )
 
-
-NOT_FOUND = pa.table({"digest": pa.array([], pa.string()), "source": pa.array([], pa.int64())})
-"""No content that another release holds."""
+ELSEWHERE_SCHEMA = pa.schema([("digest", pa.string()), ("source", pa.int64())])
+"""Contents that other releases hold."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class PlanInputs:
     known_rejects: pa.Table
     unavailable: pa.Array
     unreadable: pa.Array
-    elsewhere: pa.Table = field(default_factory=lambda: NOT_FOUND)
+    elsewhere: pa.Table = field(default_factory=ELSEWHERE_SCHEMA.empty_table)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.plan.plan import NOT_FOUND
+from commonspace.pipeline.plan.plan import ELSEWHERE_SCHEMA
 from commonspace.pipeline.read.space_versions import begun_versions
 from commonspace.pipeline.release.history import load_readable_manifests
 from commonspace.pipeline.release.manifest import Part, Release, load_release
@@ -72,7 +72,7 @@ class FoundVectors:
         notices: How many were found in which space, and what was skipped for its damage.
     """
 
-    contents: pa.Table = field(default_factory=lambda: NOT_FOUND)
+    contents: pa.Table = field(default_factory=ELSEWHERE_SCHEMA.empty_table)
     sources: tuple[VectorSource, ...] = ()
     notices: Notices = field(default_factory=Notices)
 
@@ -96,7 +96,7 @@ def find_vectors(
     """
     notices = Notices()
     seen = {part.key for part in base.parts} if base else set()
-    tables, sources = [NOT_FOUND], list[VectorSource]()
+    tables, sources = [ELSEWHERE_SCHEMA.empty_table()], list[VectorSource]()
     for space in _spaces(store, name):
         found = 0
         for release, condemned in _trusted_releases(store, space, contract.fingerprint, notices):
