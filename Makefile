@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help setup demo test test-models test-quality test-quality-encoders test-quality-pipeline \
-  test-airflow test-demo test-gpu crash mutation soak stack stack-test check ci-all format lock clean
+  test-sources test-airflow test-demo test-gpu crash mutation soak stack stack-test check ci-all format lock clean
 
 help:
 	@echo "make demo          real texts and photos through Airflow into searchable tables"
 	@echo "make test          the test suite (minutes)"
 	@echo "make check         lint, types, import directions"
+	@echo "make test-sources  a thousand tables in every format, and files that inflate"
 	@echo "make test-models   encoders of every kind, loaded one after the other"
 	@echo "make test-quality  real models on real data with known answers"
 	@echo "make test-airflow  whole DAG runs"
@@ -51,7 +52,7 @@ test: export MALLOC_TRIM_THRESHOLD_ = 1000000000
 test: export MALLOC_MMAP_THRESHOLD_ = 1000000000
 test: $(READY)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-	  -m "not (models or quality or crash or airflow or demo or gpu or soak or stack)" $(ARGS)
+	  -m "not (models or quality or sources or crash or airflow or demo or gpu or soak or stack)" $(ARGS)
 
 test-models: $(READY)
 	@$(BIN)/python -m pytest -m "models and not quality" $(ARGS)
@@ -62,6 +63,9 @@ test-quality: $(READY)
 # As two suites for CI: what covers a folder of one need not wait for the other.
 test-quality-encoders test-quality-pipeline: $(READY)
 	@$(BIN)/python -m pytest -m quality tests/$(@:test-quality-%=%) $(ARGS)
+
+test-sources: $(READY)
+	@$(BIN)/python -m pytest -m sources $(ARGS)
 
 test-airflow: $(READY)
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m airflow $(ARGS)

@@ -154,6 +154,7 @@ def test_a_device_is_chosen_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             choose_device()
 
 
+@pytest.mark.models
 def test_files_replaced_while_loading_are_noticed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

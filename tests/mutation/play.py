@@ -30,7 +30,7 @@ LIBRARIES = ("hypothesis.strategies", "lancedb", "moto.server", "numpy", "obstor
 FOLDERS = ("commonspace", "dags", "docs", "encoders", "infra", "pipeline", "tests")
 SECONDS = 240
 """After which a mutant is taken to hang; its tests take less than a minute."""
-NO_SLOW = "not (models or quality or crash or airflow or demo or gpu or soak or stack)"
+NO_SLOW = "not (models or quality or sources or crash or airflow or demo or gpu or soak or stack)"
 
 _ticks = itertools.count(1)
 

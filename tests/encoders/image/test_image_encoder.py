@@ -187,6 +187,7 @@ def test_hostile_images_leave_the_good_ones_as_they_were(
     np.testing.assert_array_equal(result.vectors[rows], expected)
 
 
+@pytest.mark.models
 def test_untrained_says_so_and_is_the_same_again(
     loaded: Callable[[str], Encoder], contents: dict[str, list[Content]]
 ) -> None:

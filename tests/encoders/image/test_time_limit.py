@@ -81,6 +81,7 @@ def prepared(image: Image.Image, _: Any) -> Any:
     return np.asarray(image.resize((4, 4)))
 
 
+@pytest.mark.models
 def test_a_costly_jpeg_is_a_failure_beside_good_images() -> None:
     costly = jpeg_of_scans(1_000, side=2_000)
     good = saved(Image.new("RGB", (40, 40), "teal"), "PNG")

@@ -119,7 +119,7 @@ worlds = st.builds(
     st.sampled_from([EVERYTHING, Scope("p1"), Scope("p2"), Scope("none")])
     | st.builds(lambda chosen: Scope(ids=frozenset(chosen)), st.sets(ids, max_size=5)),
 )
-laws = settings(max_examples=120)
+laws = settings(max_examples=60)
 
 
 @laws

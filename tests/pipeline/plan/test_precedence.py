@@ -71,7 +71,7 @@ def after_run(day: str, source: Mapping[str, Rows], before: Rows, newest: str | 
     return {**kept, **{i: row for i, row in taken.items() if i in changed}}
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(data=st.data(), days=sources, newest=st.sampled_from([None, "at"]))
 def test_the_order_of_runs_decides_nothing(
     data: st.DataObject,

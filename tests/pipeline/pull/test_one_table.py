@@ -71,9 +71,24 @@ def pulled(collection: Collection) -> tuple[list[Any], ...]:
     return items, rejects, sorted(notices)
 
 
+@pytest.mark.sources
 @settings(max_examples=1000)
 @given(table=tables(list(KINDS)))
+def test_a_thousand_tables_are_pulled_the_same_from_every_format(
+    table: Table, collections: dict[str, Collection], tmp_path: Path
+) -> None:
+    require_pulled_the_same(table, collections, tmp_path)
+
+
+@settings(max_examples=50)
+@given(table=tables(list(KINDS)))
 def test_a_table_is_pulled_the_same_from_every_format(
+    table: Table, collections: dict[str, Collection], tmp_path: Path
+) -> None:
+    require_pulled_the_same(table, collections, tmp_path)
+
+
+def require_pulled_the_same(
     table: Table, collections: dict[str, Collection], tmp_path: Path
 ) -> None:
     found = {}

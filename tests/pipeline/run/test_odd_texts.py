@@ -140,6 +140,7 @@ def test_odd_texts_in_passages(warehouse: Warehouse) -> None:
     assert sum(row["item"] == "a million" for row in rows) > 3000
 
 
+@pytest.mark.quality
 def test_the_empty_documents_of_a_real_collection(shared: Path, warehouse: Warehouse) -> None:
     """Of Cranfield's 1,400 abstracts two have no text; their titles are empty too."""
     path = shared / "data/texts/cranfield/cran.all.1400.xml"

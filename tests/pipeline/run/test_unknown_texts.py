@@ -47,6 +47,7 @@ def test_texts_without_a_known_token_are_rejects(warehouse: Warehouse) -> None:
     assert (again["release"], again["ledger"]["encoded"]) == (report["release"], 0)
 
 
+@pytest.mark.quality
 def test_a_row_says_how_many_tokens_are_unknown_and_a_gate_counts_such_rows(
     warehouse: Warehouse,
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_row_says_how_many_tokens_are_unknown_and_a_gate_counts_such_rows(
     assert "6 of 106 rows" in refused(report, "unknown_share")
 
 
+@pytest.mark.quality
 def test_a_query_without_a_known_token_is_refused(warehouse: Warehouse) -> None:
     warehouse.run_without_error(PLAIN[:5], spaces=SPACES)
     space = warehouse.open()
@@ -72,6 +74,7 @@ def test_a_query_without_a_known_token_is_refused(warehouse: Warehouse) -> None:
     assert len(space.search("whale 🐳", k=2)) == 2
 
 
+@pytest.mark.quality
 def test_a_golden_query_without_a_known_token_is_refused(warehouse: Warehouse) -> None:
     golden = json.dumps({"query": "🐳", "ids": ["en001"]}).encode()
     report = warehouse.run(
@@ -81,6 +84,7 @@ def test_a_golden_query_without_a_known_token_is_refused(warehouse: Warehouse) -
     assert "golden query '🐳' cannot be encoded" in report["what"]
 
 
+@pytest.mark.quality
 def test_control_tokens_that_act_are_in_the_row(warehouse: Warehouse) -> None:
     rows = [{"id": "plain", "text": "a lamp and a stone"},
             {"id": "control", "text": "a lamp [SEP] a stone"},
@@ -90,6 +94,7 @@ def test_control_tokens_that_act_are_in_the_row(warehouse: Warehouse) -> None:
     assert found["text_rules"].to_pylist() == ["", "control-tokens", ""]
 
 
+@pytest.mark.quality
 def test_unknown_texts_of_an_earlier_version_stay_until_they_are_encoded_again(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

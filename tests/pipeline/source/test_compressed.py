@@ -33,7 +33,7 @@ COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
     "xz": lzma.compress,
     "zstd": lambda data: bytes(pa.compress(data, codec="zstd", asbytes=True)),
 }
-ROWS = [(f"{n:05}", f"text {n} ü") for n in range(20_000)]
+ROWS = [(f"{n:05}", f"text {n} ü") for n in range(6_000)]
 FEW = ROWS[:3]
 
 
@@ -50,7 +50,7 @@ def test_compressed_text_is_read_whatever_its_suffix(
 
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_streams_that_follow_each_other_are_one(compression: str, scan: Scan) -> None:
-    parts = (written("jsonl", ROWS[n : n + 10_000])["data.jsonl"] for n in (0, 10_000))
+    parts = (written("jsonl", ROWS[n : n + 3_000])["data.jsonl"] for n in (0, 3_000))
     rows = scan("jsonl", b"".join(map(COMPRESSIONS[compression], parts)))
     assert outcome(rows) == [record(*row) for row in ROWS]
 
@@ -82,7 +82,7 @@ def test_a_cut_stream_is_no_smaller_source(
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_damaged_stream_says_so(kind: str, scan: Scan) -> None:
     data = bytearray(gzip.compress(written(kind, ROWS)[f"data.{kind}"]))
-    data[len(data) // 2] ^= 0xFF
+    data[-8] ^= 0xFF  # of the checksum; elsewhere the stream may seem to be cut instead
     last = scan(kind, bytes(data))[-1]
     assert isinstance(last, UnreadableRecord)
     assert last.failure.message == "its gzip stream is damaged"
@@ -99,7 +99,7 @@ def test_a_record_within_quotes_where_a_stream_is_cut_is_not_read(scan: Scan) ->
     quoted = b'x,"b\n3,c\n' + b"4,d\n" * 100_000
     rows = scan("csv", gzip.compress(written("csv", ROWS)["data.csv"] + quoted)[:-8])
     assert outcome(rows) == [*(record(*row) for row in ROWS), Reason.SOURCE_UNREADABLE]
-    assert str(rows[-1].place).startswith("record 20001, line 20002, ")
+    assert str(rows[-1].place).startswith(f"record {len(ROWS) + 1}, line {len(ROWS) + 2}, ")
 
 
 def test_records_of_a_compressed_file_are_loaded_in_any_order(warehouse: Warehouse) -> None:

@@ -115,6 +115,7 @@ def test_pages_of_many_small_rows_may_be_larger_than_the_limit(warehouse: Wareho
     assert end is End.WHOLE
 
 
+@pytest.mark.sources
 def test_a_value_that_a_dictionary_repeats_is_read_few_rows_at_a_time(tmp_path: Path) -> None:
     """It stands once in the file, and in each row of a batch."""
     text = random.Random(0).randbytes(5 * 2**20).hex()
@@ -127,6 +128,7 @@ def test_a_value_that_a_dictionary_repeats_is_read_few_rows_at_a_time(tmp_path: 
     assert 1 <= batch.num_rows * len(text) <= BATCH_BYTES
 
 
+@pytest.mark.sources
 def test_the_memory_of_a_process_does_not_grow_with_such_a_cell(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
