@@ -32,6 +32,9 @@ def exceeded_bound(content: bytes, limits: LimitsSection) -> Failure | None:
         if tag_bytes > _TAG_SHARE * len(content):
             message = f"its tags name {_TAG_SHARE} times as many bytes as the file has, or more"
             return Failure(Reason.IMAGE_TOO_COSTLY, message)
+        if part.overlaps:
+            message = "its directories overlap: together they are longer than the file"
+            return Failure(Reason.IMAGE_TOO_COSTLY, message)
     return None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
@@ -37,6 +37,7 @@ class Counted:
         frames: pictures; the formats without frames have one.
         scans: passes over a JPEG's picture.
         tag_bytes: what the tags of a TIFF directory, or of EXIF, name as their values.
+        overlaps: whether it is a directory of a TIFF that overlaps with others.
     """
 
     width: int = 0
@@ -44,6 +45,7 @@ class Counted:
     frames: int = 0
     scans: int = 0
     tag_bytes: int = 0
+    overlaps: bool = field(default=False, kw_only=True)
 
 
 def count_parts(content: bytes) -> Iterator[Counted]:
@@ -88,7 +90,7 @@ def _png(content: bytes) -> Iterator[Counted]:
     """Chunks (https://www.w3.org/TR/png-3/#5Chunk-layout); frames of an APNG cost nothing."""
     start = 8
     while start + 8 <= len(content):
-        length, name = int.from_bytes(content[start : start + 4], "big"), content[start + 4 :][:4]
+        (length,), name = _numbers(content, start, 4, 1), content[start + 4 : start + 8]
         if name == b"IHDR":
             yield Counted(*_numbers(content, start + 8, 4, 2))
         elif name == b"eXIf":
@@ -150,7 +152,7 @@ def _tiff(content: bytes) -> Iterator[Counted]:
     sides = True
     for found in tiff_directories(content):
         width, height = (found.width, found.height) if sides else (0, 0)
-        yield Counted(width, height, frames=1, tag_bytes=found.tag_bytes)
+        yield Counted(width, height, 1, tag_bytes=found.tag_bytes, overlaps=found.overlaps)
         sides = False
 
 

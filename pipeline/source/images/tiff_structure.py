@@ -26,15 +26,21 @@ class TiffDirectory:
     Attributes:
         width, height: of its picture; 0 where no tag says so.
         tag_bytes: how many bytes its tags name as their values; they may name the same ones.
+        overlaps: whether it must overlap with those before: together they are longer than the file.
+            Its tags are not read.
     """
 
-    width: int
-    height: int
-    tag_bytes: int
+    width: int = 0
+    height: int = 0
+    tag_bytes: int = 0
+    overlaps: bool = False
 
 
 def tiff_directories(content: bytes) -> Iterator[TiffDirectory]:
-    """The chain of directories, up to one that has been there before."""
+    """The chain of directories, up to one that has been there before, or that overlaps.
+
+    All of them together are read in a time that grows with the file's length.
+    """
     order = {b"II": "<", b"MM": ">"}.get(content[:2])
     if order is None:
         return
@@ -43,13 +49,17 @@ def tiff_directories(content: bytes) -> Iterator[TiffDirectory]:
     header = 8 if is_big else 4
     offset = _number(content, header, order + offset_format)
     entry_bytes = struct.calcsize(order + entry_format)
-    seen = {0}
+    seen, read = {0}, 0
     while offset not in seen:
         seen.add(offset)
         first = offset + struct.calcsize(count_format)
         count = _number(content, offset, order + count_format)
         end = first + count * entry_bytes
         if not count or end > len(content):
+            return
+        read += end - first
+        if read > len(content):
+            yield TiffDirectory(overlaps=True)
             return
         entries = struct.iter_unpack(order + entry_format, content[first:end])
         yield _directory(entries, order, is_big=is_big)
