@@ -25,7 +25,7 @@ from commonspace.pipeline.plan.passing import (
 )
 from commonspace.pipeline.plan.precedence import decide_precedence
 from commonspace.pipeline.plan.rejects import unavailable_ids, unreadable_ids
-from commonspace.pipeline.plan.rivals import read_rivals
+from commonspace.pipeline.plan.rivals import read_rivals, without_dropped
 from commonspace.pipeline.pull.extents import Extents, read_extents
 from commonspace.pipeline.pull.items import (
     count_refused_contents,
@@ -136,6 +136,9 @@ def _without_superseded(work: Work, offer: Offer, rivals: pa.Table) -> Offer:
     """The offer without the items whose row is newer, and stays."""
     item, newest = work.contract.item_column, work.run.collection.source.newest
     precedence = decide_precedence(offer.items, rivals, item_column=item, newest=newest)
+    if precedence.superseded and work.run.scope.partition is not None:
+        rivals = without_dropped(work, rivals, precedence.superseded)
+        precedence = decide_precedence(offer.items, rivals, item_column=item, newest=newest)
     superseded = pa.array(precedence.superseded, pa.string())
     return replace(
         offer,

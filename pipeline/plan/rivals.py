@@ -1,18 +1,28 @@
-"""What offered items are compared with: published rows of files that this run has not read."""
+"""What offered items are compared with: published rows of files that this run has not read.
+
+Whether a row of another partition is still offered there is asked of the source, where the row
+would win. An item that has moved to an earlier partition would otherwise be lost: not taken by the
+run of the one, and deleted by that of the other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.plan.rejects import rejected_item
+from commonspace.pipeline.pull.item_builder import record_id
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import published_details
 from commonspace.pipeline.release.rejects import read_rejects
-from commonspace.pipeline.source.extents import End
+from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.files import PLACEHOLDER
+from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.protocol import Source
+from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.workspace.work import Work
 
 
@@ -44,6 +54,50 @@ def read_rivals(
     rows = _with_details(work, base, rows, ["source_uri", *extra])
     unread = [ends.get(file) is not End.WHOLE for file in rows["source_uri"].to_pylist()]
     return rows.filter(pa.array(unread, pa.bool_())).select(schema.names)
+
+
+def without_dropped(work: Work, rivals: pa.Table, items: Collection[str]) -> pa.Table:
+    """The rivals without those that their partition does not offer any more.
+
+    A partition that is gone, cut or has an unreadable record says nothing of what it lacks.
+
+    Args:
+        work: the run's work on the space; the run is of a partition.
+        rivals: as `read_rivals` gives them.
+        items: of these, the newer rivals are asked for.
+    """
+    source, item = open_source(work.run.collection), work.contract.item_column
+    rows = rivals.filter(pc.is_in(rivals[item], value_set=pa.array(items, pa.string())))
+    asked: dict[str, set[str]] = {}
+    for name, partition in zip(rows[item].to_pylist(), rows["partition"].to_pylist(), strict=True):
+        if partition is not None:
+            asked.setdefault(partition, set()).add(name)
+    dropped = {
+        (name, partition)
+        for partition, names in asked.items()
+        for name in _dropped(work, source, partition, names)
+    }
+    pairs = zip(rivals[item].to_pylist(), rivals["partition"].to_pylist(), strict=True)
+    return rivals.filter(pa.array([pair not in dropped for pair in pairs], pa.bool_()))
+
+
+def _dropped(work: Work, source: Source, partition: str, names: set[str]) -> set[str]:
+    """Those of the items that the partition surely does not offer."""
+    missing, extents = set(names), list[Extent]()
+    try:
+        for record in source.scan(Scope(partition), extents.append):
+            item_id = None
+            if isinstance(record, Record):
+                item_id = record_id(record, work.run.collection)
+            elif isinstance(record, UnreadableRecord):
+                item_id = record.id
+            if isinstance(item_id, str):
+                missing.discard(item_id)
+            if not missing or (isinstance(record, UnreadableRecord) and item_id is None):
+                return set()
+    except SourceNotFound:
+        return set()
+    return missing if all(extent.end is End.WHOLE for extent in extents) else set()
 
 
 def _is_elsewhere(work: Work, published: pa.Table, items: pa.Table) -> pa.ChunkedArray:

@@ -90,6 +90,35 @@ def test_a_row_that_its_day_drops_comes_back_with_a_run_of_the_earlier_day(
     assert published(warehouse, "partition")["a"] == ("2026-11-18",)
 
 
+@pytest.mark.parametrize("order", [["1", "2"], ["2", "1"]])
+@pytest.mark.parametrize("newest", ["", "at"])
+def test_an_item_that_moves_to_an_earlier_day_is_there_in_any_order(
+    newest: str, order: list[str], warehouse: Warehouse
+) -> None:
+    rows: list[dict[str, Any]] = [{"id": name, "text": name, "at": 7} for name in "abc"]
+    moved, stays, earlier = rows
+    collection = daily(warehouse, {"1": [earlier], "2": [moved, stays]}, newest)
+    warehouse.run_without_error(collection)
+    daily(warehouse, {"1": [earlier, {**moved, "at": 6}], "2": [stays]}, newest)
+    for day in order:
+        warehouse.run_without_error(collection, scope=Scope(day))
+    assert published(warehouse, "partition") == {"a": ("1",), "b": ("2",), "c": ("1",)}
+    assert warehouse.run_without_error(collection)["state"] == "unchanged"
+
+
+def test_a_later_day_that_cannot_be_read_whole_keeps_its_row(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """What it lacks may be in the line that nobody can read."""
+    collection = daily(warehouse, {"1": [], "2": [{"id": "a", "text": "a"}]})
+    warehouse.run_without_error(collection)
+    daily(warehouse, {"1": [{"id": "a", "text": "older"}]})
+    (tmp_path / "day/2.jsonl").write_text('{"id": "a", "te\n{"id": "b", "text": "b"}\n')
+    report = warehouse.run_without_error(collection, scope=Scope("1"))
+    assert notices(report) == {"superseded": (1, ["a"])}
+    assert published(warehouse, "partition") == {"a": ("2",)}
+
+
 def test_a_later_day_that_is_gone_is_newer_all_the_same(
     warehouse: Warehouse, tmp_path: Path
 ) -> None:
