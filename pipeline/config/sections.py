@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from commonspace.encoders.spec import Modality
 from commonspace.pipeline.config.column_names import check_column_names
 from commonspace.pipeline.config.periods import Duration, Period, schedule_problem
+from commonspace.pipeline.config.source_keys import csv_marks_problem, foreign_keys_problem
 from commonspace.pipeline.errors import did_you_mean
 from commonspace.pipeline.release.indexes import MIN_RECALL, VectorChoice
 
@@ -123,9 +124,9 @@ class SourceSection(_Section):
                 raise ValueError("must be a path: URLs are not supported yet")
         return value
 
-    @field_validator("delimiter")
+    @field_validator("delimiter", "escape")
     @classmethod
-    def _check_delimiter(cls, value: str) -> str:
+    def _check_mark(cls, value: str | None) -> str | None:
         if value in {'"', "\r", "\n"}:
             raise ValueError("cannot be a quote or a line break")
         return value
@@ -154,6 +155,14 @@ class SourceSection(_Section):
                 raise ValueError("a folder has no columns, so it takes no `metadata`")
         elif not self.id:
             raise ValueError(f"a {self.kind} source needs `id`: the column with a stable id")
+        return self
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> SourceSection:
+        problem = foreign_keys_problem(self, self.kind)
+        problem = problem or csv_marks_problem(self.delimiter, self.escape, self.comment)
+        if problem:
+            raise ValueError(problem)
         return self
 
     @model_validator(mode="after")
@@ -205,7 +214,7 @@ class GatesSection(_Section):
     """The limits of the gates: a run that exceeds one publishes nothing."""
 
     max_reject_share: float = Field(default=0.01, ge=0, le=1)
-    max_bad_cells: float | None = Field(default=None, ge=0, le=1)
+    max_bad_cell_share: float | None = Field(default=None, ge=0, le=1)
     max_deleted_share: float = Field(default=0.2, ge=0, le=1)
     max_duplicate_vectors: float = Field(default=0.05, ge=0, le=1)
     max_unknown_share: float = Field(default=0.05, ge=0, le=1)

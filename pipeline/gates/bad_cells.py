@@ -14,13 +14,15 @@ def bad_cells_gate(bad: int, items: int, limits: GatesSection, found: Sequence[s
     Args:
         bad: such items.
         items: what they are a share of.
-        limits: without `max_bad_cells`, as many may be bad as may be rejects.
+        limits: without `max_bad_cell_share`, as many may be bad as may be rejects.
         found: what was found where, in words.
     """
-    limit = limits.max_reject_share if limits.max_bad_cells is None else limits.max_bad_cells
+    key, limit = "max_bad_cell_share", limits.max_bad_cell_share
+    if limit is None:
+        key, limit = "max_reject_share", limits.max_reject_share
     share = bad / items if items else 0.0
     message = (
         f"{bad} of {items} items have metadata that cannot be read "
-        f"({share:.1%}, max_bad_cells is {limit:.1%})"
+        f"({share:.1%}, {key} is {limit:.1%})"
     )
     return Gate("bad_cells", share <= limit, share, limit, "; ".join([message, *found]))

@@ -111,6 +111,13 @@ space = [{{name = "t", encoder = "hashed", fields = ["text"]}}]
         ("csv", 'id = "a", metadata = [{a = 1}]', "source.metadata: input should be a valid dict"),
         ("csv", 'id = "a", metadata = "b"', "source.metadata: input should be a valid dictiona"),
         ("csv", 'id = "a", metadata = ["id", "vector"]', "source.metadata: these names are rese"),
+        ("csv", 'id = "a", escape = \'"\'', "source.escape: cannot be a quote or a line break"),
+        ("csv", 'id = "a", escape = "\\n"', "source.escape: cannot be a quote or a line break"),
+        ("csv", 'id = "a", escape = ","', "source: `escape` and `delimiter` cannot be the same"),
+        ("csv", 'id = "a", comment = "\\n"', "source: `comment` cannot begin with a quote or"),
+        ("csv", 'id = "a", comment = "#\\r"', "source: `comment` cannot begin with a quote or"),
+        ("csv", 'id = "a", comment = ",#"', "source: `comment` cannot begin with a quote or"),
+        ("csv", 'id = "a", comment = \'"#\'', "source: `comment` cannot begin with a quote or"),
         ("folder", 'id = "name"', 'source: a folder\'s `id` is "stem"'),
         ("folder", 'metadata = ["a"]', "source: a folder has no columns"),
         ("folder", 'text_suffixes = ["txt"]', 'source.text_suffixes: a suffix is written ".txt"'),
@@ -123,6 +130,45 @@ def test_each_mistake_about_a_source(
 ) -> None:
     found = mistakes(CSV.format(kind=kind, more=more).replace(", }", "}"))
     assert any(line.startswith(expected) for line in found), found
+
+
+FOREIGN = [
+    *((kind, key, "csv") for kind in ("jsonl", "parquet", "folder")
+      for key in ('escape = "!"', 'comment = "#"', 'columns = ["a"]', 'delimiter = ";"')),
+    *((kind, 'encoding = "utf-16"', "csv, jsonl") for kind in ("parquet", "folder")),
+    ("folder", 'image_root = "x"', "csv, jsonl, parquet"),
+    *((kind, key, "folder") for kind in ("csv", "jsonl", "parquet")
+      for key in ('text_suffixes = [".a"]', 'image_suffixes = ["*"]')),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "key", "kinds"), FOREIGN)
+def test_a_key_of_another_kind_of_source_is_refused(
+    kind: str, key: str, kinds: str, mistakes: Mistakes
+) -> None:
+    found = mistakes(CSV.format(kind=kind, more=_id_of(kind) + key))
+    name = key.split()[0]
+    expected = f"source: `{name}` belongs to {kinds} sources, and this is a {kind} source"
+    assert expected in found
+
+
+def test_all_keys_of_other_kinds_are_told_at_once(mistakes: Mistakes) -> None:
+    more = 'id = "a", comment = "#", text_suffixes = []'
+    assert (
+        "source: `comment` belongs to csv sources, `text_suffixes` belongs to folder sources, and "
+        "this is a jsonl source" in mistakes(CSV.format(kind="jsonl", more=more))
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "folder"])
+def test_a_default_may_be_written_for_every_kind(kind: str, load: Load) -> None:
+    more = _id_of(kind) + 'encoding = "utf-8", delimiter = ",", link_roots = ["x"]'
+    suffixes = ', text_suffixes = [".txt", ".md", ".rst"]'
+    assert load(CSV.format(kind=kind, more=more + suffixes)).source.kind == kind
+
+
+def _id_of(kind: str) -> str:
+    return "" if kind == "folder" else 'id = "a", '
 
 
 @pytest.mark.parametrize(

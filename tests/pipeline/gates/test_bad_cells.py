@@ -17,17 +17,28 @@ YEARS = {"source": {"metadata": {"year": "int64"}}}
 
 
 @pytest.mark.parametrize(
-    ("limits", "ok"),
-    [({}, False), ({"max_reject_share": 0.25}, True), ({"max_bad_cells": 0.25}, True),
-     ({"max_bad_cells": 0.24}, False), ({"max_reject_share": 1.0, "max_bad_cells": 0.0}, False)],
-)  # fmt: skip
+    ("limits", "ok", "limit"),
+    [
+        ({}, False, "max_reject_share is 1.0%"),
+        ({"max_reject_share": 0.25}, True, "max_reject_share is 25.0%"),
+        ({"max_bad_cell_share": 0.25}, True, "max_bad_cell_share is 25.0%"),
+        ({"max_bad_cell_share": 0.24}, False, "max_bad_cell_share is 24.0%"),
+        (
+            {"max_reject_share": 1.0, "max_bad_cell_share": 0.0},
+            False,
+            "max_bad_cell_share is 0.0%",
+        ),
+    ],
+)
 def test_as_many_may_be_bad_as_rejects_unless_the_owner_says_otherwise(
-    limits: dict[str, float], ok: bool
+    limits: dict[str, float], ok: bool, limit: str
 ) -> None:
     found = bad_cells_gate(2, 8, GatesSection(**limits), ["bad cell: 2 ('year' as int64)"])
     assert (found.ok, found.value) == (ok, 0.25)
-    assert found.message.startswith("2 of 8 items have metadata that cannot be read (25.0%, ")
-    assert found.message.endswith("; bad cell: 2 ('year' as int64)")
+    assert found.message == (
+        f"2 of 8 items have metadata that cannot be read (25.0%, {limit}); "
+        "bad cell: 2 ('year' as int64)"
+    )
 
 
 def test_no_item_is_no_bad_one() -> None:
@@ -37,7 +48,7 @@ def test_no_item_is_no_bad_one() -> None:
 def test_a_bad_cell_is_null_and_said_and_its_row_has_a_vector(warehouse: Warehouse) -> None:
     items = numbered_items(20, year=1999)
     items[3]["year"], items[7]["year"] = "1,999", [1]
-    options: dict[str, Any] = {**YEARS, "gates": {"max_bad_cells": 0.1}}
+    options: dict[str, Any] = {**YEARS, "gates": {"max_bad_cell_share": 0.1}}
     report = warehouse.run_without_error(items, **options)
     assert (report["ledger"]["encoded"], report["ledger"]["rejected"]) == (20, 0)
     years = warehouse.open().get(["i0003", "i0004", "i0007"])["year"].to_pylist()
