@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -99,7 +100,8 @@ def _checked(column: str, column_type: pa.DataType, value: Any) -> Any:
     if pa.types.is_timestamp(column_type):
         time = parsed_time(value) if isinstance(value, str) else value
         if isinstance(time, datetime):
-            return in_utc(time)
+            with suppress(OverflowError):
+                return in_utc(time)
     elif not isinstance(value, datetime) and _can_hold(column_type, value):
         return value
     raise UserMistake(f"`where` compares {column!r}, a {column_type}, with {value!r}")

@@ -6,7 +6,9 @@ LanceDB takes `at >= timestamp '2026-01-01'` only; `at >= '2026-01-01'` becomes 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from datetime import UTC, datetime
 
 _TOKEN = re.compile(
@@ -26,16 +28,15 @@ def with_timestamps(condition: str, columns: AbstractSet[str]) -> str:
     found = list(_TOKEN.finditer(condition))
     tokens = [match[0] for match in found]
     folded = {column.casefold() for column in columns}
-    pieces, end = [], 0
+    pieces, end, is_of_column = [], 0, False
     for position, match in enumerate(found):
-        time = parsed_time(match[0][1:-1]) if match[0].startswith("'") else None
-        if time is None or not _is_compared(tokens, position, folded):
-            continue
-        pieces += [
-            condition[end : match.start()],
-            f"timestamp '{in_utc(time):%Y-%m-%d %H:%M:%S.%f}'",
-        ]
-        end = match.end()
+        if not _is_between_column_and_value(match[0]):
+            is_of_column = _name(match[0]) in folded
+        elif match[0].startswith("'"):
+            time = parsed_time(match[0][1:-1])
+            if time and _is_compared(tokens, position, folded, is_of_column=is_of_column):
+                pieces += [condition[end : match.start()], _literal(time)]
+                end = match.end()
     return "".join([*pieces, condition[end:]])
 
 
@@ -48,23 +49,38 @@ def parsed_time(text: str) -> datetime | None:
 
 
 def in_utc(time: datetime) -> datetime:
-    """The same moment in UTC, in which one without a zone is."""
+    """The same moment in UTC, in which one without a zone is.
+
+    Raises:
+        OverflowError: that is not within the years 1 to 9999.
+    """
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _is_compared(tokens: list[str], position: int, columns: AbstractSet[str]) -> bool:
-    """Whether the literal stands on either side of a comparison with one of the columns."""
+def _literal(time: datetime) -> str:
+    with suppress(OverflowError):  # in UTC it is in the year 0 or 10000, which Python lacks
+        time = in_utc(time)
+    return f"timestamp '{time.isoformat(' ')}'"
+
+
+def _is_compared(
+    tokens: Sequence[str], position: int, columns: AbstractSet[str], *, is_of_column: bool
+) -> bool:
+    """Whether the literal stands on either side of a comparison with one of the columns.
+
+    is_of_column: whether the last name before it is one of them.
+    """
     before = tokens[position - 1].casefold() if position else ""
     if before in {"timestamp", "date"}:
         return False
     following = tokens[position + 1 : position + 3]
     if len(following) == 2 and following[0] in _COMPARISONS:
         return _name(following[1]) in columns
-    for token in reversed(tokens[:position]):
-        is_value = token.startswith("'") or token.casefold() in _BETWEEN_COLUMN_AND_VALUE
-        if not is_value:
-            return _name(token) in columns
-    return False
+    return is_of_column
+
+
+def _is_between_column_and_value(token: str) -> bool:
+    return token.startswith("'") or token.casefold() in _BETWEEN_COLUMN_AND_VALUE
 
 
 def _name(token: str) -> str:

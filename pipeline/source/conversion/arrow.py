@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from commonspace.pipeline.source.conversion.times import ExactTime, iso_duration
 
-_NOT_IN_PYTHON = (ValueError, OverflowError, KeyError)
-"""What Arrow raises for bytes that are not UTF-8, the year 20000, an unknown time zone."""
+_NOT_IN_PYTHON = (ValueError, OverflowError, KeyError, OSError)
+"""What Arrow raises for bytes that are not UTF-8, the year 20000, an unknown time zone (`Europe` is
+a folder of them: OSError)."""
 
 
 def column_values(column: pa.Array) -> list[Any]:
@@ -95,7 +96,7 @@ def _exact_time(scalar: pa.Scalar) -> Any:
     is_clock = isinstance(scalar, pa.Time64Scalar)
     in_microseconds = pa.time64("us") if is_clock else pa.timestamp("us", kind.tz)
     moment = _python_value(pa.scalar(microseconds, in_microseconds))
-    if not rest:
+    if not rest or isinstance(moment, pa.Scalar):
         return moment
     text = moment.isoformat(timespec="microseconds")
     end = text.index(".") + 7

@@ -57,7 +57,7 @@ def _of_epoch(kind: str, per_second: int) -> Mapping[type, Converter]:
     return {
         **_TIMESTAMPS,
         str: partial(_of_number_or_time, kind),
-        **dict.fromkeys([int, float, Decimal], epoch_time),
+        **dict.fromkeys([int, float, np.float32, np.float16, Decimal], epoch_time),
     }
 
 
@@ -66,6 +66,8 @@ _TIMESTAMPS: Mapping[type, Converter] = {
     NoneType: _null,
     str: times.timestamp_of_text,
     float: times.timestamp_of_float,
+    np.float32: times.timestamp_of_float,
+    np.float16: times.timestamp_of_float,
     date: times.timestamp_of_date,
     datetime: times.timestamp,
     times.ExactTime: times.timestamp_of_text,

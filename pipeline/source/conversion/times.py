@@ -8,6 +8,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
+
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """The units of numbers that count from 1970."""
 
@@ -49,7 +51,7 @@ def timestamp_of_float(value: float) -> None:
         raise ValueError(value)
 
 
-def epoch_time(per_second: int, value: int | float | Decimal) -> datetime | None:
+def epoch_time(per_second: int, value: int | float | np.floating | Decimal) -> datetime | None:
     """The time so many seconds, milliseconds … after the beginning of 1970.
 
     Integers are cut to the microsecond, as timestamps in nanoseconds are; others are rounded.
@@ -58,7 +60,9 @@ def epoch_time(per_second: int, value: int | float | Decimal) -> datetime | None
         return None
     if isinstance(value, int):
         return _EPOCH + timedelta(microseconds=value * 10**6 // per_second)
-    return _EPOCH + timedelta(microseconds=round(Fraction(value) * 10**6 / per_second))
+    numerator, denominator = value.as_integer_ratio()
+    microseconds = Fraction(numerator * 10**6, denominator * per_second)
+    return _EPOCH + timedelta(microseconds=round(microseconds))
 
 
 def iso_duration(nanoseconds: int) -> str:

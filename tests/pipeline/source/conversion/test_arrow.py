@@ -79,6 +79,9 @@ def test_extension_and_dictionary_columns() -> None:
         (pa.array([0, FAR], pa.timestamp("us", "Europe/Berlin")), None),
         (pa.array([0, 10_000_000], pa.int32()).cast(pa.date32()), date(1970, 1, 1)),
         (pa.array([0, 2**62], pa.duration("s")), timedelta(0)),
+        (pa.array([1, 1001], pa.timestamp("ns", "Mars/Olympus")), None),
+        (pa.array([1000, 2000], pa.timestamp("ns", "Mars/Olympus")), None),
+        (pa.array([1000, 2000], pa.timestamp("us", "Mars/Olympus")), None),
     ],
 )
 def test_what_python_cannot_hold_is_refused_and_its_neighbour_is_not(

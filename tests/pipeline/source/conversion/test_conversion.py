@@ -102,6 +102,7 @@ def test_as_bool(value: Any, expected: bool | None) -> None:
         ("2024-05-01T14:00:00+02:00", NOON), ("", None), (" ", None), ("NaN", None), (None, None),
         ("2024-05-01T12:00:00.000000999", NOON), (NAN, None), (datetime(2024, 5, 1, 12), NOON),
         (ExactTime("2024-05-01T14:00:00.000000999+02:00"), NOON), (NOON.astimezone(EAST), NOON),
+        (np.float32("nan"), None), (np.float16("nan"), None),
         (date(2024, 5, 1), NOON - timedelta(hours=12)), ("2024-05-01", NOON - timedelta(hours=12)),
     ],
 )  # fmt: skip
@@ -122,6 +123,8 @@ def test_as_timestamp(kind: str, value: Any, expected: datetime | None) -> None:
         ("timestamp[ns]", -1, datetime(1969, 12, 31, 23, 59, 59, 999999, UTC)),
         ("timestamp[ms]", 20240501, datetime(1970, 1, 1, 5, 37, 20, 501000, UTC)),
         ("timestamp[ms]", "20240501", datetime(1970, 1, 1, 5, 37, 20, 501000, UTC)),
+        ("timestamp[s]", np.float32(2**30 + 128), datetime(2004, 1, 10, 13, 39, 12, tzinfo=UTC)),
+        ("timestamp[s]", np.float16(0.5), datetime(1970, 1, 1, 0, 0, 0, 500000, UTC)),
         ("timestamp[s]", Decimal("nan"), None), ("timestamp", "20240501", NOON - timedelta(0.5)),
     ],
 )  # fmt: skip
@@ -141,9 +144,10 @@ REFUSED: dict[str, list[Any]] = {
     "float64": [*NO_NUMBER, 10**400, str(10**400), Decimal("snan"), SOME_ID, NOON],
     "bool": [*NO_NUMBER, 2, -1, 0.5, "2", "yes", "t", Decimal("0.1"), Decimal("snan"), NOON],
     "timestamp": [*NO_EPOCH, 5, "5", SECONDS, str(SECONDS), "1706012012345", 1.5, Decimal(5),
+                  np.float32(5), np.float16("inf"),
                   "2024-13-01", "2024-05-01712:00", "20240501-0300", "0001-01-01T00:00:00+14:00",
                   "2024", "12:00", time(12), timedelta(1), b"2024-05-01", SOME_ID],
-    **{kind: [*NO_EPOCH, "2024-13-01", time(12), timedelta(1), np.float32(5)]
+    **{kind: [*NO_EPOCH, "2024-13-01", time(12), timedelta(1), np.float32("inf")]
        for kind in ("timestamp[s]", "timestamp[ms]", "timestamp[us]", "timestamp[ns]")},
 }  # fmt: skip
 
