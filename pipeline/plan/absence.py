@@ -30,11 +30,11 @@ class Absence:
     """What becomes of published rows that are not offered.
 
     Attributes:
-        staying: True for each row that stays.
+        stays: True for each row that stays.
         notices: Why, by kind, with the number of rows and the first few files.
     """
 
-    staying: pa.Array
+    stays: pa.Array
     notices: tuple[NoticeCount, ...]
 
 
@@ -56,6 +56,28 @@ def judge_ends(
     return {**judged, **dict.fromkeys(cut, End.CUT)}
 
 
+def unterminated_files(
+    before: Collection[str],
+    ends: Mapping[str, End],
+    judged: Mapping[str, End],
+    *,
+    learns: bool,
+) -> tuple[str, ...]:
+    """The files that are known to be written without a final line end, after a run.
+
+    Args:
+        before: those that the release before knows.
+        ends: how the files of the run's scope ended, as the scan found them.
+        judged: the same, as `judge_ends` gives them.
+        learns: whether the run has compared all that the files held before: a list of ids does
+            not show that a file lacks something.
+    """
+    terminated = {name for name, end in ends.items() if end is End.WHOLE}
+    are_open = {name for name, end in ends.items() if end is End.OPEN and learns}
+    are_open -= {name for name, end in judged.items() if end is End.CUT}
+    return tuple(sorted((set(before) - terminated) | are_open))
+
+
 def judge_absence(files: pa.Array, ends: Mapping[str, End], *, is_folder: bool) -> Absence:
     """What becomes of published rows that are not offered.
 
@@ -66,12 +88,12 @@ def judge_absence(files: pa.Array, ends: Mapping[str, End], *, is_folder: bool) 
     """
     gone = NoticeKind.FOLDER_GONE if is_folder else NoticeKind.FILE_GONE
     uncertain = [name for name in pc.unique(files).to_pylist() if ends.get(name) is not End.WHOLE]
-    staying = pc.is_in(files, value_set=pa.array(uncertain, pa.string()))
+    stays = pc.is_in(files, value_set=pa.array(uncertain, pa.string()))
     notices = Notices()
-    for name, rows in sorted(_counts(files.filter(staying))):
+    for name, rows in sorted(_counts(files.filter(stays))):
         kind = _KINDS[ends[name]] if name in ends else gone
         notices.add(Notice(kind, ROWS_THAT_STAY, name), rows)
-    return Absence(staying, notices.counts())
+    return Absence(stays, notices.counts())
 
 
 def _counts(values: pa.Array) -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@ that is older than its published row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
-from commonspace.pipeline.plan.absence import judge_absence, judge_ends
+from commonspace.pipeline.plan.absence import judge_absence, judge_ends, unterminated_files
 from commonspace.pipeline.plan.last_records import changed_items, doubtful_items
 from commonspace.pipeline.plan.passing import (
     as_retryable,
@@ -89,11 +89,14 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
         notices=cut_contents(rejects.filter(passing)["id"]),
     )
     extents = read_extents(work.run.store, work.run.folder)
+    known = base.unterminated if base else ()
     if work.run.delete_missing:
         ends = judge_ends(extents.ends, lacking=(), unterminated=())
-        offer = replace(offer, unterminated=_unterminated((), extents, ends))
     else:
         offer, ends = _beside_published(work, base, published, offer, extents)
+    learns = work.run.scope.ids is None
+    unterminated = unterminated_files(known, extents.ends, ends, learns=learns)
+    offer = replace(offer, unterminated=unterminated)
     rivals = read_rivals(work, base, published, offer.items, ends)
     return _without_superseded(work, offer, rivals)
 
@@ -108,8 +111,9 @@ def _beside_published(
     """
     known, item = base.unterminated if base else (), work.contract.item_column
     doubtful = doubtful_items(extents, known)
+    doubtful_ids = {name for name, _ in doubtful}
     missing = _with_files(work, base, published.filter(_is_missing(work, published, offer)))
-    replaced = _with_files(work, base, published.filter(_is_among(published, item, doubtful)))
+    replaced = _with_files(work, base, published.filter(_is_among(published, item, doubtful_ids)))
     changed, changed_files = changed_items(doubtful, offer.items, replaced, item)
     lacking = changed_files | set(missing["source_uri"].to_pylist())
     ends = judge_ends(extents.ends, lacking=lacking, unterminated=known)
@@ -117,7 +121,7 @@ def _beside_published(
     is_cut = _is_among(offer.items, item, cut)
     rows = pa.concat_tables([missing, replaced.filter(_is_among(replaced, item, cut))])
     absence = judge_absence(rows["source_uri"], ends, is_folder=_is_folder(work))
-    staying = rows.filter(absence.staying)
+    staying = rows.filter(absence.stays)
     unavailable = [offer.unavailable, pa.array(cut, pa.string()), *staying[item].chunks]
     cut_rejects = _cut_rejects(work, offer.items.filter(is_cut), extents)
     offer = replace(
@@ -126,7 +130,6 @@ def _beside_published(
         rejects=pa.concat_tables([offer.rejects, cut_rejects]),
         unavailable=pc.unique(pa.chunked_array(unavailable, pa.string())),
         staying=staying.num_rows,
-        unterminated=_unterminated(known, extents, ends),
         notices=(*offer.notices, *absence.notices),
     )
     return offer, ends
@@ -190,15 +193,6 @@ def _cut_rejects(work: Work, items: pa.Table, extents: Extents) -> pa.Table:
         for item, row in rows.items()
     ]
     return pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
-
-
-def _unterminated(
-    before: Collection[str], extents: Extents, ends: Mapping[str, End]
-) -> tuple[str, ...]:
-    """The files that are known to be written without a final line end, after this run."""
-    whole = {file for file, end in ends.items() if end is End.WHOLE}
-    are_open = {file for file in whole if extents.ends[file] is End.OPEN}
-    return tuple(sorted((set(before) - whole) | are_open))
 
 
 def _is_folder(work: Work) -> bool:

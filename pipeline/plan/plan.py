@@ -81,8 +81,9 @@ class PlanInputs:
             Both tables have `item` too where rows are passages, which come and go with their
             item.
         known_rejects: `id`, `content_digest` of failures that retrying cannot help.
-        unavailable: Ids of items that are not offered only because of a passing failure; their
-            published rows stay.
+        unavailable: Ids of items that are not offered, and whose published rows stay: their
+            content could not be loaded for a passing reason, the run says nothing for certain of
+            their file, or the row is newer than what is offered.
         unreadable: Ids of items that are offered, but as records nobody can read; their
             published rows go.
         elsewhere: `digest`, `source`: contents whose vectors other releases hold, and a number for

@@ -53,8 +53,8 @@ class Versions:
     """Ranks the records of a scan, which come partition by partition, in ascending order.
 
     What a record is within its own partition does not depend on others, so that its rejects are
-    those of a run of that partition alone. 16 bytes an id, however long ids are, stay in memory;
-    with `newest`, its rank, too.
+    those of a run of that partition alone. Some 90 bytes an id stay in memory, however long ids
+    are; with `newest`, whose rank stays too, some 190 (measured, with two million ids).
     """
 
     def __init__(self, newest: str | None) -> None:
@@ -119,9 +119,9 @@ def _keep_rows(
     if data is None:
         return
     table = read_table(data, key)
-    has_several = pc.is_in(table[column], value_set=pa.array(winners, pa.string()))
-    positions = pc.indices_nonzero(has_several).to_pylist()
-    rows = table.filter(has_several).to_pylist()
+    names = table[column].to_pylist()
+    positions = [position for position, name in enumerate(names) if name in winners]
+    rows = table.take(pa.array(positions, pa.int64())).to_pylist()
     lost = [
         position
         for position, row in zip(positions, rows, strict=True)

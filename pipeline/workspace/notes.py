@@ -110,7 +110,8 @@ class PlanSummary(PlainNote):
         offered: Items (or passages) that the source offers, those that `pull` rejected included.
         absent: Items without content for the space.
         shards: The keys of the shards to encode.
-        rejected_by_pull: Records that were rejected for the space before anything is encoded.
+        rejected_by_pull: Records that are rejected for the space before anything is encoded: by
+            `pull`, and by the plan as the last ones of cut files.
         encode, reuse, keep, reject, delete: Items by action, as `make_plan` explains them.
         estimated_seconds: Of encoding; None where the pace is not known.
         seconds: What planning took.

@@ -42,7 +42,7 @@ def test_a_row_goes_only_with_a_whole_file_and_each_other_row_is_told(
     files: list[str], ends: dict[str, End], is_folder: bool
 ) -> None:
     absence = judge_absence(pa.array(files, pa.string()), ends, is_folder=is_folder)
-    stays = absence.staying.to_pylist()
+    stays = absence.stays.to_pylist()
     assert stays == [ends.get(name) is not End.WHOLE for name in files]
     assert sum(notice.count for notice in absence.notices) == sum(stays)
     told = {example: str(n.kind) for n in absence.notices for example in n.examples}
@@ -76,7 +76,7 @@ def test_a_last_record_is_compared_with_what_its_file_has_published(
     before = rows(*([published] if published else []), digest="content_digest")
     doubtful = doubtful_items(extents, [])
     assert changed_items(doubtful, rows(offered, ("j", "1", "a")), before, "id") == (changed, files)
-    assert doubtful_items(extents, ["a"]) == {}
+    assert doubtful_items(extents, ["a"]) == set()
 
 
 @pytest.mark.parametrize("reason", [Reason.TRUNCATED_IMAGE, Reason.IMAGE_TOO_SMALL])

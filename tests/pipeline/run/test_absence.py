@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import shutil
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.source.records import Scope
+from tests.pipeline.run.source_files import GATES, notices, texts, things, written
 from tests.support.collection_file import TEXT_SPACE, jsonl
 from tests.support.documents import DOCUMENTS, document
 from tests.support.documents import SPACE as PASSAGES
 from tests.support.warehouse import Warehouse, numbered_items
-
-GATES = {"max_reject_share": 0.5, "max_deleted_share": 0.3, "max_duplicate_vectors": 1.0}
-Row = Mapping[str, Any]
-
-
-def written(kind: str, rows: Sequence[Row]) -> bytes:
-    """The rows as a file of a kind."""
-    if kind == "jsonl":
-        return jsonl(rows)
-    if kind == "csv":
-        sink = io.StringIO(newline="")
-        writer = csv.DictWriter(sink, rows[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        return sink.getvalue().encode()
-    out = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(list(rows)), out)
-    return bytes(out.getvalue().to_pybytes())
-
-
-def things(
-    warehouse: Warehouse, kind: str, files: Mapping[str, bytes], **options: Any
-) -> Collection:
-    source = {"kind": kind, "uri": f"in/*.{kind}"}
-    raw = {f"in/{name}": data for name, data in files.items()}
-    return warehouse.collection(source=source, files=raw, **{"gates": GATES, **options})
-
-
-def texts(warehouse: Warehouse, space: str = "things/text") -> dict[str, str]:
-    """The content digest of each published row."""
-    rows = warehouse.open(space).to_arrow()
-    return dict(zip(rows["id"].to_pylist(), rows["content_digest"].to_pylist(), strict=True))
-
-
-def notices(report: dict[str, Any]) -> dict[str, tuple[int, list[str]]]:
-    return {n["kind"]: (n["count"], list(n["examples"])) for n in report["notices"]}
 
 
 def test_rows_of_a_file_that_is_gone_or_emptied_stay(warehouse: Warehouse, tmp_path: Path) -> None:
