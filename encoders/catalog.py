@@ -18,7 +18,7 @@ from commonspace.encoders.errors import (
     WeightsRefused,
 )
 from commonspace.encoders.families import family_of
-from commonspace.encoders.protocol import IMAGE_SECONDS, Content, Encoder
+from commonspace.encoders.protocol import IMAGE_LIMITS, Content, Encoder, ImageLimits
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import EncoderSpec, Modality
 
@@ -34,12 +34,12 @@ def describe(reference: EncoderReference) -> EncoderSpec:
     return family_of(reference).describe(reference)
 
 
-def load(reference: EncoderReference, *, image_seconds: float = IMAGE_SECONDS) -> Encoder:
+def load(reference: EncoderReference, *, image_limits: ImageLimits = IMAGE_LIMITS) -> Encoder:
     """The named encoder, ready to encode, with `spec` equal to what `describe` returns.
 
     Args:
         reference: its name and options.
-        image_seconds: how long it may decode an image, which is a failure after that.
+        image_limits: what decoding an image may cost; an image beyond is a failure.
 
     Raises:
         EncoderNotFound, WeightsRefused: as `describe`, or the weights do not fit the network.
@@ -47,7 +47,7 @@ def load(reference: EncoderReference, *, image_seconds: float = IMAGE_SECONDS) -
     """
     family = family_of(reference)
     spec = family.describe(reference)
-    encoder = family.load(reference, spec, image_seconds)
+    encoder = family.load(reference, spec, image_limits)
     # Described again: if files were replaced during the load, the weights may match no spec.
     if not encoder.spec == spec == family.describe(reference):
         raise WeightsRefused(FILES_CHANGED, item=reference.name, retry=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from commonspace.encoders.errors import EncoderNotFound
-from commonspace.encoders.protocol import Encoder
+from commonspace.encoders.protocol import Encoder, ImageLimits
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import EncoderSpec, Modality
 from commonspace.encoders.torchvision.architectures import NETWORKS
@@ -32,14 +32,14 @@ class Family:
         modalities: what an encoder of this kind may encode.
         options: the fields of an `EncoderReference` that may be set beside `name` and `modality`.
         describe: the spec of the named encoder, without its weights.
-        load: the encoder itself, for the spec that `describe` returned, and how many seconds it may
-            decode an image.
+        load: the encoder itself, for the spec that `describe` returned, and what decoding an
+            image may cost.
     """
 
     modalities: tuple[Modality, ...]
     options: frozenset[str]
     describe: Callable[[EncoderReference], EncoderSpec]
-    load: Callable[[EncoderReference, EncoderSpec, float], Encoder]
+    load: Callable[[EncoderReference, EncoderSpec, ImageLimits], Encoder]
 
 
 def family_of(reference: EncoderReference) -> Family:
@@ -110,7 +110,7 @@ def _describe_hashed(reference: EncoderReference) -> EncoderSpec:
     return hashed_spec(dim, modality, passages=reference.overflow == "rows")
 
 
-def _load_hashed(_: EncoderReference, spec: EncoderSpec, __: float) -> Encoder:
+def _load_hashed(_: EncoderReference, spec: EncoderSpec, __: ImageLimits) -> Encoder:
     from commonspace.encoders.hashed import HashedEncoder
 
     return HashedEncoder(spec.dim, spec.modality, passages=spec.overflow == "rows")
@@ -123,7 +123,7 @@ def _describe_sentence(reference: EncoderReference) -> EncoderSpec:
     return describe_sentence(find_model_folder(reference), reference)
 
 
-def _load_sentence(reference: EncoderReference, spec: EncoderSpec, _: float) -> Encoder:
+def _load_sentence(reference: EncoderReference, spec: EncoderSpec, _: ImageLimits) -> Encoder:
     from commonspace.encoders.engines.selection import choose_device, uses_openvino
 
     if uses_openvino():
@@ -153,14 +153,14 @@ def _describe_clip(reference: EncoderReference) -> EncoderSpec:
     return describe_clip(find_model_folder(reference), modality)
 
 
-def _load_clip(reference: EncoderReference, spec: EncoderSpec, image_seconds: float) -> Encoder:
+def _load_clip(reference: EncoderReference, spec: EncoderSpec, limits: ImageLimits) -> Encoder:
     from commonspace.encoders.engines.selection import choose_device
     from commonspace.encoders.model_folder.location import find_model_folder
 
     device = choose_device()
     from commonspace.encoders.clip.encoder import ClipEncoder
 
-    return ClipEncoder(find_model_folder(reference), spec, device, image_seconds)
+    return ClipEncoder(find_model_folder(reference), spec, device, limits)
 
 
 def _describe_network(reference: EncoderReference) -> EncoderSpec:
@@ -169,14 +169,14 @@ def _describe_network(reference: EncoderReference) -> EncoderSpec:
     return describe_network(reference)
 
 
-def _load_network(reference: EncoderReference, spec: EncoderSpec, image_seconds: float) -> Encoder:
+def _load_network(reference: EncoderReference, spec: EncoderSpec, limits: ImageLimits) -> Encoder:
     from commonspace.encoders.engines.selection import choose_device
     from commonspace.encoders.torchvision.weights import weights_file
 
     device = choose_device()
     from commonspace.encoders.torchvision.encoder import load_torchvision_encoder
 
-    return load_torchvision_encoder(spec, weights_file(reference), device, image_seconds)
+    return load_torchvision_encoder(spec, weights_file(reference), device, limits)
 
 
 def _describe_int8(reference: EncoderReference) -> EncoderSpec:
@@ -185,10 +185,10 @@ def _describe_int8(reference: EncoderReference) -> EncoderSpec:
     return describe_int8(Path(reference.name), reference)
 
 
-def _load_int8(reference: EncoderReference, spec: EncoderSpec, image_seconds: float) -> Encoder:
+def _load_int8(reference: EncoderReference, spec: EncoderSpec, limits: ImageLimits) -> Encoder:
     from commonspace.encoders.int8.encoder import load_int8
 
-    return load_int8(Path(reference.name), spec, image_seconds)
+    return load_int8(Path(reference.name), spec, limits)
 
 
 _SENTENCE = frozenset({"overflow", "dimensions", "precision"})

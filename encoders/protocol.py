@@ -86,8 +86,21 @@ class Failure:
     retryable: bool = False
 
 
-IMAGE_SECONDS = 30.0
-"""How long an image may be decoded, where nobody says otherwise."""
+@dataclass(frozen=True)
+class ImageLimits:
+    """What the decoding of an image may cost.
+
+    Attributes:
+        pixels: of an image, told by its file before it is decoded.
+        seconds: how long a CPU may decode it.
+    """
+
+    pixels: int = 50_000_000
+    seconds: float = 30.0
+
+
+IMAGE_LIMITS = ImageLimits()
+"""Those that hold where nobody says otherwise."""
 
 
 def too_slow(seconds: float) -> Failure:

@@ -21,11 +21,12 @@ from commonspace.encoders.engines.selection import choose_engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
 from commonspace.encoders.image.encoder import ImageEncoder
 from commonspace.encoders.protocol import (
-    IMAGE_SECONDS,
+    IMAGE_LIMITS,
     Content,
     Encoded,
     Fact,
     Failure,
+    ImageLimits,
     Purpose,
 )
 from commonspace.encoders.sentence.encoder import TORCH_CPU_BUDGET
@@ -48,9 +49,9 @@ class ClipEncoder:
     """
 
     def __init__(
-        self, folder: Path, spec: EncoderSpec, device: str, image_seconds: float = IMAGE_SECONDS
+        self, folder: Path, spec: EncoderSpec, device: str, limits: ImageLimits = IMAGE_LIMITS
     ) -> None:
-        """Load the model; decoding an image may take `image_seconds`.
+        """Load the model; decoding an image may cost `limits`.
 
         Raises:
             WeightsRefused: as `load_clip`.
@@ -60,7 +61,7 @@ class ClipEncoder:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if device != "cpu" else "false")
         self.spec = spec
         self.device = device
-        self._image_seconds = image_seconds
+        self._limits = limits
         self._model: LoadedClip = load_clip(folder, spec.preprocessing)
         self._kind = choose_engine(device)
         _ = self._texts if spec.modality == "text" else self._images  # set up now, not by a query
@@ -121,7 +122,7 @@ class ClipEncoder:
             engine,
             self.device,
             prepare=preprocess_image,
-            seconds=self._image_seconds,
+            limits=self._limits,
         )
 
     def _engine(self, tower: torch.nn.Module, example: Arrays) -> Engine:

@@ -13,7 +13,14 @@ from commonspace.encoders.engines.selection import choose_threads
 from commonspace.encoders.image.batches import Pixels
 from commonspace.encoders.image.image_file import read_image
 from commonspace.encoders.image.time_limit import TimeLimitedExecutor
-from commonspace.encoders.protocol import IMAGE_SECONDS, Content, Fact, Failure, too_slow
+from commonspace.encoders.protocol import (
+    IMAGE_LIMITS,
+    Content,
+    Fact,
+    Failure,
+    ImageLimits,
+    too_slow,
+)
 
 _MOST_THREADS = 16
 
@@ -52,13 +59,13 @@ class PillowDecoder:
         self,
         preprocessing: Mapping[str, Any],
         prepare: Prepare,
-        seconds: float = IMAGE_SECONDS,
+        limits: ImageLimits = IMAGE_LIMITS,
     ) -> None:
         """Prepare each image by `prepare`, which is given `preprocessing` as in the spec.
 
-        An image that takes more than `seconds` is a failure.
+        An image that costs more than `limits` is a failure.
         """
-        self._preprocessing, self._prepare, self._seconds = preprocessing, prepare, seconds
+        self._preprocessing, self._prepare, self.limits = preprocessing, prepare, limits
         self.threads = min(_MOST_THREADS, choose_threads())
 
     def decode(self, contents: Iterable[Content], limit: int) -> Outcomes:
@@ -68,11 +75,12 @@ class PillowDecoder:
 
     def executor(self) -> TimeLimitedExecutor:
         """The threads that decode."""
-        return TimeLimitedExecutor(self.threads, self._seconds, partial(too_slow, self._seconds))
+        seconds = self.limits.seconds
+        return TimeLimitedExecutor(self.threads, seconds, partial(too_slow, seconds))
 
     def read(self, content: Content) -> PreparedImage | Failure:
         """The prepared image of one content, or its failure."""
-        image = read_image(content)
+        image = read_image(content, self.limits.pixels)
         if isinstance(image, Failure):
             return image
         return self._prepare(image.pixels, self._preprocessing), dict(image.facts)

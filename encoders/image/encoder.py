@@ -19,11 +19,12 @@ from commonspace.encoders.image.decoder import (
     add_image_rule,
 )
 from commonspace.encoders.protocol import (
-    IMAGE_SECONDS,
+    IMAGE_LIMITS,
     Content,
     Encoded,
     Fact,
     Failure,
+    ImageLimits,
     Purpose,
 )
 from commonspace.encoders.spec import EncoderSpec
@@ -52,7 +53,7 @@ class ImageEncoder:
         exact: Engine | None = None,
         prepare: Prepare = crop_image,
         decoder: Decoder | None = None,
-        seconds: float = IMAGE_SECONDS,
+        limits: ImageLimits = IMAGE_LIMITS,
         fill: bool = False,
     ) -> None:
         """Put an encoder together.
@@ -64,7 +65,7 @@ class ImageEncoder:
             exact: computes the rows again, in fp32, that `engine` does not make finite.
             prepare: makes the engine's input of an image that Pillow decoded.
             decoder: decodes and prepares images in place of Pillow and `prepare`.
-            seconds: how long Pillow may take for an image.
+            limits: what the decoding of an image may cost, if Pillow decodes.
             fill: whether the engine gets batches of one size only.
         """
         self.spec = spec
@@ -72,7 +73,7 @@ class ImageEncoder:
         rows = CPU_ROWS if device == "cpu" else CUDA_ROWS
         self.batches = ImageBatches(engine, rows, fill=fill)
         self._exact = ImageBatches(exact, rows) if exact is not None else None
-        self._decoder = decoder or PillowDecoder(spec.preprocessing, prepare, seconds)
+        self._decoder = decoder or PillowDecoder(spec.preprocessing, prepare, limits)
 
     @property
     def engine(self) -> str:

@@ -6,7 +6,7 @@
 | no bytes                                     | EMPTY_IMAGE                                |
 | HEIC or AVIF, and its library is installed   | decoded; `<library>-<version>`             |
 | another image format than `FORMATS`          | UNSUPPORTED_FORMAT                         |
-| more than `MAX_PIXELS`                       | IMAGE_TOO_LARGE, before decoding           |
+| more pixels than the limit                   | IMAGE_TOO_LARGE, before decoding           |
 | a side under `MIN_SIDE`, or a strip          | IMAGE_TOO_SMALL                            |
 | 32-bit integers or floats                    | UNSUPPORTED_MODE: their range is unknown   |
 | cut off, a PNG without its end included      | TRUNCATED_IMAGE                            |
@@ -52,7 +52,7 @@ from commonspace.encoders.image.optional_formats import (
     what_is_missing,
 )
 from commonspace.encoders.image.to_rgb import has_16_bit_channels, to_rgb
-from commonspace.encoders.protocol import Fact, Failure, Reason
+from commonspace.encoders.protocol import IMAGE_LIMITS, Fact, Failure, Reason
 
 # The rules decide about what Pillow warns of; a line for each odd tag of each file helps nobody.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -69,9 +69,6 @@ _PLUGINS = (
     TiffImagePlugin,
 )  # named here, so that they are loaded: for a format it has not, Pillow loads all of its forty
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")
-MAX_PIXELS = 178_000_000
-"""About what Pillow opens at most. A collection's limit is lower, unless its owner raises it: a
-photo of 50 million pixels takes 150 MB as RGB, a few times that while it is converted."""
 MIN_SIDE = 8
 """Smaller images are tracking or layout pixels: enlarged thirtyfold they are one colour."""
 MAX_ASPECT = 100
@@ -112,8 +109,14 @@ class ImageRefused(Exception):
         self.failure = Failure(reason, message)
 
 
-def read_image(content: object) -> UprightImage | Failure:
-    """Decode by the rules above; whatever the bytes hold, it raises nothing."""
+def read_image(content: object, max_pixels: int = IMAGE_LIMITS.pixels) -> UprightImage | Failure:
+    """Decode by the rules above; whatever the bytes hold, it raises nothing.
+
+    Args:
+        content: the bytes of an image file.
+        max_pixels: the limit. A photo of 50 million pixels takes 150 MB as RGB, a few times that
+            while it is converted.
+    """
     if not isinstance(content, bytes):
         return Failure(Reason.WRONG_TYPE, f"expected bytes, got {type(content).__name__}")
     if not content:
@@ -125,7 +128,7 @@ def read_image(content: object) -> UprightImage | Failure:
         return Failure(Reason.UNSUPPORTED_FORMAT, what_is_missing(name))
     try:
         with Image.open(io.BytesIO(content), formats=(name,) if name else FORMATS) as image:
-            return _decode(image, content)
+            return _decode(image, content, max_pixels)
     except ImageRefused as refused:
         return refused.failure
     except UnidentifiedImageError:
@@ -142,9 +145,9 @@ def read_image(content: object) -> UprightImage | Failure:
         return Failure(reason, _first_line(error))
 
 
-def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
+def _decode(image: ImageFile.ImageFile, content: bytes, max_pixels: int) -> UprightImage:
     width, height = image.size
-    require_accepted_size(width, height)
+    require_accepted_size(width, height, max_pixels)
     stored_mode = image.mode
     if stored_mode in _UNKNOWN_RANGE:
         raise ImageRefused(Reason.UNSUPPORTED_MODE, f"mode {stored_mode}: 32 bits a pixel")
@@ -178,15 +181,15 @@ def _decode(image: ImageFile.ImageFile, content: bytes) -> UprightImage:
     return UprightImage(pixels, facts)
 
 
-def require_accepted_size(width: int, height: int) -> None:
+def require_accepted_size(width: int, height: int, max_pixels: int) -> None:
     """Check the size of an image by the rules.
 
     Raises:
         ImageRefused: it is too large, too small or too thin.
     """
-    if width * height > MAX_PIXELS:
+    if width * height > max_pixels:
         raise ImageRefused(
-            Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels; the limit is {MAX_PIXELS:,}"
+            Reason.IMAGE_TOO_LARGE, f"{width} × {height} pixels; the limit is {max_pixels:,}"
         )
     short, long = sorted((width, height))
     if short < MIN_SIDE or long > MAX_ASPECT * short:

@@ -11,7 +11,7 @@ from commonspace.encoders.engines.engine import Engine
 from commonspace.encoders.engines.selection import choose_threads
 from commonspace.encoders.errors import INSTALL_HINT, EncoderError, WeightsRefused
 from commonspace.encoders.int8.record import NETWORK, TOKENIZER, read_record
-from commonspace.encoders.protocol import IMAGE_SECONDS, Encoder, Purpose
+from commonspace.encoders.protocol import IMAGE_LIMITS, Encoder, ImageLimits, Purpose
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.text.encoder import Computation, TextEncoder
 from commonspace.encoders.text.tokenizer import TextTokenizer
@@ -20,10 +20,10 @@ BUDGET = 1024
 """Padded tokens in a batch. Measured on 2 cores: 512 to 2,048 alike within the noise."""
 
 
-def load_int8(folder: Path, spec: EncoderSpec, image_seconds: float = IMAGE_SECONDS) -> Encoder:
+def load_int8(folder: Path, spec: EncoderSpec, limits: ImageLimits = IMAGE_LIMITS) -> Encoder:
     """The encoder in `folder`; it computes on the CPU whatever the machine has.
 
-    Decoding an image may take `image_seconds`.
+    Decoding an image may cost `limits`.
 
     Raises:
         EncoderError: OpenVINO is not installed, or COMMONSPACE_ENGINE forbids it.
@@ -56,7 +56,7 @@ def load_int8(folder: Path, spec: EncoderSpec, image_seconds: float = IMAGE_SECO
     if record.inputs is None:
         from commonspace.encoders.image.encoder import ImageEncoder
 
-        return ImageEncoder(spec, engine, "cpu", seconds=image_seconds)
+        return ImageEncoder(spec, engine, "cpu", limits=limits)
     assert spec.max_tokens is not None  # noqa: S101 - every text spec has one
     tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     tokens = TextTokenizer(tokenizer, spec.max_tokens, record.side, spec.overflow)

@@ -17,7 +17,7 @@ from commonspace.encoders.image.decoder import (
 )
 from commonspace.encoders.nvjpeg.gpu_crops import GpuJpegCropper
 from commonspace.encoders.nvjpeg.plain_jpeg import PlainJpeg, plain_jpeg
-from commonspace.encoders.protocol import IMAGE_SECONDS, Content, Failure
+from commonspace.encoders.protocol import IMAGE_LIMITS, Content, Failure, ImageLimits
 
 MAX_PIXELS = 100_000_000
 """Of a batch, unless a single image has more. As RGB these are 300 MB; while the largest image is
@@ -34,16 +34,16 @@ class NvjpegDecoder:
     """
 
     def __init__(
-        self, preprocessing: Mapping[str, Any], device: str, seconds: float = IMAGE_SECONDS
+        self, preprocessing: Mapping[str, Any], device: str, limits: ImageLimits = IMAGE_LIMITS
     ) -> None:
         """Set up both decoders; `preprocessing` is the spec's.
 
-        Reading an image, and decoding it by Pillow, may take `seconds`.
+        Reading an image, and decoding it by Pillow, may cost `limits`.
 
         Raises:
             EncoderError: the device does not decode, or has failed.
         """
-        self._pillow = PillowDecoder(preprocessing, crop_image, seconds)
+        self._pillow = PillowDecoder(preprocessing, crop_image, limits)
         self._crop_files = GpuJpegCropper(preprocessing, device)
         self.threads = self._pillow.threads
 
@@ -59,7 +59,7 @@ class NvjpegDecoder:
                 yield from group
 
     def _read(self, content: Content) -> _Item:
-        return plain_jpeg(content) or self._pillow.read(content)
+        return plain_jpeg(content, self._pillow.limits.pixels) or self._pillow.read(content)
 
     def _groups(self, items: Iterable[_Item]) -> Iterator[list[_Item]]:
         group: list[_Item] = []

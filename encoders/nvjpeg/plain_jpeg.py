@@ -21,7 +21,7 @@ from commonspace.encoders.image.image_file import (
     require_accepted_size,
 )
 from commonspace.encoders.nvjpeg.jpeg_structure import JpegStructure
-from commonspace.encoders.protocol import Fact
+from commonspace.encoders.protocol import IMAGE_LIMITS, Fact
 
 _END, _SCAN = 0xD9, 0xDA
 _SCAN_ENDS = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
@@ -48,13 +48,13 @@ class PlainJpeg:
     facts: Mapping[str, Fact]
 
 
-def plain_jpeg(content: object) -> PlainJpeg | None:
+def plain_jpeg(content: object, max_pixels: int = IMAGE_LIMITS.pixels) -> PlainJpeg | None:
     """The plain JPEG in these bytes, if they are one that `read_image` accepts; else None."""
     if not isinstance(content, bytes) or not (end := _plain_end(content)):
         return None
     try:
         with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-            require_accepted_size(*image.size)
+            require_accepted_size(*image.size, max_pixels)
             if image.format != "JPEG" or image.mode not in ("L", "RGB"):
                 return None
             orientation = exif_orientation(image)

@@ -16,7 +16,7 @@ from commonspace.encoders.image.batches import ImageBatches
 from commonspace.encoders.image.crops import crop_image
 from commonspace.encoders.image.decoder import Decoder, PillowDecoder
 from commonspace.encoders.image.encoder import CUDA_ROWS, ImageEncoder
-from commonspace.encoders.protocol import IMAGE_SECONDS
+from commonspace.encoders.protocol import IMAGE_LIMITS, ImageLimits
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.torchvision.embedding_network import ImageEmbeddingNetwork
 from commonspace.encoders.torchvision.network import load_network
@@ -35,11 +35,11 @@ def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbe
 
 
 def load_torchvision_encoder(
-    spec: EncoderSpec, weights: Path | None, device: str, image_seconds: float = IMAGE_SECONDS
+    spec: EncoderSpec, weights: Path | None, device: str, limits: ImageLimits = IMAGE_LIMITS
 ) -> ImageEncoder:
     """Load the network for `device`; a CPU computes in fp32 whatever `spec.precision` is.
 
-    Decoding an image may take `image_seconds`.
+    Decoding an image may cost `limits`.
 
     Raises:
         WeightsRefused: as `load_embedding_network`, or its vectors are not usable.
@@ -47,7 +47,7 @@ def load_torchvision_encoder(
         EncoderError: OpenVINO is to run the network and cannot, nvJPEG is to decode and cannot, or
             the compiled network computes other vectors.
     """
-    decoder = _decoder(spec, device, image_seconds)
+    decoder = _decoder(spec, device, limits)
     network = load_embedding_network(spec, weights)
     probe = _probe(spec)
     if device != "cpu":
@@ -70,10 +70,10 @@ def load_torchvision_encoder(
     return ImageEncoder(spec, engine, device, exact=again, decoder=decoder)
 
 
-def _decoder(spec: EncoderSpec, device: str, image_seconds: float) -> Decoder:
+def _decoder(spec: EncoderSpec, device: str, limits: ImageLimits) -> Decoder:
     """What decodes the images."""
     if spec.preprocessing["decoder"] != "nvjpeg":
-        return PillowDecoder(spec.preprocessing, crop_image, image_seconds)
+        return PillowDecoder(spec.preprocessing, crop_image, limits)
     if device == "cpu":
         raise EncoderError(
             "its images are decoded by nvJPEG, which needs a CUDA device",
@@ -84,7 +84,7 @@ def _decoder(spec: EncoderSpec, device: str, image_seconds: float) -> Decoder:
         )
     from commonspace.encoders.nvjpeg.decoder import NvjpegDecoder
 
-    return NvjpegDecoder(spec.preprocessing, device, image_seconds)
+    return NvjpegDecoder(spec.preprocessing, device, limits)
 
 
 def _probe(spec: EncoderSpec) -> np.ndarray:

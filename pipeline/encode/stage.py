@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.encoders import catalog
-from commonspace.encoders.protocol import Encoder
+from commonspace.encoders.protocol import Encoder, ImageLimits
 from commonspace.pipeline.allocator import peak_rss, release_free_memory
 from commonspace.pipeline.canary.before_encoding import check_before_encoding
 from commonspace.pipeline.encode.crash_isolation import ShardMaker
@@ -81,9 +81,10 @@ def _without_copied(maker: ShardMaker, rows: _Rows, shards: Sequence[str]) -> li
 def load_encoder(work: Work) -> Encoder:
     """The space's encoder, within the collection's limits."""
     collection = work.run.collection
+    limits = collection.limits
     return catalog.load(
         collection.encoder_reference(work.space),
-        image_seconds=collection.limits.max_image_seconds,
+        image_limits=ImageLimits(limits.max_image_pixels, limits.max_image_seconds),
     )
 
 

@@ -18,8 +18,7 @@ from commonspace.pipeline.source.images.value import read_image_value
 from commonspace.pipeline.source.records import Record
 
 MAX_ID_BYTES = 4096
-
-
+"""The longest id, in UTF-8."""
 TEXT_RULE = "lines-nfc-1"
 """Values that are not null or empty, and those of lists, are joined by line breaks; then NFC.
 

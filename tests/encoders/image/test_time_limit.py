@@ -14,7 +14,8 @@ from PIL import Image
 from commonspace.encoders.engines.bounded_map import bounded_map
 from commonspace.encoders.image.decoder import PillowDecoder
 from commonspace.encoders.image.time_limit import TimeLimitedExecutor
-from commonspace.encoders.protocol import IMAGE_SECONDS, Failure, Reason, too_slow
+from commonspace.encoders.nvjpeg.plain_jpeg import plain_jpeg
+from commonspace.encoders.protocol import IMAGE_LIMITS, Failure, ImageLimits, Reason, too_slow
 from commonspace.pipeline.config.sections import LimitsSection
 from tests.pipeline.source.images.image_files import jpeg_of_scans, saved
 
@@ -85,7 +86,7 @@ def prepared(image: Image.Image, _: Any) -> Any:
 def test_a_costly_jpeg_is_a_failure_beside_good_images() -> None:
     costly = jpeg_of_scans(1_000, side=2_000)
     good = saved(Image.new("RGB", (40, 40), "teal"), "PNG")
-    decoder = PillowDecoder({}, prepared, seconds=0.2)
+    decoder = PillowDecoder({}, prepared, ImageLimits(seconds=0.2))
     first, second, third = decoder.decode([good, costly, good], 4)
     assert isinstance(first, tuple)
     assert isinstance(third, tuple)
@@ -95,6 +96,20 @@ def test_a_costly_jpeg_is_a_failure_beside_good_images() -> None:
     )
 
 
-def test_the_limit_of_a_collection_is_that_of_an_encoder() -> None:
-    assert LimitsSection().max_image_seconds == IMAGE_SECONDS
-    assert too_slow(IMAGE_SECONDS).message.endswith("is 30")
+def test_an_image_of_more_pixels_than_the_encoder_may_decode_is_a_failure() -> None:
+    image = saved(Image.new("1", (7_000, 7_200)), "PNG")
+    decoder = PillowDecoder({}, prepared)
+    assert decoder.read(image) == Failure(
+        Reason.IMAGE_TOO_LARGE, "7000 × 7200 pixels; the limit is 50,000,000"
+    )
+    small = saved(Image.new("RGB", (40, 40), "teal"), "JPEG")
+    assert isinstance(PillowDecoder({}, prepared, ImageLimits(1_600)).read(small), tuple)
+    assert isinstance(PillowDecoder({}, prepared, ImageLimits(1_599)).read(small), Failure)
+    assert plain_jpeg(small, 1_600) is not None
+    assert plain_jpeg(small, 1_599) is None
+
+
+def test_the_limits_of_a_collection_are_those_of_an_encoder() -> None:
+    limits = LimitsSection()
+    assert ImageLimits(limits.max_image_pixels, limits.max_image_seconds) == IMAGE_LIMITS
+    assert too_slow(IMAGE_LIMITS.seconds).message.endswith("is 30")
