@@ -11,7 +11,7 @@ from typing import Any
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.config.sections import SpaceSection, space_key
+from commonspace.pipeline.config.sections import space_key
 from commonspace.pipeline.errors import UserMistake, did_you_mean
 from commonspace.pipeline.pull.passages import PassageWriter
 from commonspace.pipeline.pull.versions import OLDER_RECORDS, Outcome, Versions
@@ -30,7 +30,7 @@ def _timestamp_text(value: datetime) -> str:
 
 
 _canonical_json = json.JSONEncoder(
-    sort_keys=True, ensure_ascii=False, default=_timestamp_text
+    sort_keys=True, ensure_ascii=False, check_circular=False, default=_timestamp_text
 ).encode
 
 
@@ -61,6 +61,8 @@ class ItemBuilder:
         self.field_names: set[str] = set()
         self.winners: dict[str, str] = {}
         self._collection, self._run, self._writers = collection, run, writers
+        self._spaces = {space_key(space): space for space in collection.space}
+        self._metadata_types = collection.source.metadata
         self._versions = Versions(collection.source.newest)
         self._access = FileAccess.of(collection)
 
@@ -85,8 +87,8 @@ class ItemBuilder:
                 continue
             if item is None:
                 continue
-            for space in self._collection.space:
-                item[f"digest:{space_key(space)}"] = self._content_digest(record, item, space)
+            for key in self._spaces:
+                item[f"digest:{key}"] = self._content_digest(record, item, key)
             self.counts.items += item["id"] not in self.winners
             yield item
 
@@ -125,7 +127,7 @@ class ItemBuilder:
             return item_id
         if not _is_storable(record.locator, record.origin, record.partition or ""):
             return Failure(Reason.BAD_ID, "the file's name is not valid Unicode")
-        metadata, bad_columns = convert_metadata(record, self._collection.source.metadata)
+        metadata, bad_columns = convert_metadata(record, self._metadata_types)
         outcome = self._versions.add(item_id, record.partition, metadata)
         if outcome is Outcome.DUPLICATE:
             return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
@@ -151,16 +153,13 @@ class ItemBuilder:
     def _note_bad_cells(self, record: Record, columns: Iterable[str]) -> None:
         self.counts.bad_cells += 1
         for column in columns:
-            about = f"{column!r} as {self._collection.source.metadata[column]}"
+            about = f"{column!r} as {self._metadata_types[column]}"
             place = f"{record.origin}, {record.place}: {reprlib.repr(record.values[column])}"
             self.notices.add(Notice(NoticeKind.BAD_CELL, about, printable(place)))
 
-    def _content_digest(
-        self, record: Record, item: Mapping[str, Any], space: SpaceSection
-    ) -> str | None:
+    def _content_digest(self, record: Record, item: Mapping[str, Any], key: str) -> str | None:
         """The digest of the item's content for a space; its passages are written, if it has any."""
-        key = space_key(space)
-        content = read_content(record, space, self._access)
+        content = read_content(record, self._spaces[key], self._access)
         if isinstance(content, Failure):
             self._reject(record, content, item["id"], key)
             return None

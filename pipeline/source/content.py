@@ -34,9 +34,9 @@ def parse_id(value: Any) -> str | Failure:
 
     Strings are taken unchanged: nothing is trimmed, case-folded or guessed.
     """
-    if isinstance(value, UUID) or _is_integer(value):
-        return str(value)
     if type(value) is not str:
+        if isinstance(value, UUID) or _is_integer(value):
+            return str(value)
         return Failure(Reason.BAD_ID, f"the id is {_type_of(value)}, not a string")
     if not value:
         return Failure(Reason.BAD_ID, "the id is empty")
@@ -84,7 +84,10 @@ def read_content(
             texts.append(text)
     if not texts:
         return None
-    content = unicodedata.normalize("NFC", "\n".join(texts))
+    content = "\n".join(texts)
+    if content.isascii():
+        return content
+    content = unicodedata.normalize("NFC", content)
     try:
         content.encode()
     except UnicodeEncodeError:

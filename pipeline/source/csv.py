@@ -72,10 +72,11 @@ class _Records:
         record, not all that follow.
         """
         reader, file, number = self._layout.reader(lines), self._file, 0
+        values: list[str]
         usual_width = -1 if self._unnamed else len(self._columns)
         while True:
             lines.begin_record()
-            values, problem = list[str](), None
+            values, problem = [], None
             try:
                 values = next(reader)
             except StopIteration:

@@ -38,9 +38,9 @@ def timestamp_of_date(value: date) -> datetime:
 def timestamp_of_text(value: str) -> datetime | None:
     """What ISO 8601 writes: a date, or a date and a time."""
     text = value.strip()
-    if not text or text.lower() == "nan":
-        return None
     if not _ISO_8601.fullmatch(text):
+        if not text or text.lower() == "nan":
+            return None
         raise ValueError(value)
     return timestamp(datetime.fromisoformat(text))
 

@@ -42,7 +42,7 @@ class Lines(Iterator[str]):
         self.offset, self.number, self.undecodable = offset, 0, False
         self.start, self.first_number = offset, 1
         self.failure: Failure | None = None
-        self._limit, self._size = max_record_bytes, 0
+        self._limit = max_record_bytes
         self._line = b""
         self._of_record: list[bytes] = []
         self._again: list[bytes] = []
@@ -89,30 +89,28 @@ class Lines(Iterator[str]):
 
     def begin_record(self) -> None:
         """What is read from now on is a record of its own; the last line is read to its end."""
-        if self._size > self._limit:
+        if self.offset - self.start > self._limit:
             self._skip_rest()
         self._of_record.clear()
-        self._size, self.undecodable = 0, False
+        self.undecodable = False
         self.start, self.first_number = self.offset, self.number + 1
 
     def read_record_again(self) -> None:
         """Go back to where the record began."""
         self._again += reversed(self._of_record)
-        self.offset -= self._size
-        self.number -= len(self._of_record)
+        self.offset, self.number = self.start, self.first_number - 1
         self._of_record.clear()
-        self._size = 0
 
     def __next__(self) -> str:
-        line = self._again.pop() if self._again else self._readline(self._limit - self._size + 1)
+        room = self._limit - (self.offset - self.start)
+        line = self._again.pop() if self._again else self._readline(room + 1)
         if not line.endswith(self._line_end):
-            line = self._read_on(line)
+            line = self._read_on(line, room)
         self._line = line
         self.offset += len(line)
         self.number += 1
-        self._size += len(line)
         self._of_record.append(line)
-        if self._size > self._limit:
+        if len(line) > room:
             raise RecordTooLarge
         try:
             return line.decode(self.encoding)
@@ -120,9 +118,9 @@ class Lines(Iterator[str]):
             self.undecodable = True
             return line.decode(self.encoding, errors="replace")
 
-    def _read_on(self, line: bytes) -> bytes:
+    def _read_on(self, line: bytes, room: int) -> bytes:
         """The line with what follows it, up to its end, the limit or the end of the file."""
-        line += self._readline(max(self._limit - self._size - len(line) + 1, 0))
+        line += self._readline(max(room - len(line) + 1, 0))
         # The last line of a stream that ends too early has lost its end.
         if not line or (not line.endswith(self._line_end) and self._failure_at_end()):
             self.failure = self._failure_at_end()

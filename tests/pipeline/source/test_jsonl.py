@@ -72,6 +72,10 @@ def test_colons_and_nested_keys_are_no_repeated_ones(text: str, scan: Scan) -> N
     [
         (b'{"id": "1" "text"}', "Expecting ',' delimiter, at character 12 of the line"),
         (b'{"id": "1', "Invalid control character, at character 10 of the line"),
+        (
+            b'\xef\xbb\xbf{"id": "1"}',
+            "Unexpected UTF-8 BOM (decode using utf-8-sig), at character 1 of the line",
+        ),
     ],
 )
 def test_the_place_within_a_line_is_not_taken_for_one_in_the_file(
