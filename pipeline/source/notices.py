@@ -31,6 +31,8 @@ class NoticeKind(StrEnum):
     """Published rows of a file that has no record any more."""
     FILE_CUT = "file_cut"
     """Published rows of a file that ends before its format allows, or earlier than it did."""
+    NOT_OFFERED = "not_offered"
+    """An id that a run is limited to, and that no record of the source has."""
     SUPERSEDED = "superseded"
     """A record that is not taken, because a newer one of its id is."""
     TAKEN_OVER = "taken_over"

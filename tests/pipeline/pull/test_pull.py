@@ -22,7 +22,7 @@ from commonspace.pipeline.pull.item_builder import PullCounts
 from commonspace.pipeline.pull.items import items_schema
 from commonspace.pipeline.pull.pull import pull
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
-from commonspace.pipeline.source.notices import NoticeCount
+from commonspace.pipeline.source.notices import NoticeCount, NoticeKind
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Scope, sha256_hex
 from commonspace.pipeline.storage.local import LocalStore
@@ -252,6 +252,9 @@ def test_ids_of_the_scope_alone_are_pulled(warehouse: Warehouse, pull_from: Pull
     assert [row["id"] for row in found.items] == ["2", "4"]
     assert found.reasons("2") == [Reason.DUPLICATE_ID]
     assert len(found.rejects) == 1
+    missed = [(notice.count, notice.examples) for notice in found.notices
+              if notice.kind is NoticeKind.NOT_OFFERED]  # fmt: skip
+    assert missed == [(1, ("absent",))]
 
 
 @pytest.mark.parametrize("id_", ["stem", "path", ""])
