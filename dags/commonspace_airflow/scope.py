@@ -106,8 +106,8 @@ def resolve_partition(
     if key is None:
         raise UserMistake(
             f"a run of {collection.name} processes one {period}, and nothing says which",
-            do=f'Trigger it with a partition key or the param "partition", in the format '
-            f"{cadence.key_format}; or use `airflow backfill create`.",
+            do=f'Trigger it with a partition key or the param "partition", written like '
+            f"{cadence.example}; or use `airflow backfill create`.",
         )
     collection.check_partition(key)
     return key

@@ -140,7 +140,8 @@ class Collection(_Section):
             CADENCES[period].partition_start(key)
         except ValueError as error:
             raise UserMistake(
-                f"{key!r} names no {period}", do=f"Write it as {CADENCES[period].key_format}."
+                f"{key!r} names no {period}",
+                do=f"Partitions are written like {CADENCES[period].example}.",
             ) from error
 
     def promotes(self, space: SpaceSection) -> bool:

@@ -42,6 +42,11 @@ class Cadence:
     key_format: str
     max_length: timedelta
 
+    @property
+    def example(self) -> str:
+        """A partition's name, to be shown to people."""
+        return datetime(2026, 1, 31, 7, tzinfo=UTC).strftime(self.key_format)
+
     def partition_start(self, key: str) -> datetime:
         """When the partition starts, in UTC.
 

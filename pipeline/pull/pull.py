@@ -18,7 +18,7 @@ from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import space_key
 from commonspace.pipeline.contract.layout import items_folder, passages_folder, pull_rejects_key
 from commonspace.pipeline.contract.parquet import parquet_bytes
-from commonspace.pipeline.errors import PartitionNotFound
+from commonspace.pipeline.errors import PartitionNotFound, UserMistake
 from commonspace.pipeline.pull.extents import write_extents
 from commonspace.pipeline.pull.item_builder import (
     ItemBuilder,
@@ -31,6 +31,7 @@ from commonspace.pipeline.pull.passages import PassageWriter, has_passages
 from commonspace.pipeline.pull.versions import remove_replaced
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
 from commonspace.pipeline.source.extents import Extent
+from commonspace.pipeline.source.files import find_files
 from commonspace.pipeline.source.notices import Notice, NoticeCount, NoticeKind
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import (
@@ -76,12 +77,14 @@ def pull(
 
     Raises:
         SourceNotFound: the source is missing.
-        UserMistake: a field that the collection file names is in no record.
+        UserMistake: a field that the collection file names is in no record, or a partition's name
+            is not of the declared period.
         EncoderError: the encoder of a space with passages is not usable.
     """
     for stale_folder in (items_folder(folder), passages_folder(folder)):
         for key in store.list(stale_folder):
             store.delete(key)
+    _check_partitions(collection, scope)
     writers = _passage_writers(collection, store, folder)
     builder = ItemBuilder(collection, run, writers)
     extents: list[dict[str, str | None]] = []
@@ -114,6 +117,25 @@ def _passage_writers(collection: Collection, store: Store, folder: str) -> dict[
         for space in collection.space
         if has_passages(space)
     }
+
+
+def _check_partitions(collection: Collection, scope: Scope) -> None:
+    """Refuse files of partitions that no run of a partition would accept.
+
+    Raises:
+        UserMistake: the name of one is not of the declared period.
+    """
+    if collection.collection.partitions is None or scope.partition is not None:
+        return
+    for file in find_files(collection.source_uri, scope):
+        try:
+            collection.check_partition(file.partition or "")
+        except UserMistake as error:
+            raise UserMistake(
+                error.what,
+                item=str(file.path),
+                do=f"{error.do} Move the file, or narrow the `uri`.",
+            ) from error
 
 
 def _if_there(

@@ -269,6 +269,20 @@ def test_ids_of_a_folder_too(id_: str, warehouse: Warehouse, pull_from: Pull) ->
     assert len(found.rejects) == (0 if id_ == "path" else 1)
 
 
+def test_a_whole_run_refuses_what_no_run_of_a_partition_accepts(
+    warehouse: Warehouse, pull_from: Pull
+) -> None:
+    files = {f"{day}.jsonl": b'{"id": "1", "text": "t"}\n' for day in ("2026-01-31", "latest")}
+    collection = warehouse.collection(
+        collection={"partitions": "day", "schedule": "@daily"},
+        source={"uri": "{partition}.jsonl"}, files=files,
+    )  # fmt: skip
+    with pytest.raises(UserMistake, match="'latest' names no day") as caught:
+        pull_from(collection)
+    assert "like 2026-01-31. Move the file" in caught.value.do
+    assert pull_from(collection, Scope("2026-01-31")).counts.items == 1
+
+
 def test_partitions_are_noted(warehouse: Warehouse, pull_from: Pull) -> None:
     files = {f"d={n}/x.jsonl": b'{"id": "%d", "text": "t"}\n[]\n' % n for n in (1, 2)}
     collection = warehouse.collection(source={"uri": "d={partition}/*.jsonl"}, files=files)
