@@ -21,9 +21,9 @@ from commonspace.pipeline.contract.contract import bad_vectors
 from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.encode.crash_isolation import ShardMaker
 from commonspace.pipeline.encode.spot_check import compare, sample
-from commonspace.pipeline.errors import ContractBroken
+from commonspace.pipeline.errors import ContractBroken, StoreFailed
 from commonspace.pipeline.gates.spot import SpotCheckResult
-from commonspace.pipeline.plan.vector_sources import ReuseNote, VectorSource
+from commonspace.pipeline.plan.vector_sources import ReuseNote, VectorSource, counted_rows
 from commonspace.pipeline.release.parts import read_part
 from commonspace.pipeline.workspace.notes import PlainNote
 from commonspace.pipeline.workspace.shards import read_shard, shard_schema
@@ -83,9 +83,12 @@ def _copy(work: Work, planned: pa.Table, shard: str, source: VectorSource) -> bo
     stored = [name for name in schema.names if name not in ("id", *_FAILURE)]
     try:
         part = read_part(work.run.store, source.part, work.contract, stored, verify_sha256=True)
-    except ContractBroken as error:
+    except (ContractBroken, StoreFailed) as error:
+        if isinstance(error, StoreFailed) and error.retry:
+            raise
         _log(work, f"{error.item} {error.what}: its contents are encoded")
         return False
+    part = counted_rows(work.contract, part)
     row = pc.index_in(rows["digest"], value_set=part["content_digest"].combine_chunks())
     if row.null_count:
         return False

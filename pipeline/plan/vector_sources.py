@@ -6,22 +6,22 @@ the warehouse: of other versions, other names, other collections.
 
 A release is trusted if it is served, or if the served one was made from it: one that was rolled
 back, or was never promoted, is not. Versions that are retired, and what is being removed, are left
-out. What is damaged is skipped, and said.
+out. What is damaged, or hidden from these credentials, is skipped, and said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.errors import ContractBroken
+from commonspace.pipeline.errors import CommonspaceError, ContractBroken, StoreFailed
 from commonspace.pipeline.plan.plan import ELSEWHERE_SCHEMA
 from commonspace.pipeline.read.space_versions import begun_versions
 from commonspace.pipeline.release.history import load_readable_manifests
@@ -32,6 +32,8 @@ from commonspace.pipeline.release.removal import load_pending_removal
 from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.source.notices import Notice, NoticeKind, Notices
 from commonspace.pipeline.storage.store import Store
+
+UNKNOWN_TOKENS = "tokens_unknown"
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class FoundVectors:
     Attributes:
         contents: `digest` and `source`, the position in `sources` of the part with its vector.
         sources: Parts of releases.
-        notices: How many were found in which space, and what was skipped for its damage.
+        notices: How many were found in which space, and what was skipped, and why.
     """
 
     contents: pa.Table = field(default_factory=ELSEWHERE_SCHEMA.empty_table)
@@ -92,38 +94,107 @@ def find_vectors(
         wanted: digests, each once.
 
     Raises:
-        StoreFailed: the bucket failed.
+        StoreFailed: the bucket failed, or hides the space itself.
     """
-    notices = Notices()
-    seen = {part.key for part in base.parts} if base else set()
-    tables, sources = [ELSEWHERE_SCHEMA.empty_table()], list[VectorSource]()
-    for space in _spaces(store, name):
-        found = 0
-        for release, condemned in _trusted_releases(store, space, contract.fingerprint, notices):
-            if not len(wanted):
-                break
-            parts = [p for p in release.parts if p.key not in seen and p.key not in condemned]
-            seen |= {part.key for part in parts}
-            table = _look_up(store, contract, parts, wanted, len(sources), space, notices)
-            sources += [VectorSource(str(space), part) for part in parts]
-            tables.append(table)
-            found += table.num_rows
-            digests = table["digest"].combine_chunks()
-            wanted = wanted.filter(pc.invert(pc.is_in(wanted, value_set=digests)))
-        if found:
-            notices.add(Notice(NoticeKind.VECTORS_FOUND, f"in {space}"), found)
-    return FoundVectors(contents=pa.concat_tables(tables), sources=tuple(sources), notices=notices)
+    search = _Search(
+        store, contract, wanted, seen={part.key for part in base.parts} if base else set()
+    )
+    for space in _spaces(store, name, search.notices):
+        if space == name:
+            search.look_at(space)
+        else:
+            with _skipping_hidden(search.notices, f"in {space}"):
+                search.look_at(space)
+    return FoundVectors(
+        contents=pa.concat_tables([ELSEWHERE_SCHEMA.empty_table(), *search.tables]),
+        sources=tuple(search.sources),
+        notices=search.notices,
+    )
 
 
-def _spaces(store: Store, first: SpaceName) -> Iterator[SpaceName]:
+def counted_rows(contract: Contract, rows: pa.Table) -> pa.Table:
+    """Those rows of a part that may be copied: texts whose unknown tokens were counted.
+
+    The others are from before a text of which a model knows no token was a reject: some may be of
+    such a text, and a new row must not be. Images are all copied.
+
+    Args:
+        contract: that of the space to be filled.
+        rows: `tokens_unknown`, where the contract has it, and any other columns.
+    """
+    has_count = UNKNOWN_TOKENS in contract.schema.names
+    return rows.filter(pc.is_valid(rows[UNKNOWN_TOKENS])) if has_count else rows
+
+
+@dataclass
+class _Search:
+    """What is found of the wanted contents, and what is wanted still."""
+
+    store: Store
+    contract: Contract
+    wanted: pa.Array
+    seen: set[str]
+    """The keys of parts that were looked at, or need not be."""
+    tables: list[pa.Table] = field(default_factory=list)
+    sources: list[VectorSource] = field(default_factory=list)
+    notices: Notices = field(default_factory=Notices)
+
+    def look_at(self, space: SpaceName) -> None:
+        """Take what a space has; one part at a time is in memory."""
+        fingerprint = self.contract.fingerprint
+        for release, condemned in _trusted_releases(self.store, space, fingerprint, self.notices):
+            for part in release.parts:
+                if not len(self.wanted):
+                    return
+                if part.key not in self.seen and part.key not in condemned:
+                    self.seen.add(part.key)
+                    self._look_up(space, part)
+
+    def _look_up(self, space: SpaceName, part: Part) -> None:
+        names = {UNKNOWN_TOKENS, "content_digest"}.intersection(self.contract.schema.names)
+        try:
+            rows = read_part(self.store, part, self.contract, sorted(names))
+        except ContractBroken as error:
+            self.notices.add(_skipped(f"in {space}", error))
+            return
+        digests = counted_rows(self.contract, rows)["content_digest"].combine_chunks()
+        is_found = pc.is_in(self.wanted, value_set=digests)
+        found = self.wanted.filter(is_found)
+        if len(found):
+            source = pa.array([len(self.sources)] * len(found), pa.int64())
+            self.tables.append(pa.table({"digest": found, "source": source}))
+            self.sources.append(VectorSource(str(space), part))
+            self.notices.add(Notice(NoticeKind.VECTORS_FOUND, f"in {space}"), len(found))
+            self.wanted = self.wanted.filter(pc.invert(is_found))
+
+
+def _spaces(store: Store, first: SpaceName, notices: Notices) -> Iterator[SpaceName]:
     """Every version of every space: this one, those of its collection, then the others."""
     yield first
-    collections = [name for name in store.folders("") if "." not in name]
+    collections = {first.collection}
+    with _skipping_hidden(notices, "in other collections"):
+        collections |= {name for name in store.folders("") if "." not in name}
     for collection in sorted(collections, key=lambda each: (each != first.collection, each)):
-        for space in store.folders(collection):
-            for version in begun_versions(store, collection, space):
-                if (name := SpaceName(collection, space, version)) != first:
-                    yield name
+        names = list[SpaceName]()
+        with _skipping_hidden(notices, f"in {collection}"):
+            for space in store.folders(collection):
+                versions = begun_versions(store, collection, space)
+                names += [SpaceName(collection, space, version) for version in versions]
+        yield from (name for name in names if name != first)
+
+
+@contextmanager
+def _skipping_hidden(notices: Notices, where: str) -> Iterator[None]:
+    """Leaves what these credentials may not read alone, and says so.
+
+    A failure that may pass is raised: the run would else encode what it need not.
+    """
+    try:
+        yield
+    except StoreFailed as error:
+        if error.retry:
+            raise
+        notices.add(_skipped(where, error))
 
 
 def _trusted_releases(
@@ -139,11 +210,11 @@ def _trusted_releases(
             return
         pending = load_pending_removal(store, name)
     except ContractBroken as error:
-        notices.add(_skipped(name, error))
+        notices.add(_skipped(f"in {name}", error))
         return
     manifests, damaged = load_readable_manifests(store, name)
     for broken in damaged.values():
-        notices.add(_skipped(name, broken))
+        notices.add(_skipped(f"in {name}", broken))
     for number in ancestors(
         {number: release.parent for number, release in manifests.items()}, served.number
     ):
@@ -168,30 +239,5 @@ def ancestors(parents: Mapping[int, int], served: int) -> list[int]:
     return line + sorted((n for n in parents if line and n < line[-1]), reverse=True)
 
 
-def _look_up(
-    store: Store,
-    contract: Contract,
-    parts: list[Part],
-    wanted: pa.Array,
-    first: int,
-    space: SpaceName,
-    notices: Notices,
-) -> pa.Table:
-    """As `FoundVectors.contents`, of some parts; `first`: the position of their first source."""
-    digests, ends = [pa.array([], pa.string())], []
-    for part in parts:
-        try:
-            column = read_part(store, part, contract, ["content_digest"])["content_digest"]
-            digests += column.chunks
-        except ContractBroken as error:
-            notices.add(_skipped(space, error))
-        ends.append(sum(map(len, digests)))
-    row = pc.index_in(wanted, value_set=pa.concat_arrays(digests))
-    found = row.is_valid()
-    rows = row.filter(found).to_numpy(zero_copy_only=False)
-    positions = first + np.searchsorted(np.array(ends, np.int64), rows, side="right")
-    return pa.table({"digest": wanted.filter(found), "source": pa.array(positions, pa.int64())})
-
-
-def _skipped(space: SpaceName, error: ContractBroken) -> Notice:
-    return Notice(NoticeKind.SOURCE_SKIPPED, f"in {space}", f"{error.item} {error.what}")
+def _skipped(where: str, error: CommonspaceError) -> Notice:
+    return Notice(NoticeKind.SOURCE_SKIPPED, where, f"{error.item} {error.what}")

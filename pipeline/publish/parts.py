@@ -19,7 +19,7 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import part_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import parquet_bytes
-from commonspace.pipeline.contract.stored_columns import in_columns_of
+from commonspace.pipeline.contract.stored_columns import in_columns_of, type_name
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.publish.collect import NewRows
 from commonspace.pipeline.release.manifest import Part
@@ -166,13 +166,15 @@ def _kept_rows(
 def _in_columns(contract: Contract, rows: pa.Table) -> pa.Table:
     """Rows of an older part in the columns of the contract.
 
-    A row that loses the value of a column that was dropped loses its row digest, too. Where the
-    column is added again, the row would otherwise seem unchanged, and stay without the value.
+    A row that loses the value of a column that was dropped, or declared anew with another type,
+    loses its row digest, too. Where the column comes back, the row would otherwise seem unchanged,
+    and stay without the value.
     """
     table = in_columns_of(contract, rows)
     lost = pa.array([False] * rows.num_rows, pa.bool_())
-    for name in set(rows.column_names) - set(table.column_names):
-        lost = pc.or_(lost, pc.is_valid(rows[name]))
+    for name in rows.column_names:
+        if type_name(table.schema, name) != type_name(rows.schema, name):
+            lost = pc.or_(lost, pc.is_valid(rows[name]))
     digests = pc.if_else(lost, "", table["row_digest"])
     position = table.schema.get_field_index("row_digest")
     return table.set_column(position, table.schema.field(position), digests)

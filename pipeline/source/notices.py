@@ -42,7 +42,7 @@ class NoticeKind(StrEnum):
     VECTORS_FOUND = "vectors_found"
     """Contents whose vectors another release holds, by the same encoder; they are taken over."""
     SOURCE_SKIPPED = "source_skipped"
-    """A release, or a file of one, that is damaged: no vector is taken over from it."""
+    """What is damaged, or may not be read: no vector is taken over from it."""
 
 
 @dataclass(frozen=True)

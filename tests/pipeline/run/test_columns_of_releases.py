@@ -168,6 +168,17 @@ def test_a_column_that_is_declared_anew_with_another_type(warehouse: Warehouse) 
     assert values(run_partition(warehouse, {"pages": "int64"}, Scope()), "pages") == [*range(9)]
 
 
+def test_a_value_comes_back_with_the_type_of_its_column(warehouse: Warehouse) -> None:
+    """Also in rows that were written under the other type, for the sake of their part."""
+    warehouse.run_without_error(partitioned(warehouse, {"pages": "string"}))
+    run_partition(warehouse, [], Scope(partition="a"))
+    space = run_partition(warehouse, {"pages": "int64"}, Scope(ids=frozenset(["i0005"])))
+    assert values(space, "pages") == [*[None] * 5, 5, None, None, None]
+    run_partition(warehouse, [], Scope(partition="a"))
+    space = run_partition(warehouse, {"pages": "string"}, Scope())
+    assert values(space, "pages") == [item["pages"] for item in ITEMS]
+
+
 def test_a_rollback_takes_the_columns_back(warehouse: Warehouse) -> None:
     run(warehouse, ["title"])
     run(warehouse, ["title", "genre"])

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.protocol import FACTS
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.layout import parts_folder
@@ -22,7 +23,9 @@ from commonspace.pipeline.publish.manual import roll_back
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.release.retirement import retire_space
 from commonspace.pipeline.run.steps import finish
+from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage
+from tests.support.collection_file import jsonl
 from tests.support.documents import DOCUMENTS
 from tests.support.documents import SPACE as PASSAGES
 from tests.support.warehouse import NAME, Warehouse, numbered_items
@@ -167,6 +170,39 @@ def test_so_is_a_space_of_which_a_file_is_damaged(warehouse: Warehouse, key: str
     report = run(warehouse, spaces=[SECOND])
     assert outcome(report) == (40, 0, 0)
     assert notices(report) == {"source_skipped in things/text/v1": 1}
+
+
+def test_no_file_is_read_once_all_is_found(warehouse: Warehouse) -> None:
+    files = {
+        f"p/{name}.jsonl": jsonl(rows) for name, rows in (("a", ITEMS[:20]), ("b", ITEMS[20:]))
+    }
+    partitioned = {"source": {"uri": "p/{partition}.jsonl"}, "files": files}
+    warehouse.run_without_error(**SECTIONS, **partitioned)
+    damaged = next(part for part in parts(warehouse) if "in-b" in part.parts)
+    damaged.write_bytes(b"damaged")
+    report = warehouse.run_without_error(
+        **SECTIONS, **partitioned, spaces=[SECOND], scope=Scope(partition="a")
+    )
+    assert outcome(report) == (0, 20, 0)
+    assert notices(report) == {"vectors_found in things/text/v1": 20}
+
+
+def test_texts_whose_unknown_tokens_were_not_counted_are_encoded(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some may be of texts that are rejects by now, which a sample would not show."""
+    facts = FACTS["text"]
+    with monkeypatch.context() as earlier:
+        fewer = {name: kind for name, kind in facts.items() if name != "tokens_unknown"}
+        earlier.setitem(FACTS, "text", fewer)  # type: ignore[index]
+        given = HashedEncoder._facts
+        earlier.setattr(HashedEncoder, "_facts", lambda *a: {n: given(*a)[n] for n in fewer})
+        run(warehouse, ITEMS[:30])
+    assert outcome(run(warehouse)) == (10, 0, 30)
+    report = run(warehouse, spaces=[SECOND])
+    assert outcome(report) == (30, 10, 0)
+    assert notices(report) == {"vectors_found in things/text/v1": 10}
+    assert check_vectors(warehouse, "things/text/v2")["tokens_unknown"].null_count == 0
 
 
 def planned_second(warehouse: Warehouse) -> tuple[Any, list[str]]:

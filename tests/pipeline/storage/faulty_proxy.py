@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 HOP_BY_HOP = {"connection", "transfer-encoding", "keep-alive"}
 
@@ -30,6 +30,8 @@ class Proxy:
     in the middle of the answer."""
     share: float = 0.0
     """Of the requests that meet one of the faults."""
+    hidden: str = ""
+    """Requests for an address with this in it are refused, as by a policy of the bucket."""
     delay: float = 0.0
     """Seconds that each request takes longer."""
     seed: int = 0
@@ -42,9 +44,11 @@ class Proxy:
     def __post_init__(self) -> None:
         self._dice, self._lock = random.Random(self.seed), threading.Lock()
 
-    def fault(self) -> str | None:
+    def fault(self, path: str) -> str | None:
         with self._lock:
             self.met["requests"] += 1
+            if self.hidden and self.hidden in unquote(path):
+                return "403"
             if self.coming:
                 return self.coming.pop(0)
             if not self.faults or self._dice.random() >= self.share:
@@ -90,7 +94,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         time.sleep(proxy.delay)
         proxy.met[self.command] += 1
-        fault = proxy.fault()
+        fault = proxy.fault(self.path)
         if fault is not None and fault.isdigit():
             code = "AccessDenied" if fault == "403" else "SlowDown"
             self.reply(int(fault), {}, f"<Error><Code>{code}</Code></Error>".encode())

@@ -294,6 +294,26 @@ def items(first: int, last: int) -> list[dict[str, Any]]:
     return [{"id": f"i{n:03}", "text": f"the text of item {n}"} for n in range(first, last)]
 
 
+@pytest.mark.parametrize("hidden", ["other/text/v1/CURRENT", "other/text/v1/parts", "other/"])
+def test_what_a_policy_hides_is_no_source_of_vectors(
+    warehouse: Warehouse, bucket: str, through: Through, hidden: str
+) -> None:
+    """The run encodes what it could have copied, and says so; its own space it must read."""
+    run_into(bucket, warehouse.collection(items(0, 4), name="other"))
+    way = through()
+    way.hidden = f"/{hidden}"
+    collection = warehouse.collection(items(0, 4))
+    report = run_into(bucket, collection)
+    assert report["ledger"]["encoded"] == 4
+    (notice,) = report["notices"]
+    where = "in other" if hidden == "other/" else "in other/text/v1"
+    assert (notice["kind"], notice["about"]) == ("source_skipped", where)
+    assert "refuses these credentials" in notice["examples"][0]
+    way.hidden = "/things/text/v1"
+    with pytest.raises(StoreFailed):
+        run_into(bucket, collection)
+
+
 def run_through_faults(warehouse: Warehouse, bucket: str, way: Proxy) -> None:
     """First runs, later runs: each completes or stops with StoreFailed, and the next one heals."""
     gates = {"max_deleted_share": 1.0}
