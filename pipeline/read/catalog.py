@@ -103,7 +103,7 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
     except ContractBroken as error:
         problem = f"{error.item}: {error.what}"
     spec = EncoderSpec.from_json(release.spec) if release else None
-    recipe = contract.recipe if contract else None
+    recipe = release.recipe_as_served(contract) if release else None
     return {
         "space": space,
         "owner": release.owner if release else owner,

@@ -57,9 +57,11 @@ class Space:
     def recipe(self) -> Recipe | None:
         """Which columns of a record were embedded, in which order, joined by which rule.
 
-        None in a space from before this was recorded, until its owner runs it as a whole.
+        None in a release from before this was recorded; in the served one, until its owner runs
+        the space as a whole.
         """
-        return self._reader.contract.recipe
+        stored = self._reader.stored_contract if self._reader.pointer else None
+        return self.release.recipe_as_served(stored)
 
     @property
     def rejects(self) -> pa.Table:

@@ -12,6 +12,7 @@ from typing import Any
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.layout import release_key, releases_folder
 from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import ContractBroken, NotPublished
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.storage.store import Store
@@ -84,6 +85,14 @@ class Release:
     def contract(self, stored: Contract) -> Contract:
         """What the release was published under: the space's contract, with its own columns."""
         return stored if self.columns is None else stored.with_columns(self.columns)
+
+    def recipe_as_served(self, stored: Contract | None) -> Recipe | None:
+        """Its recipe where readers are served it: that of the space's contract where it has none.
+
+        The contract may have got it since, from a run that found the release unchanged.
+        """
+        recorded = Recipe.from_json(self.recipe) if self.recipe else None
+        return recorded or (stored.recipe if stored else None)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

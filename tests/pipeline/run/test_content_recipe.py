@@ -159,6 +159,18 @@ def test_an_earlier_space_is_completed_by_a_run_of_everything(warehouse: Warehou
     assert warehouse.verify()["ok"]
 
 
+def test_each_release_says_what_it_was_made_of(warehouse: Warehouse) -> None:
+    """What is recorded later says nothing of the releases before."""
+    run(warehouse, fields=["title"])
+    forget_recipe(warehouse)
+    some = {**FILES, "p/b.jsonl": jsonl(ROWS["b"][:5])}
+    report = run(warehouse, fields=["title"], files=some)
+    recipe = Recipe(fields=("title",), rule="lines-nfc-1")
+    assert (report["release"], warehouse.open().recipe) == (2, recipe)
+    assert warehouse.open().at(1).recipe is None
+    assert warehouse.open().at(1).at(2).recipe == recipe
+
+
 def test_a_completion_says_where_the_content_is_another(warehouse: Warehouse) -> None:
     run(warehouse, fields=["title"])
     forget_recipe(warehouse)
