@@ -103,10 +103,16 @@ IMAGE_LIMITS = ImageLimits()
 """Those that hold where nobody says otherwise."""
 
 
+def beyond_limit(reason: Reason, what: str, key: str, limit: float) -> Failure:
+    """The failure of a content beyond one of a collection's limits, which its key names."""
+    shown = f"{limit:g}" if isinstance(limit, float) else f"{limit:,}"
+    return Failure(reason, f"{what}; `{key}` in [limits] is {shown}")
+
+
 def too_slow(seconds: float) -> Failure:
     """The failure of an image whose decoding takes longer; the message names the limit."""
-    message = f"decoding takes too long; `max_image_seconds` in [limits] is {seconds:g}"
-    return Failure(Reason.IMAGE_TOO_COSTLY, message)
+    what = "decoding takes too long"
+    return beyond_limit(Reason.IMAGE_TOO_COSTLY, what, "max_image_seconds", seconds)
 
 
 @dataclass(frozen=True)

@@ -49,4 +49,7 @@ def golden_queries(work: Work) -> list[GoldenQuery]:
         UserMistake: a line of the file is wrong.
     """
     path = work.run.collection.golden_file(work.space)
-    return read_golden(path, {work.spec.modality, *work.spec.queries}) if path else []
+    if path is None:
+        return []
+    limit = work.run.collection.limits.max_file_bytes
+    return read_golden(path, {work.spec.modality, *work.spec.queries}, limit)

@@ -16,10 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_core import ErrorDetails
 
 from commonspace.encoders.protocol import Content
-from commonspace.pipeline.config.sections import LimitsSection
 from commonspace.pipeline.errors import UserMistake, did_you_mean
-
-_MAX_IMAGE_BYTES = LimitsSection().max_file_bytes
+from commonspace.pipeline.source.file_access import too_large
 
 
 @dataclass(frozen=True)
@@ -35,12 +33,15 @@ class GoldenQuery:
     k: int
 
 
-def read_golden(path: Path, modalities: AbstractSet[str]) -> list[GoldenQuery]:
+def read_golden(
+    path: Path, modalities: AbstractSet[str], max_image_bytes: int
+) -> list[GoldenQuery]:
     """The golden queries of a file; image paths are relative to its folder.
 
     Args:
         path: JSON Lines, in UTF-8.
         modalities: what a query of the space may be, `text` or `image`.
+        max_image_bytes: what a file of an image may have at most.
 
     Raises:
         UserMistake: naming the first wrong line.
@@ -51,7 +52,7 @@ def read_golden(path: Path, modalities: AbstractSet[str]) -> list[GoldenQuery]:
         why = getattr(error, "strerror", None) or "it is not valid UTF-8"
         raise UserMistake(f"the golden queries cannot be read: {why}", item=str(path)) from error
     queries = [
-        _parse_line(line, path.parent, modalities, f"{path}, line {number}")
+        _parse_line(line, path.parent, modalities, f"{path}, line {number}", max_image_bytes)
         for number, line in enumerate(lines, 1)
         if line.strip()
     ]
@@ -88,7 +89,7 @@ class _Line(BaseModel):
 
 
 def _parse_line(
-    line: str, folder: Path, modalities: AbstractSet[str], location: str
+    line: str, folder: Path, modalities: AbstractSet[str], location: str, max_bytes: int
 ) -> GoldenQuery:
     try:
         given = _Line.model_validate(json.loads(line))
@@ -101,17 +102,17 @@ def _parse_line(
         raise UserMistake(f"the space cannot be searched by {kind}", item=location)
     if given.query is not None:
         return GoldenQuery(repr(given.query[:60]), given.query, given.ids, given.k)
-    content = _read_image(folder, str(given.image), location)
+    content = _read_image(folder, str(given.image), location, max_bytes)
     return GoldenQuery(repr(given.image), content, given.ids, given.k)
 
 
-def _read_image(folder: Path, image: str, location: str) -> bytes:
+def _read_image(folder: Path, image: str, location: str, max_bytes: int) -> bytes:
     path = folder / image
     try:
         if not path.is_file():
             raise UserMistake(f"there is no image {image!r}", item=location)
-        if path.stat().st_size > _MAX_IMAGE_BYTES:
-            raise UserMistake(f"{image!r} is larger than {_MAX_IMAGE_BYTES:,} bytes", item=location)
+        if path.stat().st_size > max_bytes:
+            raise UserMistake(too_large(repr(image), max_bytes).message, item=location)
         return path.read_bytes()
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

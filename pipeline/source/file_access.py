@@ -9,12 +9,17 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-from commonspace.encoders.protocol import Failure, Reason
+from commonspace.encoders.protocol import Failure, Reason, beyond_limit
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import LimitsSection
 
 _NAMES_NO_FILE = (errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 """What a path that no file can have fails with."""
+
+
+def too_large(what: str, max_bytes: int) -> Failure:
+    """The failure of a file, or of a content that stands for one, with more bytes than it may."""
+    return beyond_limit(Reason.TOO_LARGE, f"{what} has too many bytes", "max_file_bytes", max_bytes)
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,7 @@ class FileAccess:
             if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could block forever
                 return Failure(Reason.MISSING_CONTENT, f"{path.name!r} is not a file")
             if path.stat().st_size > self.max_bytes:
-                return Failure(
-                    Reason.TOO_LARGE, f"{path.name!r} is larger than {self.max_bytes:,} bytes"
-                )
+                return too_large(repr(path.name), self.max_bytes)
             return path.read_bytes()
         except FileNotFoundError:
             return Failure(Reason.MISSING_CONTENT, f"there is no file {path.name!r}", True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from commonspace.encoders.protocol import Failure
+from commonspace.encoders.protocol import Failure, Reason, beyond_limit
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,13 @@ class UnreadableRecord:
     def place(self) -> str | None:
         """See `place_of`."""
         return place_of(self.locator)
+
+
+def record_too_large(what: str, max_bytes: int) -> Failure:
+    """The failure of a record of a table with more bytes than it may have; `what`: `the record`."""
+    return beyond_limit(
+        Reason.TOO_LARGE, f"{what} has too many bytes", "max_record_bytes", max_bytes
+    )
 
 
 def sha256_hex(content: str | bytes) -> str:

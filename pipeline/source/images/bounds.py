@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from commonspace.encoders.protocol import Failure, Reason
+from commonspace.encoders.protocol import Failure, Reason, beyond_limit
 from commonspace.pipeline.config.sections import LimitsSection
 from commonspace.pipeline.source.images.structure import count_parts
 
@@ -41,4 +41,4 @@ def exceeded_bound(content: bytes, limits: LimitsSection) -> Failure | None:
 def _exceeded(
     what: str, bound: str, limit: int, reason: Reason = Reason.IMAGE_TOO_COSTLY
 ) -> Failure:
-    return Failure(reason, f"{what}; `max_image_{bound}` in [limits] is {limit:,}")
+    return beyond_limit(reason, what, f"max_image_{bound}", limit)

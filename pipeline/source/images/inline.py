@@ -10,6 +10,7 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from commonspace.encoders.protocol import Failure, Reason
+from commonspace.pipeline.source.file_access import too_large
 
 _SIGNATURES = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP|II[*+]\0|MM\0[*+]"
@@ -67,11 +68,6 @@ def decode_base64(value: str, max_bytes: int, what: str) -> bytes | Failure:
     except ValueError:
         return Failure(Reason.UNREADABLE_IMAGE, f"{what} is not valid base64")
     return too_large(what, max_bytes) if len(content) > max_bytes else content
-
-
-def too_large(what: str, max_bytes: int) -> Failure:
-    """The failure of a content that has more bytes than one may have."""
-    return Failure(Reason.TOO_LARGE, f"{what} is larger than {max_bytes:,} bytes")
 
 
 def _decode(text: str) -> bytes:

@@ -23,13 +23,12 @@ from typing import Any
 from urllib.parse import unquote
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.source.file_access import FileAccess
+from commonspace.pipeline.source.file_access import FileAccess, too_large
 from commonspace.pipeline.source.images.inline import (
     decode_base64,
     decode_data_address,
     is_data_address,
     looks_like_an_image,
-    too_large,
 )
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/", re.ASCII)

@@ -11,8 +11,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from commonspace.encoders.protocol import Failure, Reason
+from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.source.conversion.arrow import column_values
+from commonspace.pipeline.source.records import record_too_large
 from commonspace.pipeline.source.row_groups.pages import Page, column_pages
 
 BATCH_ROWS = 256
@@ -109,9 +110,8 @@ class RowBatches:
         return rows
 
     def _too_large(self, row: pa.RecordBatch) -> TooLarge:
-        what = f"is larger than {self._limit:,} bytes, the `max_record_bytes` of [limits]"
         ids = column_values(row.column(self._id)) if self._id in row.schema.names else [None]
-        return TooLarge(ids[0], Failure(Reason.TOO_LARGE, what))
+        return TooLarge(ids[0], record_too_large("the record", self._limit))
 
     def _batches(self, groups: list[int], largest: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         if not groups:
@@ -145,16 +145,10 @@ class RowBatches:
         for column, page in pages.items():
             is_inflated = page.uncompressed > MAX_RATIO * page.compressed
             if page.uncompressed > limit and (is_inflated or rows == 1):
-                what = (
-                    "is"
-                    if rows == 1
-                    else f"and the {rows - 1:,} rows behind it have a page that is"
-                )
-                return Failure(
-                    Reason.TOO_LARGE,
-                    f"column {column!r} {what} larger than {self._limit:,} bytes, the "
-                    "`max_record_bytes` of [limits]: not read",
-                )
+                what = f"column {column!r}"
+                if rows > 1:
+                    what = f"a page of {what}, of this row and the {rows - 1:,} behind it,"
+                return record_too_large(f"not read: {what}", self._limit)
         return None
 
 

@@ -100,7 +100,7 @@ def _read_header(lines: Lines, layout: CsvLayout, file: SourceFile) -> list[str]
                 return header
             lines.begin_record()
     except RecordTooLarge as error:
-        raise _no_header(f"it {lines.too_large.message}", file, "Is it a CSV file?") from error
+        raise _no_header(lines.too_large.message, file, "Is it a CSV file?") from error
     except csv.Error as error:
         do = "Quote what has a line break or a quote in it, and double the quotes in it."
         if "new-line character" in str(error):

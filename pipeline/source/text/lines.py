@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 
-from commonspace.encoders.protocol import Failure, Reason
+from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.source.extents import End
-from commonspace.pipeline.source.records import Record, UnreadableRecord
+from commonspace.pipeline.source.records import Record, UnreadableRecord, record_too_large
 from commonspace.pipeline.source.text.stream import BUFFER_BYTES, line_reader
 
 
@@ -70,8 +70,7 @@ class Lines(Iterator[str]):
     @property
     def too_large(self) -> Failure:
         """Why a record beyond the limit is none."""
-        message = f"is larger than {self._limit:,} bytes, the `max_record_bytes` of [limits]"
-        return Failure(Reason.TOO_LARGE, message)
+        return record_too_large("the record", self._limit)
 
     def end(self, last: Record | UnreadableRecord | None) -> End:
         """How the file ended, all of its lines read.

@@ -12,6 +12,7 @@ from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.plan.golden_file import read_golden
 from tests.support.warehouse import Warehouse
 
+MAX_BYTES = 1_000
 SPACE = {"name": "text", "encoder": "hashed/64", "fields": ["text"], "golden": "golden.jsonl"}
 
 
@@ -42,7 +43,7 @@ def test_a_wrong_line_is_named(tmp_path: Path, line: str, said: str) -> None:
     file = tmp_path / "golden.jsonl"
     file.write_text('{"query": "a", "ids": ["b"]}\n' + line + "\n", encoding="utf-8")
     with pytest.raises(UserMistake) as found:
-        read_golden(file, {"text"})
+        read_golden(file, {"text"}, MAX_BYTES)
     assert said in str(found.value)
 
 
@@ -51,9 +52,9 @@ def test_a_file_without_lines(tmp_path: Path, data: bytes) -> None:
     file = tmp_path / "golden.jsonl"
     file.write_bytes(data)
     with pytest.raises(UserMistake, match=r"valid UTF-8|has no golden query"):
-        read_golden(file, {"text"})
+        read_golden(file, {"text"}, MAX_BYTES)
     with pytest.raises(UserMistake, match="cannot be read: No such file"):
-        read_golden(tmp_path / "none.jsonl", {"text"})
+        read_golden(tmp_path / "none.jsonl", {"text"}, MAX_BYTES)
 
 
 @pytest.mark.parametrize("image", ["gone.png", ".", "a\u0000b", "x" * 5000])
@@ -61,7 +62,28 @@ def test_an_image_that_is_not_there(tmp_path: Path, image: str) -> None:
     file = tmp_path / "golden.jsonl"
     file.write_text(json.dumps({"image": image, "ids": ["b"]}), encoding="utf-8")
     with pytest.raises(UserMistake, match=r"line 1: .*image"):
-        read_golden(file, {"image"})
+        read_golden(file, {"image"}, MAX_BYTES)
+
+
+def test_an_image_has_the_bytes_that_the_collection_allows(
+    tmp_path: Path, warehouse: Warehouse
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"x" * 1_000)
+    file = tmp_path / "golden.jsonl"
+    file.write_text('{"image": "a.png", "ids": ["b"]}', encoding="utf-8")
+    (query,) = read_golden(file, {"image"}, 1_000)
+    assert query.content == b"x" * 1_000
+    said = "'a.png' has too many bytes; `max_file_bytes` in [limits] is 999"
+    with pytest.raises(UserMistake) as found:
+        read_golden(file, {"image"}, 999)
+    assert said in str(found.value)
+    space = {**SPACE, "image": "image"}
+    del space["fields"]
+    files = {"golden.jsonl": file.read_bytes(), "a.png": b"x" * 1_000, "in/b.png": b"small"}
+    source = {"kind": "folder", "uri": "in", "id": "path"}
+    with pytest.raises(UserMistake) as refused:
+        warehouse.run(source=source, spaces=[space], files=files, limits={"max_file_bytes": 999})
+    assert said in str(refused.value)
 
 
 def test_a_file_of_another_editor(tmp_path: Path) -> None:
@@ -72,7 +94,7 @@ def test_a_file_of_another_editor(tmp_path: Path) -> None:
         '{"query": "c", "ids": ["d"]}',
     ]
     file.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
-    first, second = read_golden(file, {"text"})
+    first, second = read_golden(file, {"text"}, MAX_BYTES)
     assert (first.content, first.ids, first.k) == ("a\u2028b \u0085", ['it\'s "x"'], 10)
     assert second.content == "c"
 

@@ -63,7 +63,7 @@ def test_a_cell_that_was_compressed_to_nothing(use_dictionary: bool, warehouse: 
     assert isinstance(bad, UnreadableRecord)
     assert bad.place == "row group 2, row 0, record 3"
     assert bad.failure.message == (
-        "column 'text' is larger than 1,048,576 bytes, the `max_record_bytes` of [limits]: not read"
+        "not read: column 'text' has too many bytes; `max_record_bytes` in [limits] is 1,048,576"
     )
     assert end is End.CUT
 
@@ -77,7 +77,9 @@ def test_a_row_group_with_such_a_page_is_one_reject(warehouse: Warehouse) -> Non
         "row group 2, row 0, record 5", "row group 2, row 1, record 6",
     ]  # fmt: skip
     assert isinstance(rows[2], UnreadableRecord)
-    assert "and the 1 rows behind it have a page" in rows[2].failure.message
+    assert rows[2].failure.message.startswith(
+        "not read: a page of column 'text', of this row and the 1 behind it, has too many bytes; "
+    )
     assert end is End.CUT
 
 
@@ -99,7 +101,7 @@ def test_a_row_that_can_be_read_is_a_reject_of_its_own(ids: Any, warehouse: Ware
     assert isinstance(bad, UnreadableRecord)
     assert (bad.id, bad.place, end) == ("2", "row group 0, row 1, record 2", End.WHOLE)
     assert bad.failure.message == (
-        "is larger than 1,048,576 bytes, the `max_record_bytes` of [limits]"
+        "the record has too many bytes; `max_record_bytes` in [limits] is 1,048,576"
     )
 
 

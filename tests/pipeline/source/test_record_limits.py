@@ -51,7 +51,9 @@ def test_a_line_of_json_beyond_the_limit(limited: Limited) -> None:
     bad = rows[1]
     assert isinstance(bad, UnreadableRecord)
     assert bad.failure.reason == Reason.TOO_LARGE
-    assert bad.failure.message == ("is larger than 1,000 bytes, the `max_record_bytes` of [limits]")
+    assert bad.failure.message == (
+        "the record has too many bytes; `max_record_bytes` in [limits] is 1,000"
+    )
     assert bad.place == f"record 2, line 2, byte {LIMIT}"
     assert rows[2].place == f"record 3, line 3, byte {2 * LIMIT + 1}"
 
@@ -87,7 +89,9 @@ def test_a_record_of_csv_beyond_the_limit(
 
 def test_a_first_line_of_csv_beyond_the_limit(limited: Limited, warehouse: Warehouse) -> None:
     data = b"id,text" + LONG + b"\n1,a\n"
-    with pytest.raises(SourceNotFound, match=r"header line: it is larger than 1,000 bytes"):
+    with pytest.raises(
+        SourceNotFound, match=r"header line: the record has too many bytes; `max_record"
+    ):
         limited("csv", data)
     source = open_source(
         warehouse.collection(
