@@ -8,8 +8,8 @@ from typing import Any
 
 Number = bool | int | float
 
-EXACT_FLOATS = 2**53
-"""Beyond it a float64 does not tell an integer from the next."""
+INEXACT_FLOATS = 2**53
+"""From it on a float64 may stand for the integer next to it."""
 
 
 def number(text: str) -> Number | None:
@@ -21,7 +21,18 @@ def number(text: str) -> Number | None:
     try:
         return int(word)
     except ValueError:
-        return float(word)
+        nearest = float(word)
+    if math.isinf(nearest) and "inf" not in word:
+        raise OverflowError(text)
+    return nearest
+
+
+def int64_of_text(text: str) -> int | None:
+    """The integer of 64 bits that a text is, exactly: no float is made of `9007199254740993.0`."""
+    value = number(text)
+    if isinstance(value, float):
+        return int64_of_decimal(Decimal(text.strip()))
+    return None if value is None else int64(int(value))
 
 
 def int64(value: int) -> int:
@@ -35,7 +46,7 @@ def int64_of_float(value: float) -> int | None:
     """A float that is an integer, and surely the one that was meant."""
     if math.isnan(value):
         return None
-    if not value.is_integer() or abs(value) > EXACT_FLOATS:
+    if not value.is_integer() or abs(value) >= INEXACT_FLOATS:
         raise ValueError(value)
     return int(value)
 
@@ -44,6 +55,8 @@ def int64_of_decimal(value: Decimal) -> int | None:
     """A decimal that is an integer of 64 bits."""
     if value.is_nan():
         return None
+    if not value:
+        return 0
     if value.adjusted() > 18 or value != value.to_integral_value():
         raise ValueError(value)
     return int64(int(value))

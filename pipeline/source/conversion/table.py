@@ -95,7 +95,7 @@ CONVERTERS: Mapping[str, Mapping[type, Converter]] = {
     },
     "int64": {
         NoneType: _null,
-        str: partial(_of_number, "int64"),
+        str: numbers.int64_of_text,
         bool: int,
         int: numbers.int64,
         float: numbers.int64_of_float,

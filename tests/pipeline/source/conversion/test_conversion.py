@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from commonspace.pipeline.config.sections import ColumnType, SourceSection
 from commonspace.pipeline.contract.columns import COLUMN_TYPES
-from commonspace.pipeline.source.conversion.numbers import EXACT_FLOATS
+from commonspace.pipeline.source.conversion.numbers import INEXACT_FLOATS
 from commonspace.pipeline.source.conversion.table import CONVERTERS, UNREADABLE, convert
 from commonspace.pipeline.source.conversion.times import ExactTime, iso_duration
 from tests.pipeline.source.source_records import ANY_VALUE
@@ -63,7 +63,10 @@ def test_as_string(value: Any, expected: str | None) -> None:
         (None, None), (1999.0, 1999), ("1999.0", 1999), ("1e3", 1000), (NAN, None), ("NaN", None),
         (Decimal("7.0"), 7), (Decimal("nan"), None), (np.float32(7), 7), (True, 1), ("false", 0),
         (2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (str(2**63 - 1), 2**63 - 1),
-        (Decimal(2**63 - 1), 2**63 - 1), (2.0**53, 2**53),
+        (Decimal(2**63 - 1), 2**63 - 1), (2.0**53 - 1, 2**53 - 1),
+        ("9007199254740993.0", 2**53 + 1), ("-9007199254740993e0", -(2**53) - 1),
+        ("9223372036854775807.00", 2**63 - 1), ("9.007199254740993E15", 2**53 + 1),
+        ("9007199254740992.0", 2**53), ("0e30", 0), ("0e999999999", 0), ("-nan", None),
     ],
 )  # fmt: skip
 def test_as_int64(value: Any, expected: int | None) -> None:
@@ -139,9 +142,12 @@ NO_EPOCH = ["yesterday", "true", float("inf"), 10**30, "1e999", Decimal("1e30"),
 REFUSED: dict[str, list[Any]] = {
     "string": ["\ud800", b"\xff", ["\ud800"], {"\ud800": 1}, [b"\xff"], (1, 2), object()],
     "int64": [*NO_NUMBER, "1.5", 1.5, 2**63, str(2**63), float("inf"), "inf", Decimal("1.5"),
-              EXACT_FLOATS + 2.0, "1e30", Decimal("1e999999999"), Decimal("inf"), SOME_ID,
-              np.float32(1.5), NOON],
-    "float64": [*NO_NUMBER, 10**400, str(10**400), Decimal("snan"), SOME_ID, NOON],
+              float(INEXACT_FLOATS), -float(INEXACT_FLOATS), INEXACT_FLOATS + 2.0, "1e30",
+              "9223372036854775808.0", "9007199254740993.5", "1.00000000000000000001", "1e-400",
+              "1e309", "1e999999999", "-infinity", "nan1", Decimal("1e999999999"), Decimal("inf"),
+              SOME_ID, np.float32(1.5), NOON],
+    "float64": [*NO_NUMBER, 10**400, str(10**400), "1e309", "-1E309", f"{10**400}.5", "9" * 5000,
+                Decimal("snan"), SOME_ID, NOON],
     "bool": [*NO_NUMBER, 2, -1, 0.5, "2", "yes", "t", Decimal("0.1"), Decimal("snan"), NOON],
     "timestamp": [*NO_EPOCH, 5, "5", SECONDS, str(SECONDS), "1706012012345", 1.5, Decimal(5),
                   np.float32(5), np.float16("inf"),
