@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import lzma
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import pyarrow as pa
-
-from commonspace.encoders.protocol import Failure, Reason
+from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.text.decompression import DECOMPRESSED_BYTES, Decompression
 from commonspace.pipeline.source.text.first_bytes import (
     HEAD_BYTES,
     Compression,
@@ -20,8 +18,6 @@ from commonspace.pipeline.source.text.first_bytes import (
 )
 
 BUFFER_BYTES = 2**18
-DECOMPRESSED_BYTES = 2**16
-"""At once: of a stream that is cut, as much may be lost before the cut."""
 
 
 class TextStream:
@@ -37,7 +33,7 @@ class TextStream:
         """Raises OSError, and SourceNotFound where the file is no text."""
         file = io.BufferedReader(io.FileIO(path), BUFFER_BYTES)
         self.compression = compression_of(file.peek(HEAD_BYTES))
-        self._decompression = _Decompression(file, self.compression) if self.compression else None
+        self._decompression = Decompression(file, self.compression) if self.compression else None
         raw = self._decompression
         self.file = io.BufferedReader(raw, DECOMPRESSED_BYTES) if raw else file
         head = self.file.peek(HEAD_BYTES)[:HEAD_BYTES]
@@ -107,41 +103,6 @@ class _Utf16Lines:
             elif not self._is_little and not len(line) % 2 and line[-2] == 0:
                 break
         return bytes(line)
-
-
-class _Decompression(io.RawIOBase):
-    """What a compressed file decompresses to, up to where it is cut or damaged."""
-
-    def __init__(self, file: Any, compression: Compression) -> None:
-        self._file, self._compression = file, compression
-        self._source: Any
-        if compression == "xz":
-            self._source = lzma.LZMAFile(file)  # noqa: SIM115 - closing `file` is enough
-        else:
-            self._source = pa.CompressedInputStream(pa.PythonFile(file), compression)
-        self.failure: Failure | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        if self.failure:
-            return 0
-        try:
-            data = self._source.read(len(buffer))
-        except (OSError, EOFError, lzma.LZMAError) as error:
-            is_cut = isinstance(error, EOFError) or "Truncated" in str(error)
-            how = "is cut: the file ends before it" if is_cut else "is damaged"
-            self.failure = Failure(
-                Reason.SOURCE_UNREADABLE, f"its {self._compression} stream {how}", retryable=True
-            )
-            return 0
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
 
 
 def _no_text(path: Path, problem: str, compression: Compression | None) -> SourceNotFound:

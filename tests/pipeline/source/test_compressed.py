@@ -55,6 +55,58 @@ def test_streams_that_follow_each_other_are_one(compression: str, scan: Scan) ->
     assert outcome(rows) == [record(*row) for row in ROWS]
 
 
+@pytest.mark.parametrize("zeros", [1, 4, 9, 70_000, 300_000])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_zeros_behind_the_last_stream_are_its_end(compression: str, zeros: int, scan: Scan) -> None:
+    """Of a stream that ends with zeros of its own, too: those of the length that gzip writes."""
+    compress = COMPRESSIONS[compression]
+    data = compress(written("jsonl", FEW)["data.jsonl"]) + compress(b"")
+    assert outcome(scan("jsonl", data + bytes(zeros))) == [record(*row) for row in FEW]
+
+
+def zstd_frame(*blocks: tuple[int, bytes], window_log: int = 20) -> bytes:
+    """A frame of blocks as they are (kind 0), or of one byte that is repeated (kind 1)."""
+    frame = b"\x28\xb5\x2f\xfd\x00" + bytes([(window_log - 10) << 3])
+    for number, (kind, data) in enumerate(blocks, 1):
+        header = len(data) << 3 | kind << 1 | (number == len(blocks))
+        frame += header.to_bytes(3, "little") + (data[:1] if kind else data)
+    return frame
+
+
+def test_a_zstd_frame_may_end_with_zeros_of_its_own(scan: Scan) -> None:
+    """Those of a block, and of a frame to skip, are no padding."""
+    data = zstd_frame((0, b'{"id": "1"}\n{"id": "2"}'), (1, b"\n" * 3), (1, bytes(5)))
+    skipped = b"\x50\x2a\x4d\x18" + (8).to_bytes(4, "little") + bytes(8)
+    expected = [{"id": "1"}, {"id": "2"}, Reason.BAD_RECORD]
+    for padding in (b"", bytes(1), skipped, skipped + bytes(7)):
+        assert outcome(scan("jsonl", data + padding)) == expected
+    for cut in (data[:-1], data + skipped[:-1], skipped + data[:-3]):
+        assert outcome(scan("jsonl", cut))[-1] is Reason.SOURCE_UNREADABLE
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_zstd_stream_that_needs_much_memory_is_refused_by_that(kind: str, scan: Scan) -> None:
+    (row,) = scan(kind, zstd_frame((0, written(kind, FEW)[f"data.{kind}"]), window_log=30))
+    assert isinstance(row, UnreadableRecord)
+    assert not row.failure.retryable
+    assert row.failure.message == (
+        "its zstd stream needs more than 128 MB to be read (zstd --long)"
+    )
+
+
+@pytest.mark.parametrize("padding", [b"", bytes(512)])
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_what_follows_a_stream_and_is_none_is_damage(
+    compression: str, padding: bytes, scan: Scan
+) -> None:
+    """A second stream whose first byte is damaged may not be lost in silence."""
+    data = COMPRESSIONS[compression](written("jsonl", ROWS)["data.jsonl"])
+    *rows, last = scan("jsonl", data + padding + b"\x01" + data[1:])
+    assert isinstance(last, UnreadableRecord)
+    assert last.failure.message == f"its {compression} stream is damaged"
+    assert len(rows) > len(ROWS) * 0.7
+
+
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_a_cut_stream_is_no_smaller_source(
