@@ -11,6 +11,7 @@ from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.files import SourceFile, read_failure, require_readable
 from commonspace.pipeline.source.text.lines import Lines
+from commonspace.pipeline.source.text.open_streams import OpenStreams
 from commonspace.pipeline.source.text.stream import TextStream
 
 ENCODINGS = (
@@ -19,15 +20,12 @@ ENCODINGS = (
 )
 """Encodings in which a line break is found without decoding what is before it."""
 
-OPEN_STREAMS = 2
-"""Of each compressed file: for the shards, which come in its order, and for spot checks of them."""
-
 
 class TextFiles:
     """Opens text files of one encoding.
 
-    A record of a compressed file is found by reading on to it. Streams stay open between calls: as
-    long as records are asked for in the order of the file, all of them cost one pass.
+    A record of a compressed file is found by reading on to it. A few streams stay open between
+    calls: as long as records are asked for in the order of the files, all of them cost one pass.
     """
 
     def __init__(self, encoding: str, max_record_bytes: int) -> None:
@@ -38,7 +36,7 @@ class TextFiles:
             )
         self._encoding = "utf-8" if encoding.lower() == "utf-8-sig" else encoding.lower()
         self._limit = max_record_bytes
-        self._streams: dict[Path, list[TextStream]] = {}
+        self._streams = OpenStreams()
 
     @contextmanager
     def open(self, source_file: SourceFile) -> Iterator[Lines]:
@@ -84,22 +82,13 @@ class TextFiles:
 
     def _take(self, path: Path, start: int) -> TextStream:
         """The open stream of the file that is nearest before `start`, or a new one."""
-        streams = self._streams.get(path, [])
-        before = [stream for stream in streams if stream.reaches(start)]
-        if not before:
-            return TextStream(path, self._encoding)
-        nearest = max(before, key=lambda stream: stream.offset)
-        streams.remove(nearest)
-        return nearest
+        return self._streams.take(path, start) or TextStream(path, self._encoding)
 
     def _put_back(self, path: Path, stream: TextStream | None) -> None:
         """Keep a compressed file's stream open; any other is found again at no cost."""
         if stream is None:
             return
-        if not stream.compression:
+        if stream.compression:
+            self._streams.keep(path, stream)
+        else:
             stream.close()
-            return
-        streams = self._streams.setdefault(path, [])
-        streams.append(stream)
-        if len(streams) > OPEN_STREAMS:
-            streams.pop(0).close()

@@ -6,10 +6,13 @@ So is text in UTF-16.
 from __future__ import annotations
 
 import bz2
+import gc
 import gzip
 import io
 import lzma
+import os
 import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +25,7 @@ from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
-from commonspace.pipeline.source.text.text_files import OPEN_STREAMS
+from commonspace.pipeline.source.text.open_streams import OPEN_STREAMS
 from tests.pipeline.source.source_records import Scan, outcome, record, records_of, written
 from tests.pipeline.source.test_parquet import parquet
 from tests.support.warehouse import Warehouse
@@ -164,8 +167,31 @@ def test_records_of_a_compressed_file_are_loaded_in_any_order(warehouse: Warehou
     orders = [rows[:50], rows[100:150], rows[20:30], rows[200:210], rows[::-1][:5], rows[9:40:7]]
     for asked in orders:
         assert list(source.load([row.locator for row in asked])) == asked
-    streams: Any = vars(vars(source)["_files"])["_streams"]
-    assert 1 <= sum(map(len, streams.values())) <= OPEN_STREAMS
+    assert 1 <= open_files("raw.csv") <= OPEN_STREAMS
+
+
+def test_few_of_many_compressed_files_stay_open(warehouse: Warehouse) -> None:
+    """A process may have some 256 open, and a source thousands."""
+    files = {f"raw/{n:02}.jsonl": gzip.compress(b'{"id": "%d"}\n' % n) for n in range(40)}
+    source = open_source(
+        warehouse.collection(source={"kind": "jsonl", "uri": "raw/*.jsonl"}, files=files)
+    )
+    rows = records_of(source.scan(EVERYTHING))
+    for asked in (rows, rows[::-1], rows):
+        assert list(source.load([row.locator for row in asked])) == asked
+        assert 1 <= open_files(".jsonl") <= OPEN_STREAMS
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        del source
+        gc.collect()
+    assert open_files(".jsonl") == 0
+    assert not caught, "a stream that nobody has closed"
+
+
+def open_files(suffix: str) -> int:
+    """How many files with such a name this process has open."""
+    links = [link.path for link in os.scandir("/proc/self/fd")]
+    return sum(os.path.realpath(link).endswith(suffix) for link in links)
 
 
 def archives() -> dict[str, bytes]:
