@@ -47,7 +47,7 @@ def open_table(database: Database, name: str) -> Table | None:
         raise
 
 
-def plain_message(error: Exception) -> str:
+def plain_message(error: Exception | str) -> str:
     """LanceDB's message on one line, without places in the code that it was built from."""
     message = re.sub(r",?\s*\S+\.rs:[0-9:]+.*", "", str(error))
     return " ".join(message.split())[:400]

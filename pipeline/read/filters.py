@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import UserMistake, did_you_mean
-from commonspace.pipeline.read.sql_times import in_utc, parsed_time, with_timestamps
+from commonspace.pipeline.index.conditions import Condition
+from commonspace.pipeline.read.sql_condition import checked_condition
+from commonspace.pipeline.read.sql_times import in_utc, parsed_time
 
 Where = str | Mapping[str, Any] | None
 """A SQL condition, the value or values that columns must have, or nothing."""
-Filter = str | Mapping[str, Sequence[Any]] | None
+Filter = Condition | Mapping[str, Sequence[Any]] | None
 """The same, checked: for each column the values of which a row must have one."""
 
 
@@ -56,12 +58,13 @@ def checked_filter(contract: Contract, where: Where) -> Filter:
     A time without a zone is in UTC. SQL may compare a timestamp with a time in quotes.
 
     Raises:
-        UserMistake: `where` names no column, or compares one with a value that it cannot hold.
+        UserMistake: `where` names no column, compares one with a value that it cannot hold, or is
+            no single expression of SQL.
     """
     schema = contract.schema
     if isinstance(where, str):
         times = {field.name for field in schema if pa.types.is_timestamp(field.type)}
-        return with_timestamps(where, times) if where.strip() else None
+        return checked_condition(where, times) if where.strip() else None
     checked = {}
     for column, value in (where or {}).items():
         if column not in schema.names or column == "vector":

@@ -12,7 +12,7 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.index import text_index, vector_index
-from commonspace.pipeline.index.conditions import refused_condition
+from commonspace.pipeline.index.conditions import Condition, refused_condition
 from commonspace.pipeline.index.connection import (
     connect,
     open_table,
@@ -131,23 +131,27 @@ class LanceRows:
         return pa.schema(fields).empty_table()
 
     def _execute(self, query: Query, columns: Sequence[str], where: Filter) -> pa.Table:
-        is_sql, held = isinstance(where, str) and bool(where), self.table.schema.names
+        held = self.table.schema.names
         optional = self._contract.optional_columns
         stored = [name for name in columns if name in held or name not in optional]
         if isinstance(where, Mapping) and not where.keys() <= set(held):
             return self._no_rows(columns)  # the column is null in every row
         # LanceDB's error about a SQL condition is the user's mistake, any other a damaged table.
-        translating = translating_store_errors if is_sql else translating_table_errors
+        translating = (
+            translating_store_errors if isinstance(where, Condition) else translating_table_errors
+        )
         try:
             with translating(self._space):
                 rows = query.select(stored).to_arrow()
                 return in_columns_of(self._contract, rows, columns)
         except (ValueError, RuntimeError) as error:
-            raise refused_condition(str(where), error) from error
+            if not isinstance(where, Condition):
+                raise
+            raise refused_condition(where, error) from error
 
 
 def _lance_filter(where: Filter) -> LanceFilter | None:
     """The filter as LanceDB takes it; None for none."""
     if not where:
         return None
-    return where if isinstance(where, str) else values_filter(where)
+    return where.sql if isinstance(where, Condition) else values_filter(where)

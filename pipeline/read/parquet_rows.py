@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.index.conditions import ids_matching
+from commonspace.pipeline.index.conditions import Condition, ids_matching
 from commonspace.pipeline.read.rows import VectorQuery
 from commonspace.pipeline.release.manifest import Part
 
@@ -52,7 +52,7 @@ class ParquetRows:
         schema = self._contract.schema
         for part in self._parts:
             rows = self._read(part, None).cast(schema)
-            if isinstance(query.where, str):
+            if isinstance(query.where, Condition):
                 rows = _matching(rows, query.where)
             for name, values in query.where.items() if isinstance(query.where, Mapping) else ():
                 wanted = pa.array(values).cast(schema.field(name).type)
@@ -67,7 +67,7 @@ class ParquetRows:
         return pa.schema([*fields, pa.field("similarity", pa.float32())]).empty_table()
 
 
-def _matching(rows: pa.Table, condition: str) -> pa.Table:
+def _matching(rows: pa.Table, condition: Condition) -> pa.Table:
     """The rows for which a SQL condition is true: LanceDB says which, as of a served release."""
     if not rows.num_rows:
         return rows

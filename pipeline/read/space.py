@@ -189,7 +189,7 @@ class Space:
     def at(self, release: int) -> Space:
         """The same space at another release that is kept: an older one, or a candidate.
 
-        It is read from Parquet: every search compares every row, and `where` takes values only.
+        It is read from Parquet: every search compares every row.
 
         Raises:
             NotPublished: the release is not kept; the message lists those that are.
