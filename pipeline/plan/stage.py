@@ -73,6 +73,17 @@ def is_stale(work: Work) -> bool:
     return (pointer.release if pointer else 0) != work.read_note(PlanSummary).base
 
 
+def tells_recipe(plan: Plan, published: pa.Table) -> bool:
+    """Whether a plan covers what is published, and some of that has a content that is offered.
+
+    Where none has, the columns that the run is fed with are not those of the published rows.
+    """
+    offered = plan.table["digest"].combine_chunks()
+    same = pc.is_in(published["content_digest"], value_set=offered)
+    has_some = not published.num_rows or bool(pc.any(same, min_count=0).as_py())
+    return has_some and plan.covers(published)
+
+
 def _remove_earlier_try(work: Work, *, keep_encoded: bool) -> None:
     """Delete what an earlier try of the same run has left."""
     store = work.run.store
@@ -154,10 +165,18 @@ def _recipe_notices(work: Work, plan: Plan, offer: Offer, published: pa.Table) -
             "where no row stays unread"
         )
         return [NoticeCount(NoticeKind.RECIPE_UNKNOWN, about, 1)]
+    if not tells_recipe(plan, published):
+        about = (
+            f"none of {published.num_rows:,} published rows is made of {work.contract.recipe}, as "
+            "the collection file says, so nothing is recorded: check the file; where it is right, "
+            "the next run of everything records it"
+        )
+        return [NoticeCount(NoticeKind.RECIPE_UNKNOWN, about, 1)]
     same = pc.is_in(published["content_digest"], value_set=offer.items["digest"].combine_chunks())
     about = (
         f"{work.contract.recipe}, as the collection file says; {pc.sum(same).as_py() or 0:,} of "
-        f"{published.num_rows:,} published rows have such content"
+        f"{published.num_rows:,} published rows have such content; it binds once readers see the "
+        "release, if no row stays unread"
     )
     return [NoticeCount(NoticeKind.RECIPE_RECORDED, about, 1)]
 

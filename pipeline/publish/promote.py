@@ -20,6 +20,7 @@ from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.contract.contract import Contract, load_contract
 from commonspace.pipeline.contract.layout import current_key, promotion_lock_key, table_folder
 from commonspace.pipeline.contract.name import SpaceName
+from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import Conflict, ContractBroken, GateRefused
 from commonspace.pipeline.index.compaction import compact_when_due
 from commonspace.pipeline.index.recall_gate import sync_and_measure
@@ -31,6 +32,7 @@ from commonspace.pipeline.publish.pending import (
     load_pending_promotion,
     withdraw,
 )
+from commonspace.pipeline.release.contract_check import record_recipe
 from commonspace.pipeline.release.indexes import Indexes
 from commonspace.pipeline.release.manifest import Release, load_release
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
@@ -126,6 +128,8 @@ def serve(store: Store, name: SpaceName, contract: Contract, promotion: Promotio
             # Before the withdrawal: where it fails, the same call again finishes the promotion.
             before = pointer.table_version if pointer else 0
             compact_when_due(store, name, before, new_pointer.table_version)
+        if promotion.release.recipe:
+            record_recipe(store, name, Recipe.from_json(promotion.release.recipe))
         withdraw(store, name)
     return moves
 

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from commonspace.pipeline.canary.reference import publish_canary
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import spec_key
+from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.plan.offer import read_offer_rejects
 from commonspace.pipeline.plan.passing import passing_failures, passing_reasons
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.plan.plan_file import read_plan
 from commonspace.pipeline.plan.rejects import release_reject_rows
+from commonspace.pipeline.plan.stage import tells_recipe
 from commonspace.pipeline.publish.collect import NewRows, collect_rows
 from commonspace.pipeline.publish.draft import describe_space, draft_release, state_digest
 from commonspace.pipeline.publish.notes import PublishNote
@@ -56,6 +59,8 @@ def publish_stage(work: Work) -> Release:
         files = _write_files(work, verdict)
         if work.base and work.base.state == files.state:
             release = work.base
+            if files.recipe:  # readers see it already
+                record_recipe(work.run.store, work.name, files.recipe)
         else:
             release = _commit(work, verdict, files)
     work.write_note(PublishNote(release=release.number, seconds=seconds()))
@@ -72,6 +77,8 @@ class _Files:
     published: pa.Table
     """`published_rows` of the base."""
     change: Change
+    recipe: Recipe | None
+    """What each row of the release is made of, where the run knows that."""
 
 
 def _write_files(work: Work, verdict: Verdict) -> _Files:
@@ -79,8 +86,6 @@ def _write_files(work: Work, verdict: Verdict) -> _Files:
     new = _collect_new_rows(work, plan)
     _require_validated(work, verdict, plan, failed=len(new.failures))
     published = published_rows(store, base, work.contract)
-    if work.run.scope == EVERYTHING and plan.covers(published) and work.contract.recipe:
-        record_recipe(store, work.name, work.contract.recipe)
     failures = passing_failures(new.failures, passing_reasons(work), published["id"])
     permanent = [item for item, failure in failures.items() if not failure.retryable]
     change = Change(new, [*plan.rows("delete", "reject")["id"].to_pylist(), *permanent])
@@ -97,7 +102,17 @@ def _write_files(work: Work, verdict: Verdict) -> _Files:
         store, work.name, reject_rows, old_rejects, is_changed=not base or parts != base.parts
     )
     state = state_digest(parts, rejects, {**describe_space(work), **_changed_columns(work)})
-    return _Files(parts=parts, rejects=rejects, state=state, published=published, change=change)
+    staying = [item for item, failure in failures.items() if failure.retryable]
+    stays_unread = pc.any(pc.is_in(published["id"], pa.array(staying, pa.string()))).as_py()
+    knows_all = work.run.scope == EVERYTHING and tells_recipe(plan, published) and not stays_unread
+    return _Files(
+        parts=parts,
+        rejects=rejects,
+        state=state,
+        published=published,
+        change=change,
+        recipe=work.contract.recipe if knows_all else None,
+    )
 
 
 def _collect_new_rows(work: Work, plan: Plan) -> NewRows:
@@ -141,7 +156,7 @@ def _commit(work: Work, verdict: Verdict, files: _Files) -> Release:
         rejects=files.rejects,
         changes=files.change.counts(files.published),
         state=files.state,
-        recipe=stored.recipe if stored else None,
+        recipe=(stored.recipe if stored else None) or files.recipe,
         canary=canary or publish_canary(store, work.name, work.contract),
     )
     return commit(store, work.name, draft)

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from commonspace.encoders.hashed import HashedEncoder
+from commonspace.encoders.protocol import Encoded, Failure, Reason
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import release_key, spec_key
 from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.errors import ContractBroken
+from commonspace.pipeline.publish.manual import promote_by_hand
 from commonspace.pipeline.publish.stage import publish_stage
 from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.release.contract_check import record_recipe
@@ -37,6 +40,7 @@ ROWS = {
 }
 FILES = {f"p/{partition}.jsonl": jsonl(rows) for partition, rows in ROWS.items()}
 FILES |= {f"p/{n}.jpg": f"bytes of {n}".encode() for n in range(7)}
+GATES = {"max_duplicate_vectors": 1.0, "max_drift": 1.0, "max_reject_share": 1.0}
 PARTITION, ONE_ID = Scope(partition="a"), Scope(ids=frozenset(["b3"]))
 
 
@@ -49,7 +53,7 @@ def run(
         source={"uri": "p/{partition}.jsonl"},
         files=files,
         scope=scope,
-        gates={"max_duplicate_vectors": 1.0, "max_drift": 1.0},
+        gates=GATES,
     )
 
 
@@ -151,7 +155,7 @@ def test_an_earlier_space_is_completed_by_a_run_of_everything(warehouse: Warehou
     (said,) = recipe_notices(report)
     assert said == (
         "fields title (lines-nfc-1), as the collection file says; 13 of 13 published rows have "
-        "such content"
+        "such content; it binds once readers see the release, if no row stays unread"
     )
     assert warehouse.open().recipe == Recipe(fields=("title",), rule="lines-nfc-1")
     assert not recipe_notices(run(warehouse, fields=["title"], files=more))
@@ -171,11 +175,60 @@ def test_each_release_says_what_it_was_made_of(warehouse: Warehouse) -> None:
     assert warehouse.open().at(1).at(2).recipe == recipe
 
 
-def test_a_completion_says_where_the_content_is_another(warehouse: Warehouse) -> None:
+def test_a_wrong_file_at_the_completion_binds_nobody(warehouse: Warehouse) -> None:
+    """The owner may still put it right."""
     run(warehouse, fields=["title"])
     forget_recipe(warehouse)
     (said,) = recipe_notices(run(warehouse, fields=["text"]))
-    assert "0 of 12 published rows have such content" in said
+    assert said.startswith("none of 12 published rows is made of fields text (lines-nfc-1)")
+    assert warehouse.open().recipe is None
+    (said,) = recipe_notices(run(warehouse, fields=["title"]))
+    assert said.startswith("none of 12")
+    (said,) = recipe_notices(run(warehouse, fields=["title"]))
+    assert "12 of 12 published rows" in said
+    assert warehouse.open().recipe == Recipe(fields=("title",), rule="lines-nfc-1")
+
+
+def test_a_candidate_records_nothing_until_it_is_served(warehouse: Warehouse) -> None:
+    run(warehouse, fields=["title"])
+    forget_recipe(warehouse)
+    some = {**FILES, "p/b.jsonl": jsonl(ROWS["b"][:5])}
+    spaces = [{"name": "text", "encoder": "hashed/64", "fields": ["title"]}]
+    source = {"uri": "p/{partition}.jsonl"}
+    warehouse.run_spaces(spaces=spaces, source=source, files=some, gates=GATES, promote=False)
+    contract = load_contract(warehouse.store, NAME)
+    assert contract is not None
+    assert contract.recipe is None
+    promote_by_hand(warehouse.store, NAME)
+    assert load_contract(warehouse.store, NAME).recipe == warehouse.open().recipe  # type: ignore[union-attr]
+    assert warehouse.open().recipe is not None
+
+
+def test_a_row_that_stays_unread_leaves_the_recipe_unknown(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its content failed for a reason that may pass, so that its old vector stays."""
+    run(warehouse, fields=["title"])
+    forget_recipe(warehouse)
+    encode = HashedEncoder.encode
+
+    def failing(self: HashedEncoder, contents: Any, **options: Any) -> Encoded:
+        encoded, failure = (
+            encode(self, contents, **options),
+            Failure(Reason.KILLED_ENCODER, "x", True),
+        )
+        torn = [n for n, content in enumerate(contents) if content == "torn"]
+        kept = [row for row, n in enumerate(encoded.positions) if n not in torn]
+        return Encoded(
+            encoded.vectors[kept], encoded.positions[kept],
+            [encoded.facts[row] for row in kept], dict.fromkeys(torn, failure),
+        )  # fmt: skip
+
+    rows = [{**ROWS["a"][0], "title": "torn"}, *ROWS["a"][1:]]
+    with monkeypatch.context() as broken:
+        broken.setattr(HashedEncoder, "encode", failing)
+        run(warehouse, fields=["title"], files={**FILES, "p/a.jsonl": jsonl(rows)})
+    assert warehouse.open().recipe is None
 
 
 def test_a_recipe_is_recorded_once(warehouse: Warehouse) -> None:
