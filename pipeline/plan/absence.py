@@ -1,8 +1,9 @@
 """What it says of a published row that the source does not offer it: deleted, or not seen.
 
 A row is deleted where the file that it came from was read whole and does not offer it any more. A
-file that is gone, empty or cut says nothing of its rows: they stay until it is whole again, or
-until their owner lets them go.
+file that is gone, empty or cut says nothing of its rows, nor does one with a record of which nobody
+can read the id, as it may be that of any of them: they stay until it is whole again, or until their
+owner lets them go.
 
 Of a source of kind `folder` the listing says which files there are, so that a single file that is
 gone is deleted. But a folder without any item left, in it or below it, may be a disk that is not
@@ -22,7 +23,11 @@ from commonspace.pipeline.source.notices import Notice, NoticeCount, NoticeKind,
 
 ROWS_THAT_STAY = "published rows, which stay; --delete-missing deletes them"
 """What notices of such rows are about."""
-_KINDS = {End.EMPTY: NoticeKind.FILE_EMPTY, End.CUT: NoticeKind.FILE_CUT}
+_KINDS = {
+    End.EMPTY: NoticeKind.FILE_EMPTY,
+    End.CUT: NoticeKind.FILE_CUT,
+    End.GAPS: NoticeKind.RECORD_UNREADABLE,
+}
 
 
 @dataclass(frozen=True)
@@ -39,21 +44,27 @@ class Absence:
 
 
 def judge_ends(
-    ends: Mapping[str, End], *, lacking: Collection[str], unterminated: Collection[str]
+    ends: Mapping[str, End],
+    *,
+    lacking: Collection[str] = (),
+    unterminated: Collection[str] = (),
+    unreadable: Collection[str] = (),
 ) -> dict[str, End]:
-    """How each file ended, with those that have no final line end told apart.
+    """How each file ended: those without a final line end told apart, and those with gaps.
 
-    Such a file is cut where it lacks something that is published, unless it is known to be written
-    so: a cut between two records looks like a file without a final line end.
+    A file without a final line end is cut where it lacks something that is published, unless it is
+    known to be written so: a cut between two records looks like such a file.
 
     Args:
         ends: as the scan found them.
         lacking: files that lack a published row, or whose last record differs from its row.
         unterminated: files that had no final line end when their rows were published.
+        unreadable: files with a record of which the id cannot be read.
     """
     cut = {name for name in lacking if ends.get(name) is End.OPEN} - set(unterminated)
     judged = {name: End.WHOLE if end is End.OPEN else end for name, end in ends.items()}
-    return {**judged, **dict.fromkeys(cut, End.CUT)}
+    gaps = {name for name in unreadable if judged.get(name) is End.WHOLE}
+    return {**judged, **dict.fromkeys(gaps, End.GAPS), **dict.fromkeys(cut, End.CUT)}
 
 
 def unterminated_files(

@@ -1,7 +1,7 @@
 """What the source offers a space, seen beside what is published.
 
-Rows stay whose file is gone, empty or cut; the last record of a cut file is not taken, nor is one
-that is older than its published row.
+Rows stay whose file is gone, empty or cut, or holds a record that nobody can read; the last record
+of a cut file is not taken, nor is one that is older than its published row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from commonspace.pipeline.plan.rejects import unavailable_ids, unreadable_ids
 from commonspace.pipeline.plan.rivals import read_rivals, without_dropped
 from commonspace.pipeline.pull.extents import Extents, read_extents
 from commonspace.pipeline.pull.items import (
-    count_refused_contents,
+    count_absent,
     read_offered_items,
     read_pull_rejects,
 )
@@ -57,7 +57,7 @@ class Offer:
         rejects: REJECTS_SCHEMA rows: what is offered, but cannot be used.
         absent: How many items have no content for the space.
         unavailable: Ids of items whose published rows stay although they are not offered.
-        staying: How many published rows stay because their file is gone, empty or cut.
+        staying: How many published rows stay because their file says nothing of them.
         unterminated: Files that are known to be written without a final line end.
         notices: What the owner should see of it.
     """
@@ -77,7 +77,7 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
     columns = ["row_digest", "partition", "source_uri", *([newest] if newest else [])]
     items, without_content = read_offered_items(work, columns)
     rejects = read_pull_rejects(work)
-    absent = without_content - count_refused_contents(rejects, work.space)
+    absent = count_absent(without_content, rejects, work.space)
     ids_published = _flat(published[work.contract.item_column])
     passing = passing_rejects(rejects, passing_reasons(work), ids_published)
     rejects = as_retryable(rejects, passing)
@@ -91,7 +91,7 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
     extents = read_extents(work.run.store, work.run.folder)
     known = base.unterminated if base else ()
     if work.run.delete_missing:
-        ends = judge_ends(extents.ends, lacking=(), unterminated=())
+        ends = judge_ends(extents.ends)
     else:
         offer, ends = _beside_published(work, base, published, offer, extents)
     learns = work.run.scope.ids is None
@@ -116,7 +116,10 @@ def _beside_published(
     replaced = _with_files(work, base, published.filter(_is_among(published, item, doubtful_ids)))
     changed, changed_files = changed_items(doubtful, offer.items, replaced, item)
     lacking = changed_files | set(missing["source_uri"].to_pylist())
-    ends = judge_ends(extents.ends, lacking=lacking, unterminated=known)
+    unreadable = set(
+        offer.rejects.filter(pc.is_null(offer.rejects["id"]))["source_uri"].to_pylist()
+    )
+    ends = judge_ends(extents.ends, lacking=lacking, unterminated=known, unreadable=unreadable)
     cut = [name for name, file in changed.items() if ends[file] is End.CUT]
     is_cut = _is_among(offer.items, item, cut)
     rows = pa.concat_tables([missing, replaced.filter(_is_among(replaced, item, cut))])

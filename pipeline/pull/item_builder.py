@@ -50,6 +50,8 @@ class ItemBuilder:
 
     field_names: every field that a record had, to find names that no record has.
     winners: the `row_digest` of each item that was built again, from a newer record.
+    rejects: once all records are taken, those of contents whose item was built again are to be
+        removed (`remove_replaced_rejects`).
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class ItemBuilder:
         self.rejects: list[dict[str, Any]] = []
         self.field_names: set[str] = set()
         self.winners: dict[str, str] = {}
+        self._rejects_before: dict[tuple[str, str | None], int] = {}
         self._collection, self._run, self._writers = collection, run, writers
         self._spaces = {space_key(space): space for space in collection.space}
         self._metadata_types = collection.source.metadata
@@ -91,6 +94,17 @@ class ItemBuilder:
                 item[f"digest:{key}"] = self._content_digest(record, item, key)
             self.counts.items += item["id"] not in self.winners
             yield item
+
+    def remove_replaced_rejects(self) -> None:
+        """Remove the rejects of contents of which a newer record of the same partition is taken."""
+        stay = [
+            row
+            for number, row in enumerate(self.rejects)
+            if row["space"] is None
+            or number >= self._rejects_before.get((row["id"], row["partition"]), 0)
+        ]
+        self.counts.rejected -= len(self.rejects) - len(stay)
+        self.rejects = stay
 
     def check_fields(self, scope: Scope) -> None:
         """Compare the fields that the records had with those that the collection file names.
@@ -141,6 +155,7 @@ class ItemBuilder:
         row_digest = sha256_hex(_canonical_json(columns))[:32]
         if outcome is Outcome.NEWER:
             self.winners[item_id] = row_digest
+            self._rejects_before[item_id, record.partition] = len(self.rejects)
         return {
             "id": item_id,
             "partition": record.partition,

@@ -36,16 +36,16 @@ def items_schema(spaces: list[str], metadata: Mapping[str, str]) -> pa.Schema:
     )
 
 
-def read_offered_items(work: Work, columns: Sequence[str]) -> tuple[pa.Table, int]:
-    """The items with usable content for the space, and how many have none.
+def read_offered_items(work: Work, columns: Sequence[str]) -> tuple[pa.Table, pa.Table]:
+    """The items with usable content for the space, and those without.
 
     Returns:
         `id`, `digest` and the given `columns` of the items. Where the space has passages, a row
-        is a passage, with the columns of PASSAGES_SCHEMA besides.
+        of the first is a passage, with the columns of PASSAGES_SCHEMA besides.
     """
     items = _read_items(work, columns)
     usable = items.filter(pc.is_valid(items["digest"]))
-    without_content = items.num_rows - usable.num_rows
+    without_content = items.filter(pc.is_null(items["digest"]))
     if has_passages(work.space):
         folder = passages_folder(work.run.folder, space_key(work.space))
         usable = join_items(read_passages(work.run.store, folder), usable)
@@ -86,9 +86,21 @@ def read_pull_rejects(work: Work) -> pa.Table:
     return table.filter(pc.or_(_is_of(table, work.space), pc.is_null(table["space"])))
 
 
-def count_refused_contents(pull_rejects: pa.Table, space: SpaceSection) -> int:
-    """How many items `pull` could read, but not their content for this space."""
-    return int(pc.sum(_is_of(pull_rejects, space)).as_py() or 0)
+def count_absent(without_content: pa.Table, pull_rejects: pa.Table, space: SpaceSection) -> int:
+    """How many items have no content for the space, rather than one that `pull` refused.
+
+    Args:
+        without_content: `id` and `partition` of the items that have none or a refused one.
+        pull_rejects: REJECTS_SCHEMA rows. One of another partition than its item's is of an older
+            record, and says nothing of the item.
+        space: the space.
+    """
+    refused = pull_rejects.filter(_is_of(pull_rejects, space))
+    row = pc.index_in(refused["id"], value_set=without_content["id"].combine_chunks())
+    partition = pc.fill_null(without_content["partition"].combine_chunks().take(row), "")
+    is_same = pc.equal(partition, pc.fill_null(refused["partition"], ""))
+    refused_here = refused.filter(pc.and_(pc.is_valid(row), is_same))
+    return int(without_content.num_rows - refused_here.num_rows)
 
 
 def _read_items(work: Work, columns: Sequence[str], ids: pa.Array | None = None) -> pa.Table:

@@ -99,6 +99,7 @@ def pull(
     for writer in writers.values():
         writer.flush()
     remove_replaced(store, folder, builder.winners)
+    builder.remove_replaced_rejects()
     builder.check_fields(scope)
     write_extents(store, folder, extents)
     rejects = pa.Table.from_pylist(builder.rejects, REJECTS_SCHEMA)

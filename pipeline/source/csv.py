@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.source.extents import AtEnd, End, Extent, ignore
+from commonspace.pipeline.source.extents import AtEnd, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.source.text.csv_layout import CsvLayout, other_delimiter, read_layout
@@ -17,6 +17,8 @@ from commonspace.pipeline.source.text.text_files import TextFiles
 
 # Python's default limit of 128 KiB a field would refuse long texts; `Lines` bounds the memory.
 csv.field_size_limit(sys.maxsize)
+_CUT = "unexpected end of data"
+"""What Python's reader says of a quote that is still open at the end of the file."""
 
 
 class CsvSource:
@@ -37,7 +39,7 @@ class CsvSource:
                     yield record
             end = lines.end(record)
             # A text that lost its last words is a text, too.
-            doubtful = record if end is End.OPEN and isinstance(record, Record) else None
+            doubtful = record if lines.is_open and isinstance(record, Record) else None
             at_end(Extent(file.name, end, doubtful))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
@@ -69,14 +71,14 @@ class _Records:
         """The records from the next line on.
 
         After a broken record, reading resumes at its second line: an unclosed quote costs its own
-        record, not all that follow.
+        record, not all that follow. But where it is open at the end of the file, that may be cut.
         """
         reader, file, number = self._layout.reader(lines), self._file, 0
         values: list[str]
         usual_width = -1 if self._unnamed else len(self._columns)
         while True:
             lines.begin_record()
-            values, problem = [], None
+            values, problem, is_cut = [], None, False
             try:
                 values = next(reader)
             except StopIteration:
@@ -84,6 +86,8 @@ class _Records:
             except (csv.Error, RecordTooLarge) as error:
                 if lines.failure:
                     break
+                is_cut = str(error) == _CUT
+                lines.ended_within_record |= is_cut
                 problem = self._explain(error, lines)
                 _resume(lines)
                 reader = self._layout.reader(lines)
@@ -94,7 +98,7 @@ class _Records:
             found = locator or file.locator(lines.start, lines.offset, place)
             failure = None
             if problem is not None or len(values) != usual_width or lines.undecodable:
-                failure = self._failure(values, problem, lines)
+                failure = self._failure(values, problem, lines, is_cut=is_cut)
             if failure is not None:
                 yield UnreadableRecord(found, file.name, failure, file.partition)
                 continue
@@ -108,7 +112,7 @@ class _Records:
             yield UnreadableRecord(found, file.name, lines.failure, file.partition)
 
     def _failure(
-        self, values: Sequence[str], problem: Failure | str | None, lines: Lines
+        self, values: Sequence[str], problem: Failure | str | None, lines: Lines, *, is_cut: bool
     ) -> Failure | None:
         """Why the record is none."""
         if isinstance(problem, Failure):
@@ -123,8 +127,9 @@ class _Records:
             behind = [n for n in self._unnamed if n > self._last_named and values[n]]
             if behind:
                 problem = f"has a value in field {behind[0] + 1}, which the header does not name"
-        # Without a line end, the rest of it may still be written.
-        return Failure(Reason.BAD_RECORD, problem, retryable=lines.is_open) if problem else None
+        # The rest of it may still be written.
+        retryable = is_cut or lines.is_open
+        return Failure(Reason.BAD_RECORD, problem, retryable) if problem else None
 
     def _explain(self, error: Exception, lines: Lines) -> Failure | str:
         if isinstance(error, RecordTooLarge):

@@ -22,6 +22,8 @@ class End(StrEnum):
     """After a record, but without the line end: perhaps cut, perhaps written so."""
     CUT = "cut"
     """Within a record, or before what its format ends with."""
+    GAPS = "gaps"
+    """As its format demands, with a record of which nobody can read the id: a plan says so."""
     EMPTY = "empty"
     """Before the first record."""
 

@@ -33,6 +33,8 @@ class NoticeKind(StrEnum):
     """Published rows of a file that ends before its format allows, or earlier than it did."""
     NOT_OFFERED = "not_offered"
     """An id that a run is limited to, and that no record of the source has."""
+    RECORD_UNREADABLE = "record_unreadable"
+    """Published rows of a file that has records without an id that can be read, maybe theirs."""
     SUPERSEDED = "superseded"
     """A record that is not taken, because a newer one of its id is."""
     TAKEN_OVER = "taken_over"

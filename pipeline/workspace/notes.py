@@ -117,7 +117,7 @@ class PlanSummary(PlainNote):
         seconds: What planning took.
         notices: What the run met that is neither an item nor a reject, by `pull` and by the plan.
         staying: Published rows that stay although they are not offered: their file is gone, empty
-            or cut.
+            or cut, or holds a record that nobody can read.
         unterminated: Files of the source that are known to be written without a final line end.
     """
 

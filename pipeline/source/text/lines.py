@@ -26,6 +26,8 @@ class Lines(Iterator[str]):
         first_number: The number of its first line.
         undecodable: Whether a line of the record did not fit the encoding.
         failure: Why the file could not be read to its end, once that was met.
+        ended_within_record: Whether the file ended where a record went on, whatever was then read
+            again of it.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Lines(Iterator[str]):
         self.offset, self.number, self.undecodable = offset, 0, False
         self.start, self.first_number = offset, 1
         self.failure: Failure | None = None
+        self.ended_within_record = False
         self._limit = max_record_bytes
         self._line = b""
         self._of_record: list[bytes] = []
@@ -78,7 +81,7 @@ class Lines(Iterator[str]):
         Args:
             last: its last record; one that cannot be read, and has no line end, was cut.
         """
-        if self.failure:
+        if self.failure or self.ended_within_record:
             return End.CUT
         if last is None:
             return End.EMPTY

@@ -19,23 +19,22 @@ ends = st.dictionaries(st.sampled_from(FILES), st.sampled_from(End))
 names = st.sets(st.sampled_from(FILES))
 
 
-@given(ends=ends, lacking=names, unterminated=names)
-def test_only_open_files_are_judged(
-    ends: dict[str, End], lacking: set[str], unterminated: set[str]
+@given(ends=ends, lacking=names, unterminated=names, unreadable=names)
+def test_only_open_files_and_gaps_are_judged(
+    ends: dict[str, End], lacking: set[str], unterminated: set[str], unreadable: set[str]
 ) -> None:
-    judged = judge_ends(ends, lacking=lacking, unterminated=unterminated)
+    judged = judge_ends(ends, lacking=lacking, unterminated=unterminated, unreadable=unreadable)
     assert judged.keys() == ends.keys()
     for name, end in ends.items():
-        if end is not End.OPEN:
-            assert judged[name] is end
-        else:
-            is_cut = name in lacking and name not in unterminated
-            assert judged[name] is (End.CUT if is_cut else End.WHOLE)
+        is_cut = end is End.OPEN and name in lacking and name not in unterminated
+        whole = End.GAPS if name in unreadable else End.WHOLE
+        expected = {End.OPEN: End.CUT if is_cut else whole, End.WHOLE: whole}
+        assert judged[name] is expected.get(end, end)
 
 
 @given(
     files=st.lists(st.sampled_from(FILES), max_size=12),
-    ends=ends.map(lambda e: judge_ends(e, lacking=(), unterminated=())),
+    ends=ends.map(lambda e: judge_ends(e)),
     is_folder=st.booleans(),
 )
 def test_a_row_goes_only_with_a_whole_file_and_each_other_row_is_told(
@@ -47,7 +46,9 @@ def test_a_row_goes_only_with_a_whole_file_and_each_other_row_is_told(
     assert sum(notice.count for notice in absence.notices) == sum(stays)
     told = {example: str(n.kind) for n in absence.notices for example in n.examples}
     gone = "folder_gone" if is_folder else "file_gone"
-    kinds = {None: gone, End.EMPTY: "file_empty", End.CUT: "file_cut"}
+    kinds = {
+        None: gone, End.EMPTY: "file_empty", End.CUT: "file_cut", End.GAPS: "record_unreadable",
+    }  # fmt: skip
     assert told.items() <= {(name, kinds.get(ends.get(name), "")) for name in files}
 
 

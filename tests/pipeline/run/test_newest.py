@@ -185,6 +185,23 @@ def test_of_one_file_too(warehouse: Warehouse) -> None:
     assert published(warehouse, "at") == {"a": (1,)}, "a whole file says what there is"
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("partitions", [("1", "1"), ("1", "2"), ("2", "1")])
+def test_the_refused_content_of_an_older_record_is_no_reject_of_a_newer_one(
+    partitions: tuple[str, str], order: tuple[int, int], warehouse: Warehouse
+) -> None:
+    """In one partition whatever the order in the file; in two, each keeps its own rejects."""
+    records = [{"id": "a", "text": "nul\udcff", "at": 1}, {"id": "a", "text": "newer", "at": 2}]
+    days: dict[str, list[Row]] = {"1": [{"id": "b", "at": 0}], "2": [{"id": "c", "text": "c"}]}
+    for n in order:
+        days[partitions[n]].append(records[n])
+    report = warehouse.run_without_error(daily(warehouse, days, "at"))
+    assert published(warehouse, "at") == {"a": (2,), "c": (None,)}
+    assert report["ledger"]["absent"] == 1
+    is_elsewhere = partitions == ("1", "2")
+    assert report["ledger"]["rejected"] == len(warehouse.open().rejects) == is_elsewhere
+
+
 def test_of_passages_too(warehouse: Warehouse) -> None:
     pytest.importorskip("semantic_text_splitter")
     newer = [document("a", "lighthouse harbour"), document("d", "x")]
