@@ -18,9 +18,12 @@ def number(text: str) -> Number | None:
         return word == "true" if word else None
     if "_" in word:
         raise ValueError(text)  # Python reads 1_000 as a number, and nobody else does
-    try:
-        return int(word)
-    except ValueError:
+    if "." not in word:  # to have `int` refuse a point would take as long as all the rest
+        try:
+            return int(word)
+        except ValueError:
+            nearest = float(word)
+    else:
         nearest = float(word)
     if math.isinf(nearest) and "inf" not in word:
         raise OverflowError(text)
