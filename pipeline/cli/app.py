@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any, NoReturn
 
 import typer
 
@@ -20,6 +21,10 @@ from commonspace.pipeline.allocator import use_one_allocator
 from commonspace.pipeline.cli import read, release, run
 from commonspace.pipeline.cli.output import print_json
 from commonspace.pipeline.cli.verb import Verb
+from commonspace.pipeline.errors import UserMistake
+
+_MistakenUsage: type[Exception] = typer.BadParameter.mro()[1]
+"""What typer raises of any mistake in the options. It exports this subclass, but not the class."""
 
 app = typer.Typer(
     help="Text and image embeddings, published as tables that other teams can trust.",
@@ -34,7 +39,10 @@ for _group in (run, read, release):
 
 
 def main() -> None:
-    """Entry point: our own errors become one message and an exit code, never a traceback."""
+    """Entry point: our own errors become one message and an exit code, never a traceback.
+
+    With `--json`, so do mistakes in the options; people get those in a box with the usage.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
@@ -42,21 +50,34 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has it ignored
             signal.signal(number, _exit_on_signal)
+    as_json = "--json" in sys.argv
     try:
-        app()
+        sys.exit(app(standalone_mode=not as_json))
     except CommonspaceError as error:
-        if "--json" in sys.argv:
-            print_json(error.to_json())
-        sys.stderr.write(f"commonspace: {error}\n")
-        if error.retry:
-            sys.stderr.write("  Trying again may help.\n")
-        sys.exit(1 if error.retry else error.exit_code)  # what may pass is no mistake of the user
+        _refuse(error, as_json)
+    except _MistakenUsage as error:
+        _refuse(_explained(error), as_json)
     except KeyboardInterrupt:
         sys.stderr.write("commonspace: interrupted; finished shards are kept for the next run\n")
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _refuse(error: CommonspaceError, as_json: bool) -> NoReturn:
+    if as_json:
+        print_json(error.to_json())
+    sys.stderr.write(f"commonspace: {error}\n")
+    if error.retry:
+        sys.stderr.write("  Trying again may help.\n")
+    sys.exit(1 if error.retry else error.exit_code)  # what may pass is no mistake of the user
+
+
+def _explained(error: Any) -> UserMistake:
+    """A mistake in the options as one of our errors."""
+    command = error.ctx.command_path if error.ctx else "commonspace"
+    return UserMistake(error.format_message(), do=f"Try `{command} --help`.")
 
 
 def _exit_on_signal(number: int, _: FrameType | None) -> None:
