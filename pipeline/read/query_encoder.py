@@ -34,9 +34,14 @@ class QueryEncoder:
         """The user's own vector, scaled to norm 1.
 
         Raises:
-            UserMistake: it has another shape, is zero or is not finite.
+            UserMistake: it is not of numbers, has another shape, is zero or is not finite.
         """
-        query: NDArray[np.float32] = np.asarray(vector, np.float32)
+        try:
+            query: NDArray[np.float32] = np.asarray(vector, np.float32)
+        except (TypeError, ValueError) as error:
+            raise UserMistake(
+                f"the query vector is not made of numbers: {error}", item=str(self._name)
+            ) from error
         if query.shape != (self._contract.spec.dim,):
             shape = f"{query.shape}, not ({self._contract.spec.dim},)"
             raise UserMistake(f"the query vector has shape {shape}", item=str(self._name))

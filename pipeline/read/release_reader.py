@@ -15,7 +15,13 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.errors import ContractBroken, NotPublished, UserMistake
-from commonspace.pipeline.read.filters import Filter, Where, checked_columns, checked_filter
+from commonspace.pipeline.read.filters import (
+    Filter,
+    Where,
+    checked_columns,
+    checked_filter,
+    checked_ids,
+)
 from commonspace.pipeline.read.lance_rows import LanceRows
 from commonspace.pipeline.read.parquet_rows import ParquetRows
 from commonspace.pipeline.read.rows import Rows, VectorQuery
@@ -63,7 +69,12 @@ class ReleaseReader:
             raise self._explained(error, self.release.number) from error
 
     def by_ids(self, ids: Sequence[str]) -> pa.Table:
-        """The rows of these ids, in this order, with a column `found`; null where it is false."""
+        """The rows of these ids, in this order, with a column `found`; null where it is false.
+
+        Raises:
+            UserMistake: they are no list, or one of them is no text.
+        """
+        ids = checked_ids(self.contract, ids)
         with self._explaining_promotions():
             rows = self.rows.by_ids(list(dict.fromkeys(ids)))
         rows = in_columns_of(self.contract, rows).combine_chunks()

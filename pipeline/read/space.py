@@ -21,8 +21,8 @@ from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.files import warehouse_address
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.recipe import Recipe
-from commonspace.pipeline.errors import NotPublished, UserMistake, did_you_mean
-from commonspace.pipeline.read.filters import checked_limit
+from commonspace.pipeline.errors import NotPublished, UserMistake
+from commonspace.pipeline.read.filters import checked_limit, checked_names, checked_release
 from commonspace.pipeline.read.query_encoder import QueryEncoder
 from commonspace.pipeline.read.release_reader import ReleaseReader
 from commonspace.pipeline.read.space_versions import resolve_space_name
@@ -135,8 +135,8 @@ class Space:
             NotPublished: the release is not there any more.
             ContractBroken: the table or its index is damaged.
         """
-        if not words.strip():
-            raise UserMistake("search_words takes at least one word")
+        if not isinstance(words, str) or not words.strip():
+            raise UserMistake(f"search_words takes a text of at least one word, not {words!r}")
         return self._reader.matching(words, checked_limit(k, len(self)), where, columns)
 
     @property
@@ -151,12 +151,10 @@ class Space:
         The column `found` says which ones are.
 
         Raises:
-            UserMistake: `ids` is one string instead of a list.
+            UserMistake: `ids` is one string instead of a list, or holds what is no text.
             NotPublished: the release is not there any more.
             ContractBroken: the table is damaged.
         """
-        if isinstance(ids, str):
-            raise UserMistake(f"get takes a list of ids: [{ids!r}]", item=self.name)
         return self._reader.by_ids(ids)
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
@@ -168,12 +166,8 @@ class Space:
             ContractBroken: a part is damaged.
         """
         schema = self._reader.contract.schema
-        for column in columns or ():
-            if column not in schema.names:
-                message = f"{self.name} has no column {column!r}" + did_you_mean(
-                    column, schema.names
-                )
-                raise UserMistake(message)
+        if columns is not None:
+            columns = checked_names(self._reader.contract, columns, schema.names)
         parts = (self._reader.read_part(part, columns) for part in self.release.parts)
         fields = [field for field in schema if columns is None or field.name in columns]
         return concat_or_empty(parts, pa.schema(fields))
@@ -198,7 +192,7 @@ class Space:
             return self
         opened = self._reader
         pointer = load_current(opened.store, opened.name)
-        manifest = load_release(opened.store, opened.name, release)
+        manifest = load_release(opened.store, opened.name, checked_release(release))
         served = pointer if pointer and pointer.release == release else None
         contract = opened.stored_contract
         return Space(ReleaseReader(opened.name, opened.store, contract, manifest, served))
@@ -216,7 +210,7 @@ class Space:
             NotPublished: `since` is not kept.
             ContractBroken: a part is damaged.
         """
-        return self._reader.changes(since)
+        return self._reader.changes(checked_release(since))
 
 
 def open_space(name: str, *, warehouse: str | None = None) -> Space:
