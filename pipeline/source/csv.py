@@ -11,14 +11,22 @@ from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.source.extents import AtEnd, Extent, ignore
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
-from commonspace.pipeline.source.text.csv_layout import CsvLayout, other_delimiter, read_layout
+from commonspace.pipeline.source.text.csv_layout import (
+    UNEXPECTED_END,
+    CsvLayout,
+    other_delimiter,
+    read_layout,
+)
 from commonspace.pipeline.source.text.lines import Lines, RecordTooLarge
 from commonspace.pipeline.source.text.text_files import TextFiles
 
 # Python's default limit of 128 KiB a field would refuse long texts; `Lines` bounds the memory.
 csv.field_size_limit(sys.maxsize)
-_CUT = "unexpected end of data"
-"""What Python's reader says of a quote that is still open at the end of the file."""
+_WITHIN_QUOTES = Failure(
+    Reason.BAD_RECORD,
+    "stands behind a quote that is still open where the file ends",
+    retryable=True,
+)
 
 
 class CsvSource:
@@ -70,12 +78,12 @@ class _Records:
     def of(self, lines: Lines, locator: str = "") -> Iterator[Record | UnreadableRecord]:
         """The records from the next line on.
 
-        After a broken record, reading resumes at its second line: an unclosed quote costs its own
-        record, not all that follow. But where it is open at the end of the file, that may be cut.
+        What stands within the quotes of a broken record is never taken for records. Where they are
+        open at the end of the file, which may be cut, each line behind is a reject of its own.
         """
         reader, file, number = self._layout.reader(lines), self._file, 0
         values: list[str]
-        usual_width = -1 if self._unnamed else len(self._columns)
+        usual_width, is_within_quotes = -1 if self._unnamed else len(self._columns), False
         while True:
             lines.begin_record()
             values, problem, is_cut = [], None, False
@@ -86,10 +94,7 @@ class _Records:
             except (csv.Error, RecordTooLarge) as error:
                 if lines.failure:
                     break
-                is_cut = str(error) == _CUT
-                lines.ended_within_record |= is_cut
-                problem = self._explain(error, lines)
-                _resume(lines)
+                problem, is_cut = self._pass_over(error, lines), str(error) == UNEXPECTED_END
                 reader = self._layout.reader(lines)
             if not values and problem is None and not lines.undecodable:
                 continue
@@ -99,6 +104,8 @@ class _Records:
             failure = None
             if problem is not None or len(values) != usual_width or lines.undecodable:
                 failure = self._failure(values, problem, lines, is_cut=is_cut)
+            failure = _WITHIN_QUOTES if is_within_quotes else failure
+            is_within_quotes |= is_cut
             if failure is not None:
                 yield UnreadableRecord(found, file.name, failure, file.partition)
                 continue
@@ -130,6 +137,16 @@ class _Records:
         # The rest of it may still be written.
         retryable = is_cut or lines.is_open
         return Failure(Reason.BAD_RECORD, problem, retryable) if problem else None
+
+    def _pass_over(self, error: Exception, lines: Lines) -> Failure | str:
+        """Read on to where the next record may begin; why this one is broken."""
+        problem = self._explain(error, lines)
+        if str(error) == UNEXPECTED_END:
+            lines.ended_within_record = True
+            _resume(lines)
+        elif isinstance(error, RecordTooLarge):
+            lines.skip_quoted(self._layout.ends_within_quotes(lines.text))
+        return problem
 
     def _explain(self, error: Exception, lines: Lines) -> Failure | str:
         if isinstance(error, RecordTooLarge):

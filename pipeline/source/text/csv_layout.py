@@ -17,6 +17,10 @@ DELIMITERS = ",;\t|"
 """Which another delimiter is looked for among."""
 
 
+UNEXPECTED_END = "unexpected end of data"
+"""What Python's reader says of a quoted field that goes on where the text ends."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CsvLayout:
     """What decides how a CSV file is read.
@@ -47,6 +51,16 @@ class CsvLayout:
         options: dict[str, Any] = {"delimiter": self.delimiter, "escapechar": self.escape}
         rows = lines if self.comment is None else _without_comments(lines, self.comment)
         return csv.reader(rows, strict=True, skipinitialspace=self.skip_blanks, **options)
+
+    def ends_within_quotes(self, text: str) -> bool:
+        """Whether the first lines of a record end where a quoted field goes on."""
+        options: dict[str, Any] = {"delimiter": self.delimiter, "escapechar": self.escape}
+        rows = csv.reader([text], strict=True, skipinitialspace=self.skip_blanks, **options)
+        try:
+            next(rows, None)
+        except csv.Error as error:
+            return str(error) == UNEXPECTED_END
+        return False
 
 
 def read_layout(lines: Lines, declared: CsvLayout, file: SourceFile) -> CsvLayout:

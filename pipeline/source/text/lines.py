@@ -71,6 +71,11 @@ class Lines(Iterator[str]):
         return b"".join(self._of_record)
 
     @property
+    def text(self) -> str:
+        """The same, decoded."""
+        return self.record.decode(self.encoding, errors="replace")
+
+    @property
     def too_large(self) -> Failure:
         """Why a record beyond the limit is none."""
         return record_too_large("the record", self._limit)
@@ -96,6 +101,23 @@ class Lines(Iterator[str]):
         self._of_record.clear()
         self.undecodable = False
         self.start, self.first_number = self.offset, self.number + 1
+
+    def skip_quoted(self, is_quoted: bool) -> None:
+        """Read on to the end of the record, which is not kept.
+
+        Args:
+            is_quoted: whether a quoted field goes on where reading has stopped.
+        """
+        while is_quoted or not self._line.endswith(self._line_end):
+            part = self._again.pop() if self._again else self._readline(BUFFER_BYTES)
+            if not part:
+                self.ended_within_record |= is_quoted
+                break
+            self.number += self._line.endswith(self._line_end)
+            is_quoted ^= part.decode(self.encoding, errors="replace").count('"') % 2 == 1
+            self._line = part
+            self.offset += len(part)
+        self._of_record.clear()
 
     def read_record_again(self) -> None:
         """Go back to where the record began."""

@@ -9,9 +9,10 @@ from tests.pipeline.run.source_files import GATES, notices, texts, things, writt
 from tests.support.collection_file import jsonl
 from tests.support.warehouse import Warehouse, numbered_items
 
+OPEN_QUOTE = b'"i0005,the text'
 BROKEN = {
     "jsonl": [b'{"id": "i0005", "te', b"\x00\x00\x00", b'{"id": null, "text": "of whom?"}'],
-    "csv": [b"i0005", b'"i0005"x,text', b'"i0005,the text', b",the text of nobody"],
+    "csv": [b"i0005", b'"i0005"x,text', OPEN_QUOTE, b",the text of nobody"],
 }
 
 
@@ -31,15 +32,16 @@ def test_rows_stay_that_a_file_with_an_unreadable_record_lacks(
     other = {f"b.{kind}": written(kind, numbered_items(4, first=50))}
     damaged = things(warehouse, kind, {f"a.{kind}": b"\n".join(lines), **other})
     report = warehouse.run_without_error(damaged)
-    told = "file_cut" if broken.startswith(b'"i0005,') else "record_unreadable"
-    assert notices(report) == {told: (1, [f"a.{kind}"])}
+    # What follows a quote that is open at the end of the file may be of its text.
+    told, lacking = ("file_cut", 15) if broken == OPEN_QUOTE else ("record_unreadable", 1)
+    assert notices(report) == {told: (lacking, [f"a.{kind}"])}
     assert "--delete-missing" in report["notices"][0]["about"]
-    assert (report["ledger"]["deleted"], report["ledger"]["rejected"]) == (1, 1)
+    assert (report["ledger"]["deleted"], report["ledger"]["rejected"]) == (1, lacking)
     assert texts(warehouse).keys() == before.keys() - {"i0054"}, "a whole file says what it lacks"
     report = warehouse.run_without_error(damaged, delete_missing=True)
-    assert (report["ledger"]["deleted"], report["notices"]) == (1, [])
+    assert (report["ledger"]["deleted"], report["notices"]) == (lacking, [])
     report = warehouse.run_without_error(things(warehouse, kind, {f"a.{kind}": whole}))
-    assert (report["ledger"]["kept"], report["ledger"]["rejected"]) == (23, 0)
+    assert (report["ledger"]["kept"], report["ledger"]["rejected"]) == (24 - lacking, 0)
 
 
 @pytest.mark.parametrize("behind", [b"", b"and, a comma\n"])
@@ -55,7 +57,7 @@ def test_a_file_that_is_cut_behind_a_line_break_within_quotes_deletes_nothing(
     assert notices(report) == {"file_cut": (5, ["a.csv"])}
     assert report["ledger"]["deleted"] == 0
     assert texts(warehouse).items() >= before.items()
-    assert warehouse.open().rejects["retryable"].to_pylist() == [True]
+    assert set(warehouse.open().rejects["retryable"].to_pylist()) == {True}
 
 
 def test_a_newer_record_that_cannot_be_read_is_not_replaced_by_an_older_one(

@@ -35,9 +35,10 @@ from tests.pipeline.source.source_records import Item, Scan, outcome, record, wr
         ("id,text\n1,\u2028\x85\x0b\x0c\n2,b\n".encode(), [record("1", "\u2028\x85\x0b\x0c"),
                                                            record("2", "b")]),
         (b"id,text\n1,a\rb\n2,c\n", [Reason.BAD_RECORD, record("2", "c")]),
-        # A quote that nobody closes costs its own record.
-        (b'id,text\n1,"a\n2,b\n3,c\n', [Reason.BAD_RECORD, record("2", "b"), record("3", "c")]),
-        (b'id,text\n1,"a\n2,"b"\n3,c\n', [Reason.BAD_RECORD, record("2", "b"), record("3", "c")]),
+        # What stands within quotes is no record, wherever they are broken.
+        (b'id,text\n1,"a\n2,b\n3,c\n', [Reason.BAD_RECORD] * 3),
+        (b'id,text\n1,"a\n2,"b"\n3,c\n', [Reason.BAD_RECORD, record("3", "c")]),
+        (b'id,text\n1,"a\n9,b\nthe "q" word"\n9,c\n', [Reason.BAD_RECORD, record("9", "c")]),
         (b'id,text\n1,"a" b\n2,b\n', [Reason.BAD_RECORD, record("2", "b")]),
         (b'id,text\n1,"a\n', [Reason.BAD_RECORD]),
     ],

@@ -32,9 +32,10 @@ def places(rows: list[Record | UnreadableRecord], *, bad: bool = True) -> list[s
         # Records of several lines, before and as the broken one.
         ("csv", b'id,text\n1,"a\nb\n\nc"\n2,"x\ny",z\n3,c\n', ["record 2, line 6, byte 19"]),
         ("csv", b'id,text\n1,"a\n2,b\n3\n', ["record 1, line 2, byte 8",
+                                           "record 2, line 3, byte 13",
                                            "record 3, line 4, byte 17"]),
-        ("csv", b'id,text\n1,"a\nb" c\n', ["record 1, line 2, byte 8",
-                                              "record 2, line 3, byte 13"]),
+        ("csv", b'id,text\n1,"a\nb" c\n3\n', ["record 1, line 2, byte 8",
+                                              "record 2, line 4, byte 18"]),
     ],
 )  # fmt: skip
 def test_a_broken_record_of_a_text_file(

@@ -65,12 +65,12 @@ LONG = b"x" * LIMIT
     ("data", "expected", "lines"),
     [
         (b"id,text\n1," + LONG + b"\n2,b\n", [Reason.TOO_LARGE, record("2", "b")], [2, 3]),
-        (b'id,text\n1,"' + b"x\n" * LIMIT + b'"\n2,b\n', None, [2]),
-        # An unclosed quote costs its own record, however much stands behind it.
-        (b'id,text\n1,"a\n' + b"2,b\n" * LIMIT, [Reason.TOO_LARGE, *[record("2", "b")] * LIMIT],
-         range(2, LIMIT + 3)),
-        (b'id,text\n1,"a\n2,' + LONG + b"\n3,c\n",
-         [Reason.TOO_LARGE, Reason.TOO_LARGE, record("3", "c")], [2, 3, 4]),
+        # The lines of a quoted text are no records, however many they are.
+        (b'id,text\n1,"' + b"9,x\n" * LIMIT + b'"\n2,b\n', [Reason.TOO_LARGE, record("2", "b")],
+         [2, LIMIT + 3]),
+        (b'id,text\n1,"' + LONG + b'""\n9,x"\n2,b\n', [Reason.TOO_LARGE, record("2", "b")], [2, 4]),
+        (b'id,text\n1,"a\n' + b"2,b\n" * LIMIT, [Reason.TOO_LARGE], [2]),
+        (b'id,text\n1,12" ' + LONG + b"\n2,b\n", [Reason.TOO_LARGE, record("2", "b")], [2, 3]),
         (b"id,text\n1,a\n2," + LONG, [record("1", "a"), Reason.TOO_LARGE], [2, 3]),
     ],
 )  # fmt: skip
