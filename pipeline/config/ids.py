@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable
 from pathlib import Path
 
 from commonspace.pipeline.errors import UserMistake
 
 _AS_JSON = 'Write the ids as a JSON list, ["one", "two"], into a file whose name ends with .json.'
+_AS_TEXTS = 'Each id in the list must be a text that is not empty, in quotes: ["1", "2"].'
 
 
 def write_ids(path: Path, ids: Iterable[str]) -> None:
@@ -25,19 +27,34 @@ def read_ids(path: Path) -> frozenset[str]:
     Raises:
         UserMistake: the file cannot be read, or a line may mean more than one id.
     """
+    data = b""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-        return _ids_of_json(text) if path.suffix == ".json" else _ids_of_lines(text)
-    except (OSError, ValueError, RecursionError) as error:
+        data = path.read_bytes()
+        text = data.decode("utf-8-sig")
+        return _ids_of_json(text) if path.suffix.lower() == ".json" else _ids_of_lines(text)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserMistake(
-            f"the file of ids cannot be read: {error}", item=str(path), do=_AS_JSON
+            f"the file of ids cannot be read: {error}", item=str(path), do=_advice(error, data)
         ) from error
 
 
+def _advice(error: Exception, data: bytes) -> str:
+    if isinstance(error, OSError):
+        return "Name a file that the user who runs commonspace can read."
+    if isinstance(error, UnicodeDecodeError):
+        is_utf16 = data.startswith((BOM_UTF16_LE, BOM_UTF16_BE))
+        return f"Save it as UTF-8{', not as UTF-16' if is_utf16 else ''}."
+    return _AS_TEXTS if isinstance(error, TypeError) else _AS_JSON
+
+
 def _ids_of_json(text: str) -> frozenset[str]:
+    """Raises TypeError where it is a list, but not one of ids."""
     ids = json.loads(text)
-    if not isinstance(ids, list) or not all(isinstance(item, str) and item for item in ids):
-        raise ValueError("it is not a JSON list of ids")
+    if not isinstance(ids, list):
+        raise ValueError("it is not a JSON list of ids")  # noqa: TRY004 - of its text
+    for number, item in enumerate(ids, 1):
+        if not isinstance(item, str) or not item:
+            raise TypeError(f"entry {number} of the list is {json.dumps(item)[:100]}, not an id")
     return frozenset(ids)
 
 

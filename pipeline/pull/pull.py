@@ -129,6 +129,8 @@ def _check_partitions(collection: Collection, scope: Scope) -> None:
     if collection.collection.partitions is None or scope.partition is not None:
         return
     for file in find_files(collection.source_uri, scope):
+        if collection.source.kind == "folder" and not file.path.is_dir():
+            continue  # it is left out
         try:
             collection.check_partition(file.partition or "")
         except UserMistake as error:

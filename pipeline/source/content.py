@@ -37,6 +37,12 @@ def parse_id(value: Any) -> str | Failure:
     if type(value) is not str:
         if isinstance(value, UUID) or _is_integer(value):
             return str(value)
+        if isinstance(value, Decimal) and value.is_finite():
+            scale = -int(value.as_tuple().exponent)
+            message = (
+                f"the id is a decimal of scale {scale}, not 0: unload it as an integer or text"
+            )
+            return Failure(Reason.BAD_ID, message)
         return Failure(Reason.BAD_ID, f"the id is {_type_of(value)}, not a string")
     if not value:
         return Failure(Reason.BAD_ID, "the id is empty")

@@ -69,16 +69,22 @@ class FileAccess:
         """Whether a path without links lies below the root, or below one of `link_roots`."""
         return path.is_relative_to(root) or any(map(path.is_relative_to, self._link_roots))
 
-    def read(self, path: Path) -> bytes | Failure:
-        """The bytes of a file, or why there are none."""
+    def read(self, path: Path, shown: str = "") -> bytes | Failure:
+        """The bytes of a file, or why there are none.
+
+        Args:
+            path: the file, links followed.
+            shown: what a message calls it; by default the last part of its path.
+        """
+        shown = shown or repr(path.name)
         try:
             if not stat.S_ISREG(path.stat().st_mode):  # reading a pipe could block forever
-                return Failure(Reason.MISSING_CONTENT, f"{path.name!r} is not a file")
+                return Failure(Reason.MISSING_CONTENT, f"{shown} is not a file")
             if path.stat().st_size > self.max_bytes:
-                return too_large(repr(path.name), self.max_bytes)
+                return too_large(shown, self.max_bytes)
             return path.read_bytes()
         except FileNotFoundError:
-            return Failure(Reason.MISSING_CONTENT, f"there is no file {path.name!r}", True)
+            return Failure(Reason.MISSING_CONTENT, f"there is no file {shown}", True)
         except OSError as error:
             reason = Reason.SOURCE_UNREADABLE
             can_change = error.errno not in _NAMES_NO_FILE

@@ -17,6 +17,7 @@ from commonspace.pipeline.source.notices import Notice
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
 
 ANY_SUFFIX = "*"
+BESIDE_FOLDERS = "file beside the folders that `uri` matches"
 _NAMED_SUFFIXES = 100
 """Suffixes that are counted one by one; those of a folder of `x.1`, `x.2` … have no end."""
 
@@ -51,13 +52,19 @@ class FolderSource:
         self._counted_suffixes: set[str] = set()
 
     def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Found]:
-        for folder in find_files(self._uri, scope):
-            if not folder.path.is_dir():
-                raise SourceNotFound(
-                    "is not a folder",
-                    item=str(folder.path),
-                    do="The `uri` of a source of kind `folder` must match folders only.",
-                )
+        found = find_files(self._uri, scope)
+        folders = [folder for folder in found if folder.path.is_dir()]
+        if not folders:
+            raise SourceNotFound(
+                "is not a folder",
+                item=str(found[0].path),
+                do="The `uri` of a source of kind `folder` must match a folder.",
+            )
+        are_folders = set(folders)
+        for other in found:
+            if other not in are_folders:
+                yield left_out(BESIDE_FOLDERS, other.name)
+        for folder in folders:
             root = Path(base_folder(self._uri)) if has_wildcard(self._uri) else folder.path
             yield from self._found(root, folder, at_end)
 

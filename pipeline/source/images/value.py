@@ -10,6 +10,7 @@
 | an address of another scheme, as `https://…`     | a lasting reject: nothing is fetched        |
 | base64 that begins as an image file does         | its bytes, unless a file has this name      |
 | any other text                                   | a path below the source's folder            |
+| such a text as `mailto:x` or `//host/x`          | an address too, unless a file has this name |
 
 Hugging Face's `datasets` writes such structs.
 """
@@ -33,11 +34,17 @@ from commonspace.pipeline.source.images.inline import (
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/", re.ASCII)
 """A scheme has two letters at least: `C:/` is a drive of Windows (RFC 3986, 3.1)."""
+_WITHOUT_FILE = re.compile(r"(?:([A-Za-z][A-Za-z+-]+):|//[^/])", re.ASCII)
+"""What begins an address where no file has this name: a scheme alone (`blob:`), or a host alone.
+
+A scheme of letters: `photo-12:30.png` is rather a file that is not there yet.
+"""
 _FILE_ADDRESS = re.compile(r"(?i:file:)(?://([^/]*))?(.*)", re.DOTALL)
 """The machine and the path (RFC 8089)."""
 _WINDOWS_ROOT = re.compile(r"[A-Za-z]:[\\/]|\\\\", re.ASCII)
 _LONGEST_PATH = 4096
 """PATH_MAX of Linux: a longer text names no file."""
+_NAMES_NO_FILE = frozenset({Reason.MISSING_CONTENT, Reason.SOURCE_UNREADABLE})
 _SHOWN = 500
 _STRUCT_FIELDS = frozenset({"bytes", "path"})
 Found = bytes | Failure
@@ -85,17 +92,26 @@ def _read_text(value: str, folder: str, access: FileAccess) -> Found:
     if file_address := _FILE_ADDRESS.fullmatch(value):
         return _read_file_address(file_address[1], file_address[2], folder, access)
     if address := _ADDRESS.match(value):
-        return Failure(
-            Reason.UNSUPPORTED_ADDRESS,
-            f"{_shown(value)} is an address of scheme {address[1].lower()!r}, and nothing is "
-            "fetched: an image is bytes, base64, a data: or file: address, or a path",
-        )
+        return _unsupported(value, address[1])
     if looks_like_an_image(value):
         file = _read_one(value, folder, access) if len(value) <= _LONGEST_PATH else None
         return (
             file if isinstance(file, bytes) else decode_base64(value, access.max_bytes, "the image")
         )
-    return _read_path(value, folder, access)
+    found = _read_path(value, folder, access)
+    if isinstance(found, Failure) and found.reason in _NAMES_NO_FILE:
+        address = _WITHOUT_FILE.match(value.strip())
+        return _unsupported(value, address[1]) if address else found
+    return found
+
+
+def _unsupported(value: str, scheme: str | None) -> Failure:
+    of_scheme = f"of scheme {scheme.lower()!r}" if scheme else "without a scheme"
+    return Failure(
+        Reason.UNSUPPORTED_ADDRESS,
+        f"{_shown(value)} is an address {of_scheme}, and nothing is "
+        "fetched: an image is bytes, base64, a data: or file: address, or a path",
+    )
 
 
 def _read_file_address(host: str | None, path: str, folder: str, access: FileAccess) -> Found:
@@ -132,8 +148,11 @@ def _other_spellings(value: str) -> Iterator[str]:
 
 
 def _read_one(value: str, folder: str, access: FileAccess) -> Found:
+    if "\0" in value:
+        message = f"{_shown(value)} holds a NUL, which no path can"
+        return Failure(Reason.MISSING_CONTENT, message)
     if (path := access.resolve(folder, value)) is not None:
-        return access.read(path)
+        return access.read(path, _shown(value))
     root = access.root(folder)
     return Failure(Reason.MISSING_CONTENT, f"{_shown(value)} lies outside the folder {root}")
 

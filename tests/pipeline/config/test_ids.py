@@ -70,7 +70,6 @@ def test_a_line_is_an_id_as_it_stands(ids: Ids, data: bytes, expected: set[str])
         (b"a\rb\nc\n", "line 1 has a carriage return"),
         (b"a\r\nb\rc\r\n", "line 2 has a carriage return"),
         (b"a\n  \nc\n", "line 2 has nothing but blanks"),
-        (b"a\xff\n", "can't decode"),
     ],
 )
 def test_what_may_mean_several_ids_is_refused(ids: Ids, data: bytes, says: str) -> None:
@@ -88,6 +87,33 @@ def test_json_of_another_shape_is_refused(tmp_path: Path, data: bytes) -> None:
         read_ids(tmp_path / "ids.json")
 
 
-def test_a_missing_file_is_the_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserMistake, match="No such file"):
-        read_ids(tmp_path / "ids.txt")
+@pytest.mark.parametrize(
+    ("data", "says", "do"),
+    [
+        (None, "No such file", "Name a file that"),
+        (b"[1,2]", "entry 1 of the list is 1, not an id", "in quotes"),
+        (b'["  ",""]', 'entry 2 of the list is "", not an id', "not empty"),
+        (b'["a", null]', "entry 2 of the list is null, not an id", "in quotes"),
+        (b'{"a": 1}', "not a JSON list", "as a JSON list"),
+        (b'"a"', "not a JSON list", "as a JSON list"),
+        ('["a"]'.encode("utf-16"), "can't decode", "as UTF-8, not as UTF-16"),
+        (b'["a\xff"]', "can't decode", "Save it as UTF-8."),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["json", "JSON"])
+def test_the_advice_is_of_what_is_wrong(
+    tmp_path: Path, suffix: str, data: bytes | None, says: str, do: str
+) -> None:
+    path = tmp_path / f"ids.{suffix}"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(UserMistake, match=says) as error:
+        read_ids(path)
+    assert do in error.value.do
+
+
+def test_lines_of_another_encoding_are_refused_with_advice(ids: Ids) -> None:
+    for data, do in ((b"a\xff\n", "Save it as UTF-8."), ("a\n".encode("utf-16"), "not as UTF-16")):
+        with pytest.raises(UserMistake, match="can't decode") as error:
+            ids(data)
+        assert do in error.value.do

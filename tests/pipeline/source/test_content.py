@@ -63,6 +63,13 @@ def test_other_ids_are_rejects(value: Any) -> None:
     assert reason(parse_id(value)) is Reason.BAD_ID
 
 
+@pytest.mark.parametrize(("value", "scale"), [("1.00", 2), ("7.5", 1), ("1e3", -3)])
+def test_a_decimal_id_is_refused_for_its_scale(value: str, scale: int) -> None:
+    failure = parse_id(Decimal(value))
+    assert isinstance(failure, Failure)
+    assert f"the id is a decimal of scale {scale}, not 0" in failure.message
+
+
 def test_naughty_strings_as_ids_and_texts(naughty_strings: list[str]) -> None:
     assert len(naughty_strings) == 515
     for value in naughty_strings:

@@ -6,7 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from commonspace.encoders.protocol import Failure
+from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.folders.source import BESIDE_FOLDERS
 from commonspace.pipeline.source.notices import Notices
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope
@@ -138,6 +142,27 @@ def test_no_link_loops_or_offers_a_file_twice(warehouse: Warehouse, tmp_path: Pa
     found, notices = scan(warehouse, link_roots=["store", "/"])
     assert found == ok("a.png", "m1/d.png", "m2/c.png", "sub/b.png")
     assert notices == {OFFERED: 4, UPWARD: 1, AGAIN: 3, "link that leads nowhere": 1}
+
+
+def test_files_beside_the_folders_are_left_out(warehouse: Warehouse, tmp_path: Path) -> None:
+    fill(tmp_path, "raw/a/1.png", "raw/b/1.png", "raw/README.txt", "raw/z.png", "raw/.hidden")
+    for uri in ("raw/{partition}", "raw/*"):
+        assert scan(warehouse, uri=uri) == (ok("a/1.png", "b/1.png"), {BESIDE_FOLDERS: 2})
+    assert scan(warehouse, uri="raw/{partition}", scope=Scope("a")) == (ok("a/1.png"), {})
+    with pytest.raises(SourceNotFound, match="is not a folder"):
+        scan(warehouse, uri="raw/{partition}", scope=Scope("z.png"))
+    with pytest.raises(SourceNotFound, match="is not a folder"):
+        scan(warehouse, uri="raw/*.*")
+
+
+def test_a_file_beside_the_folders_needs_no_period(warehouse: Warehouse, tmp_path: Path) -> None:
+    fill(tmp_path, "raw/2026-01-31/1.txt", "raw/README.txt")
+    report = warehouse.run_without_error(
+        collection={"partitions": "day", "schedule": "@daily"},
+        source={"kind": "folder", "uri": "raw/{partition}", "id": "path"},
+        spaces=[{"name": "t", "encoder": "hashed/64", "fields": ["text"]}],
+    )
+    assert [notice["about"] for notice in report["notices"]] == [BESIDE_FOLDERS]
 
 
 def test_links_across_partitions(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -176,6 +176,46 @@ def test_addresses_are_refused_for_good_with_their_scheme(address: Any, pictures
     assert not found.retryable
 
 
+@pytest.mark.parametrize(
+    ("address", "what"),
+    [("mailto:x", "of scheme 'mailto'"), ("javascript:alert(1)", "of scheme 'javascript'"),
+     ("http:x", "of scheme 'http'"), ("blob:https://example.org/x", "of scheme 'blob'"),
+     ("HTTP:../a.png", "of scheme 'http'"), (" tel:1", "of scheme 'tel'"),
+     ("about:" + "x" * 5000, "of scheme 'about'"), ({"path": "cid:1"}, "of scheme 'cid'"),
+     ("//cdn.example.org/x.jpg", "without a scheme"), ("//localhost", "without a scheme")],
+)  # fmt: skip
+def test_an_address_without_a_slash_or_a_scheme_is_none_of_a_missing_file(
+    address: Any, what: str, pictures: Path
+) -> None:
+    found = failure(image(pictures, address))
+    assert (found.reason, found.retryable) == (Reason.UNSUPPORTED_ADDRESS, False)
+    assert f"is an address {what}, and nothing is fetched" in found.message
+
+
+@pytest.mark.parametrize("name", ["mailto:x", "a:b.png", "scan:7.png", "sub/http:x"])
+def test_a_file_goes_before_an_address_of_its_name(name: str, pictures: Path) -> None:
+    (pictures / name).write_bytes(b"the file")
+    assert image(pictures, name) == b"the file"
+    assert image(pictures, f"/{pictures / name}") == b"the file"
+
+
+@pytest.mark.parametrize("name", ["photo-12:30.png", "a:b.png", "2026-01-31T12:30:00.png"])
+def test_a_colon_alone_makes_no_address(name: str, pictures: Path) -> None:
+    found = failure(image(pictures, name))
+    assert found == Failure(Reason.MISSING_CONTENT, f"there is no file '{name}'", True)
+
+
+def test_a_missing_file_is_named_as_its_value_is_written(pictures: Path) -> None:
+    values = ["x/no.png", "./no.png", {"path": "sub/../x/no.png"}, "a\0b.png", "sub"]
+    assert [failure(image(pictures, value)).message for value in values] == [
+        "there is no file 'x/no.png'",
+        "there is no file './no.png'",
+        "there is no file 'sub/../x/no.png'",
+        "'a\\x00b.png' holds a NUL, which no path can",
+        "'sub' is not a file",
+    ]
+
+
 def test_a_file_of_another_machine_is_refused(pictures: Path) -> None:
     found = failure(image(pictures, "file://nas/photos/a.png"))
     assert (found.reason, found.retryable) == (Reason.UNSUPPORTED_ADDRESS, False)
