@@ -107,7 +107,7 @@ def test_the_collection_of_every_key_is_whole(tmp_path: Path) -> None:
     collection = load_collection(tmp_path / "museum.toml")
     (tmp_path / "museum/paintings").mkdir(parents=True)
     (tmp_path / "museum/paintings/a.csv").write_text("m1;A whale;1851;m1.jpg\n", encoding="utf-8")
-    (row,) = open_source(collection).scan(EVERYTHING)
+    row, _ = open_source(collection).scan(EVERYTHING)
     assert isinstance(row, Record)
     assert row.partition == "paintings"
     assert convert_metadata(row, collection.source.metadata) == ({"year": 1851}, ())

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 
 from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.plan.rejects import rejected_item
-from commonspace.pipeline.pull.item_builder import record_id
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import published_details
 from commonspace.pipeline.release.rejects import read_rejects
+from commonspace.pipeline.source.content import record_id
 from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.files import PLACEHOLDER
 from commonspace.pipeline.source.open import open_source
@@ -83,21 +83,27 @@ def without_dropped(work: Work, rivals: pa.Table, items: Collection[str]) -> pa.
 
 def _dropped(work: Work, source: Source, partition: str, names: set[str]) -> set[str]:
     """Those of the items that the partition surely does not offer."""
-    missing, extents = set(names), list[Extent]()
+    missing = set(names)
     try:
-        for record in source.scan(Scope(partition), extents.append):
-            item_id = None
-            if isinstance(record, Record):
-                item_id = record_id(record, work.run.collection)
-            elif isinstance(record, UnreadableRecord):
-                item_id = record.id
+        for found in source.scan(Scope(partition)):
+            match found:
+                case Record():
+                    item_id = record_id(found, work.run.collection)
+                case UnreadableRecord(id=str(item_id)):
+                    pass
+                case UnreadableRecord():
+                    return set()
+                case Extent(end=end) if end is not End.WHOLE:
+                    return set()
+                case _:
+                    continue
             if isinstance(item_id, str):
                 missing.discard(item_id)
-            if not missing or (isinstance(record, UnreadableRecord) and item_id is None):
+            if not missing:
                 return set()
     except SourceNotFound:
         return set()
-    return missing if all(extent.end is End.WHOLE for extent in extents) else set()
+    return missing
 
 
 def _is_elsewhere(work: Work, published: pa.Table, items: pa.Table) -> pa.ChunkedArray:

@@ -8,9 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.layout import extents_key
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
-from commonspace.pipeline.source.extents import End
+from commonspace.pipeline.source.content import record_id
+from commonspace.pipeline.source.conversion.text import printable
+from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.storage.store import Store
 
 EXTENTS_SCHEMA = pa.schema(
@@ -42,6 +45,17 @@ class Extents:
 
     ends: Mapping[str, End] = field(default_factory=dict)
     doubtful: Mapping[str, LastRecord] = field(default_factory=dict)
+
+
+def extent_row(extent: Extent, collection: Collection) -> dict[str, str | None]:
+    """A row of EXTENTS_SCHEMA."""
+    item_id = record_id(extent.doubtful, collection) if extent.doubtful else None
+    return {
+        "origin": printable(extent.origin),
+        "end": str(extent.end),
+        "id": item_id if isinstance(item_id, str) else None,
+        "place": extent.doubtful.place if extent.doubtful else None,
+    }
 
 
 def write_extents(store: Store, run_folder: str, rows: Iterable[Mapping[str, Any]]) -> None:

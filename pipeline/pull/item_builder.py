@@ -13,13 +13,17 @@ from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import space_key
 from commonspace.pipeline.errors import UserMistake, did_you_mean
+from commonspace.pipeline.pull.extents import extent_row
 from commonspace.pipeline.pull.passages import PassageWriter
 from commonspace.pipeline.pull.versions import OLDER_RECORDS, Outcome, Versions
 from commonspace.pipeline.release.rejects import reject_row
-from commonspace.pipeline.source.content import parse_id, read_content
+from commonspace.pipeline.source.content import id_column, read_content, record_id
+from commonspace.pipeline.source.conversion.text import printable
+from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.notices import Notice, NoticeKind, Notices
+from commonspace.pipeline.source.protocol import Scanned
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 
@@ -46,8 +50,9 @@ class PullCounts:
 
 
 class ItemBuilder:
-    """Turns records into items, and collects the rejects and the notices.
+    """Turns records into items, and collects the rejects, the notices and the extents.
 
+    extents: rows of EXTENTS_SCHEMA, one of each file that was read.
     field_names: every field that a record had, to find names that no record has.
     winners: the `row_digest` of each item that was built again, from a newer record.
     rejects: once all records are taken, those of contents whose item was built again are to be
@@ -59,6 +64,7 @@ class ItemBuilder:
     ) -> None:
         self.counts = PullCounts()
         self.notices = Notices()
+        self.extents: list[dict[str, str | None]] = []
         self.rejects: list[dict[str, Any]] = []
         self.field_names: set[str] = set()
         self.winners: dict[str, str] = {}
@@ -69,13 +75,14 @@ class ItemBuilder:
         self._versions = Versions(collection.source.newest)
         self._access = FileAccess.of(collection)
 
-    def items(
-        self, records: Iterable[Record | UnreadableRecord | Notice], progress: Progress
-    ) -> Iterator[dict[str, Any]]:
+    def items(self, scanned: Iterable[Scanned], progress: Progress) -> Iterator[dict[str, Any]]:
         """The items of the records, as rows of `items_schema`; the other records are rejected."""
-        for record in records:
+        for record in scanned:
             if isinstance(record, Notice):
                 self.notices.add(record)
+                continue
+            if isinstance(record, Extent):
+                self.extents.append(extent_row(record, self._collection))
                 continue
             self.counts.records += 1
             progress.advance()
@@ -117,7 +124,7 @@ class ItemBuilder:
         if scope.ids is not None or not self.field_names:
             return
         collection = self._collection
-        needed = {_id_column(collection): "the source's `id`"}
+        needed = {id_column(collection): "the source's `id`"}
         for space in collection.space:
             names = [*space.fields, *([space.image] if space.image else [])]
             needed |= dict.fromkeys(names, f"space {space.name!r}")
@@ -200,20 +207,6 @@ class ItemBuilder:
         known = {n: None if text is None else printable(text) for n, text in columns.items()}
         failure = replace(failure, message=printable(failure.message))
         self.rejects.append(reject_row(failure, stage="pull", run=self._run, **known))
-
-
-def record_id(record: Record, collection: Collection) -> str | Failure:
-    """The stable id of a record, or why it has none."""
-    return parse_id(record.values.get(_id_column(collection)))
-
-
-def _id_column(collection: Collection) -> str:
-    return "id" if collection.source.kind == "folder" else collection.source.id
-
-
-def printable(text: str) -> str:
-    """The text with escapes for what UTF-8 cannot write (file names may hold any byte)."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_storable(*texts: str) -> bool:

@@ -20,25 +20,17 @@ from commonspace.pipeline.contract.layout import items_folder, passages_folder, 
 from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.errors import PartitionNotFound, UserMistake
 from commonspace.pipeline.pull.extents import write_extents
-from commonspace.pipeline.pull.item_builder import (
-    ItemBuilder,
-    PullCounts,
-    printable,
-    record_id,
-)
+from commonspace.pipeline.pull.item_builder import ItemBuilder, PullCounts
 from commonspace.pipeline.pull.items import items_schema
 from commonspace.pipeline.pull.passages import PassageWriter, has_passages
 from commonspace.pipeline.pull.versions import remove_replaced
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
+from commonspace.pipeline.source.content import record_id
 from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.files import find_files
 from commonspace.pipeline.source.notices import Notice, NoticeCount, NoticeKind
-from commonspace.pipeline.source.protocol import Source
-from commonspace.pipeline.source.records import (
-    Record,
-    Scope,
-    UnreadableRecord,
-)
+from commonspace.pipeline.source.protocol import Scanned, Source
+from commonspace.pipeline.source.records import Record, Scope
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.progress import Progress
 
@@ -87,13 +79,12 @@ def pull(
     _check_partitions(collection, scope)
     writers = _passage_writers(collection, store, folder)
     builder = ItemBuilder(collection, run, writers)
-    extents: list[dict[str, str | None]] = []
-    scanned = source.scan(scope, lambda extent: extents.append(_extent_row(extent, collection)))
-    records = _in_scope(_if_there(scanned) if delete_missing else scanned, collection, scope)
+    scanned = source.scan(scope)
+    scanned = _in_scope(_if_there(scanned) if delete_missing else scanned, collection, scope)
     schema = items_schema(
         [space_key(s) for s in collection.space], collection.source.published_types
     )
-    for number, chunk in enumerate(_chunks(builder.items(records, progress))):
+    for number, chunk in enumerate(_chunks(builder.items(scanned, progress))):
         table = pa.Table.from_pylist(chunk, schema)
         store.put(f"{items_folder(folder)}/{number:05}.parquet", parquet_bytes(table))
     for writer in writers.values():
@@ -101,7 +92,7 @@ def pull(
     remove_replaced(store, folder, builder.winners)
     builder.remove_replaced_rejects()
     builder.check_fields(scope)
-    write_extents(store, folder, extents)
+    write_extents(store, folder, builder.extents)
     rejects = pa.Table.from_pylist(builder.rejects, REJECTS_SCHEMA)
     store.put(pull_rejects_key(folder), parquet_bytes(rejects))
     return PullResult(builder.counts, builder.notices.counts())
@@ -141,43 +132,33 @@ def _check_partitions(collection: Collection, scope: Scope) -> None:
             ) from error
 
 
-def _if_there(
-    records: Iterator[Record | UnreadableRecord | Notice],
-) -> Iterator[Record | UnreadableRecord | Notice]:
-    """The records, none of a partition without files."""
+def _if_there(scanned: Iterator[Scanned]) -> Iterator[Scanned]:
+    """What is scanned: nothing of a partition without files."""
     with suppress(PartitionNotFound):
-        yield from records
+        yield from scanned
 
 
 def _in_scope(
-    records: Iterable[Record | UnreadableRecord | Notice], collection: Collection, scope: Scope
-) -> Iterator[Record | UnreadableRecord | Notice]:
-    """The records of the scope; one without a readable id is in no list of ids.
+    scanned: Iterable[Scanned], collection: Collection, scope: Scope
+) -> Iterator[Scanned]:
+    """What is scanned, but for records out of the scope; one without an id is in no list of ids.
 
     Last, a notice for each id of the scope that no record has.
     """
-    missing = set(scope.ids or ())
-    for record in records:
-        if scope.ids is None or isinstance(record, Notice):
-            yield record
+    if scope.ids is None:
+        yield from scanned
+        return
+    missing = set(scope.ids)
+    for found in scanned:
+        if isinstance(found, Extent | Notice):
+            yield found
             continue
-        item_id = record_id(record, collection) if isinstance(record, Record) else record.id
+        item_id = record_id(found, collection) if isinstance(found, Record) else found.id
         if item_id in scope.ids:
             missing.discard(item_id)
-            yield record
+            yield found
     for item_id in sorted(missing):
         yield Notice(NoticeKind.NOT_OFFERED, _NOT_OFFERED, item_id)
-
-
-def _extent_row(extent: Extent, collection: Collection) -> dict[str, str | None]:
-    """A row of EXTENTS_SCHEMA."""
-    item_id = record_id(extent.doubtful, collection) if extent.doubtful else None
-    return {
-        "origin": printable(extent.origin),
-        "end": str(extent.end),
-        "id": item_id if isinstance(item_id, str) else None,
-        "place": extent.doubtful.place if extent.doubtful else None,
-    }
 
 
 def _chunks(items: Iterator[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:

@@ -6,7 +6,6 @@ nothing of what it held.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -41,11 +40,3 @@ class Extent:
     origin: str
     end: End = End.WHOLE
     doubtful: Record | None = None
-
-
-AtEnd = Callable[[Extent], None]
-"""Is told of each file once all of its records have been taken."""
-
-
-def ignore(_: Extent) -> None:
-    """An `AtEnd` for who only wants the records."""

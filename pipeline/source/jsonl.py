@@ -8,7 +8,7 @@ from typing import Any
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.extents import AtEnd, Extent, ignore
+from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.source.text.lines import Lines, RecordTooLarge
@@ -21,13 +21,13 @@ class JsonlSource:
     def __init__(self, uri: str, files: TextFiles) -> None:
         self._uri, self._files = uri, files
 
-    def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord | Extent]:
         for file in find_files(self._uri, scope):
             record: Record | UnreadableRecord | None = None
             with self._files.open(file) as lines:
                 for record in self._records(file, lines):
                     yield record
-            at_end(Extent(file.name, lines.end(record)))
+            yield Extent(file.name, lines.end(record))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         for file, locator, lines in self._files.read_records(locators):

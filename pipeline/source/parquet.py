@@ -12,7 +12,7 @@ import pyarrow as pa
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound, UserMistake, did_you_mean
 from commonspace.pipeline.source.content import parse_id
-from commonspace.pipeline.source.extents import AtEnd, End, Extent, ignore
+from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.files import SourceFile, find_files, read_failure, require_readable
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
 from commonspace.pipeline.source.row_groups.batches import RowBatches, TooLarge, Values
@@ -28,7 +28,7 @@ class ParquetSource:
     def __init__(self, uri: str, columns: Sequence[str], max_record_bytes: int) -> None:
         self._uri, self._columns, self._limit = uri, list(columns), max_record_bytes
 
-    def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Record | UnreadableRecord]:
+    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord | Extent]:
         names, all_read = set[str](), True
         for source_file in find_files(self._uri, scope):
             end = _end(require_readable(source_file))
@@ -45,7 +45,7 @@ class ParquetSource:
                             end = End.CUT  # nobody knows which records these are
                         yield from self._records(source_file, rows, first, batch)
             all_read = all_read and end is not End.CUT
-            at_end(Extent(source_file.name, end))
+            yield Extent(source_file.name, end)
         if scope == EVERYTHING and all_read:
             self._require_columns(names)
 

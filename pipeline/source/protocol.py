@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from commonspace.pipeline.source.extents import AtEnd, ignore
+from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.notices import Notice
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 
+Scanned = Record | UnreadableRecord | Extent | Notice
+"""What a scan yields."""
+
 
 class Source(Protocol):
-    """A place that items are pulled from; it yields its records one at a time."""
+    """A place that items are pulled from."""
 
-    def scan(
-        self, scope: Scope, at_end: AtEnd = ignore
-    ) -> Iterator[Record | UnreadableRecord | Notice]:
+    def scan(self, scope: Scope) -> Iterator[Scanned]:
         """Every record of the scope; the order changes only when the source does.
 
         A record that cannot be read is yielded as UnreadableRecord; what is no record, and its
-        owner should know of, as Notice. `at_end` is told of each file after its records; of a
-        source of kind `folder`, of each folder with items below it.
+        owner should know of, as Notice. Behind the records of each file comes its Extent; of a
+        source of kind `folder`, behind all of them that of each folder with items below it.
 
         Raises:
             SourceNotFound: before the first record, where the source is missing.

@@ -14,6 +14,11 @@ from commonspace.pipeline.source.conversion.times import iso_duration
 from commonspace.pipeline.strict_json import strict_json
 
 
+def printable(text: str) -> str:
+    """The text with escapes for what UTF-8 cannot write (file names may hold any byte)."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def of_text(value: str) -> str | None:
     """The text itself; None where it is empty. Raises UnicodeEncodeError."""
     value.encode()  # Arrow could not hold a lone surrogate

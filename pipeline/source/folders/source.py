@@ -9,19 +9,18 @@ from pathlib import Path, PurePosixPath
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.extents import AtEnd, Extent, ignore
+from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.files import SourceFile, base_folder, find_files, has_wildcard
 from commonspace.pipeline.source.folders.walk import FolderWalk, FollowRule, left_out
 from commonspace.pipeline.source.notices import Notice
+from commonspace.pipeline.source.protocol import Scanned
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
 
 ANY_SUFFIX = "*"
 BESIDE_FOLDERS = "file beside the folders that `uri` matches"
 _NAMED_SUFFIXES = 100
 """Suffixes that are counted one by one; those of a folder of `x.1`, `x.2` … have no end."""
-
-Found = Record | UnreadableRecord | Notice
 
 
 class FolderSource:
@@ -51,7 +50,7 @@ class FolderSource:
         self._image_suffixes = {suffix.lower() for suffix in image_suffixes}
         self._counted_suffixes: set[str] = set()
 
-    def scan(self, scope: Scope, at_end: AtEnd = ignore) -> Iterator[Found]:
+    def scan(self, scope: Scope) -> Iterator[Scanned]:
         found = find_files(self._uri, scope)
         folders = [folder for folder in found if folder.path.is_dir()]
         if not folders:
@@ -66,14 +65,14 @@ class FolderSource:
                 yield left_out(BESIDE_FOLDERS, other.name)
         for folder in folders:
             root = Path(base_folder(self._uri)) if has_wildcard(self._uri) else folder.path
-            yield from self._found(root, folder, at_end)
+            yield from self._found(root, folder)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         for locator in locators:
             root, top, *names = locator.split("\0")
             yield self._record(Path(root), top, names, None)
 
-    def _found(self, root: Path, folder: SourceFile, at_end: AtEnd) -> Iterator[Found]:
+    def _found(self, root: Path, folder: SourceFile) -> Iterator[Scanned]:
         """The items of one folder; each has at most one file of a kind, `text` or `image`."""
         items: dict[str, dict[str, str]] = {}
         for name in FolderWalk(folder.path, root, self._rule(root, str(folder.path))):
@@ -95,7 +94,7 @@ class FolderSource:
         for names in items.values():
             yield self._record(root, str(folder.path), sorted(names.values()), folder.partition)
         for name in _folders_above(items):
-            at_end(Extent(name))
+            yield Extent(name)
 
     def _record(self, root: Path, top: str, names: Sequence[str], partition: str | None) -> Record:
         files = {self._kind(name): self._file(root, top, name) for name in names}

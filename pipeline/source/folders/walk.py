@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.source.conversion.text import printable
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.notices import Notice, NoticeKind
 
@@ -115,9 +116,8 @@ class FolderWalk:
 
 
 def left_out(about: str, name: str) -> Notice:
-    """The notice of a file that is no item; a name may hold any byte, a notice is UTF-8."""
-    about, name = (text.encode("utf-8", "backslashreplace").decode() for text in (about, name))
-    return Notice(NoticeKind.LEFT_OUT, about, name)
+    """The notice of a file that is no item."""
+    return Notice(NoticeKind.LEFT_OUT, printable(about), printable(name))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -15,6 +15,7 @@ from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.run.run import rejected_ids
 from commonspace.pipeline.source.open import open_source
+from commonspace.pipeline.source.protocol import Scanned
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import read_shard
@@ -132,7 +133,7 @@ class Counting:
     def __init__(self, source: Any) -> None:
         self.source, self.loaded = source, list[str]()
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord]:
+    def scan(self, scope: Scope) -> Iterator[Scanned]:
         yield from self.source.scan(scope)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:

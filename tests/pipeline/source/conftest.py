@@ -7,6 +7,7 @@ import pytest
 
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
+from tests.pipeline.source.source_records import rows_of
 from tests.support.warehouse import Warehouse
 
 
@@ -20,7 +21,7 @@ def scan(warehouse: Warehouse) -> Callable[..., list[Record | UnreadableRecord]]
                 source={"kind": kind, "uri": f"raw.{kind}", **source}, files={f"raw.{kind}": data}
             )
         )
-        rows = list(opened.scan(EVERYTHING))
+        rows = rows_of(opened.scan(EVERYTHING))
         loaded = opened.load([row.locator for row in rows if isinstance(row, Record)])
         assert list(loaded) == [row for row in rows if isinstance(row, Record)]
         return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
+from commonspace.pipeline.source.extents import Extent
+from commonspace.pipeline.source.protocol import Scanned
 from commonspace.pipeline.source.records import Record, UnreadableRecord
 
 ANY_VALUE = st.recursive(
@@ -46,8 +48,18 @@ def written(kind: str, rows: Sequence[Item]) -> dict[str, bytes]:
     return {"data.parquet": out.getvalue().to_pybytes()}
 
 
-def records_of(rows: Iterator[Record | UnreadableRecord]) -> list[Record]:
-    return [row for row in rows if isinstance(row, Record)]
+def rows_of(scanned: Iterable[Scanned]) -> list[Record | UnreadableRecord]:
+    """The records that are scanned, readable or not."""
+    return [found for found in scanned if isinstance(found, Record | UnreadableRecord)]
+
+
+def records_of(scanned: Iterable[Scanned]) -> list[Record]:
+    """The readable ones."""
+    return [found for found in scanned if isinstance(found, Record)]
+
+
+def extents_of(scanned: Iterable[Scanned]) -> list[Extent]:
+    return [found for found in scanned if isinstance(found, Extent)]
 
 
 def outcome(rows: list[Record | UnreadableRecord]) -> list[Any]:

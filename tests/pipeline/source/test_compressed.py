@@ -26,7 +26,15 @@ from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
 from commonspace.pipeline.source.text.open_streams import OPEN_STREAMS
-from tests.pipeline.source.source_records import Scan, outcome, record, records_of, written
+from tests.pipeline.source.source_records import (
+    Scan,
+    extents_of,
+    outcome,
+    record,
+    records_of,
+    rows_of,
+    written,
+)
 from tests.pipeline.source.test_parquet import parquet
 from tests.support.warehouse import Warehouse
 
@@ -121,15 +129,15 @@ def test_a_cut_stream_is_no_smaller_source(
     source = open_source(
         warehouse.collection(source={"kind": kind, "uri": f"raw.{kind}"}, files=files)
     )
-    ends: list[Extent] = []
-    *rows, last = source.scan(EVERYTHING, ends.append)
+    scanned = list(source.scan(EVERYTHING))
+    *rows, last = rows_of(scanned)
     assert isinstance(last, UnreadableRecord)
     assert (last.failure.reason, last.failure.retryable) == (Reason.SOURCE_UNREADABLE, True)
     assert last.failure.message == f"its {compression} stream is cut: the file ends before it"
     assert [row.values for row in rows if isinstance(row, Record)] == [
         record(*row) for row in ROWS[: len(rows)]
     ]
-    assert [end.end for end in ends] == [End.CUT]
+    assert extents_of(scanned) == [Extent(f"raw.{kind}", End.CUT)]
     assert last.place is not None
     assert last.place.startswith(f"record {len(rows) + 1}, ")
 

@@ -13,7 +13,15 @@ from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
-from tests.pipeline.source.source_records import Item, outcome, record, written
+from tests.pipeline.source.source_records import (
+    Item,
+    extents_of,
+    outcome,
+    record,
+    records_of,
+    rows_of,
+    written,
+)
 from tests.support.warehouse import Warehouse
 
 ROWS: list[Item] = [(f"{n:03}", f'text {n}, with a comma and a "quote"') for n in range(20)]
@@ -25,18 +33,20 @@ def read(
     source = {"kind": kind, "uri": "raw" if kind == "folder" else f"raw/*.{kind}"}
     source["id"] = "stem" if kind == "folder" else "id"
     raw = {f"raw/{name}": data for name, data in files.items()}
-    extents: list[Extent] = []
-    opened = open_source(warehouse.collection(source=source, files=raw))
-    return list(opened.scan(EVERYTHING, extents.append)), extents
+    scanned = list(open_source(warehouse.collection(source=source, files=raw)).scan(EVERYTHING))
+    return rows_of(scanned), extents_of(scanned)
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_each_file_is_told_after_its_records(kind: str, warehouse: Warehouse) -> None:
+def test_the_extent_of_each_file_stands_behind_its_records(kind: str, warehouse: Warehouse) -> None:
     (data,) = written(kind, ROWS).values()
-    files = {f"{name}.{kind}": data for name in "ab"}
-    rows, extents = read(warehouse, kind, files)
-    assert len(rows) == 2 * len(ROWS)
-    assert extents == [Extent(f"a.{kind}"), Extent(f"b.{kind}")]
+    files = {f"raw/{name}.{kind}": data for name in "ab"}
+    source = {"kind": kind, "uri": f"raw/*.{kind}"}
+    scanned = list(open_source(warehouse.collection(source=source, files=files)).scan(EVERYTHING))
+    first, second = scanned[: len(ROWS) + 1], scanned[len(ROWS) + 1 :]
+    for name, (*rows, extent) in ("a", first), ("b", second):
+        assert [row.origin for row in records_of(rows)] == [f"{name}.{kind}"] * len(ROWS)
+        assert extent == Extent(f"{name}.{kind}")
 
 
 @settings(max_examples=60)

@@ -12,7 +12,7 @@ import pytest
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Scope
-from tests.pipeline.source.source_records import Scan, outcome, record, records_of
+from tests.pipeline.source.source_records import Scan, outcome, record, records_of, rows_of
 from tests.support.warehouse import Warehouse
 
 
@@ -90,7 +90,7 @@ def test_a_column_that_no_file_has_is_a_mistake_of_a_whole_scan(warehouse: Wareh
     with pytest.raises(UserMistake, match=r"no column 'text' \(did you mean 'texts'\?\)") as error:
         list(source.scan(EVERYTHING))
     assert not isinstance(error.value, SourceNotFound)
-    assert outcome(list(source.scan(Scope("1")))) == [{"id": "1"}]
+    assert outcome(rows_of(source.scan(Scope("1")))) == [{"id": "1"}]
 
 
 def test_a_repeated_column_is_refused_where_it_is_named(scan: Scan) -> None:

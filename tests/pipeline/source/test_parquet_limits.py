@@ -19,12 +19,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonspace.encoders.protocol import Reason
-from commonspace.pipeline.source.extents import End, Extent
+from commonspace.pipeline.source.extents import End
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
 from commonspace.pipeline.source.row_groups.batches import BATCH_BYTES, RowBatches
 from commonspace.pipeline.source.row_groups.pages import column_pages
-from tests.pipeline.source.source_records import outcome, record, records_of
+from tests.pipeline.source.source_records import (
+    extents_of,
+    outcome,
+    record,
+    records_of,
+    rows_of,
+)
 from tests.pipeline.source.test_parquet import parquet
 from tests.support.checkout import REPOSITORY
 from tests.support.warehouse import Warehouse
@@ -43,12 +49,11 @@ def scan(
             files={"raw.parquet": data}, limits={"max_record_bytes": limit},
         )
     )  # fmt: skip
-    ends: list[Extent] = []
-    rows = list(source.scan(EVERYTHING, ends.append))
-    good = records_of(iter(rows))
+    scanned = list(source.scan(EVERYTHING))
+    rows, good = rows_of(scanned), records_of(scanned)
     assert list(source.load([row.locator for row in good])) == good
     assert list(source.load([row.locator for row in good[::-1]])) == good[::-1]
-    return rows, ends[0].end
+    return rows, extents_of(scanned)[0].end
 
 
 @pytest.mark.parametrize("use_dictionary", [True, False])
@@ -150,7 +155,7 @@ def test_the_memory_of_a_process_does_not_grow_with_such_a_cell(
         "from commonspace.pipeline.source.records import EVERYTHING\n"
         "source = open_source(load_collection(Path(sys.argv[1])))\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "(row,) = source.scan(EVERYTHING)\n"
+        "row, extent = source.scan(EVERYTHING)\n"
         "after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "print(row.failure.reason, after - before)\n"
     )

@@ -13,7 +13,7 @@ from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
-from tests.pipeline.source.source_records import outcome, record
+from tests.pipeline.source.source_records import outcome, record, rows_of
 from tests.support.warehouse import Warehouse
 
 LIMIT = 1000
@@ -31,7 +31,7 @@ def limited(warehouse: Warehouse) -> Limited:
                 files={f"raw.{kind}": data}, limits={"max_record_bytes": limit},
             )
         )  # fmt: skip
-        rows = list(source.scan(EVERYTHING))
+        rows = rows_of(source.scan(EVERYTHING))
         good = [row for row in rows if isinstance(row, Record)]
         assert list(source.load([row.locator for row in good])) == good
         return rows
@@ -99,7 +99,7 @@ def test_a_first_line_of_csv_beyond_the_limit(limited: Limited, warehouse: Wareh
             limits={"max_record_bytes": LIMIT},
         )
     )
-    assert outcome(list(source.scan(EVERYTHING))) == [Reason.TOO_LARGE, record("1", "a")]
+    assert outcome(rows_of(source.scan(EVERYTHING))) == [Reason.TOO_LARGE, record("1", "a")]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])

@@ -22,7 +22,7 @@ from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
-from tests.pipeline.source.source_records import Item, records_of, written
+from tests.pipeline.source.source_records import Item, records_of, rows_of, written
 from tests.support.warehouse import Warehouse
 
 KINDS = ["folder", "csv", "jsonl", "parquet"]
@@ -66,12 +66,12 @@ def case(request: pytest.FixtureRequest, warehouse: Warehouse, tmp_path: Path) -
 
 def test_scan_gives_every_item_once_in_a_stable_order(case: Case) -> None:
     first = list(case.source.scan(EVERYTHING))
-    assert [case.item(row) for row in first] == ROWS
+    assert [case.item(row) for row in rows_of(first)] == ROWS
     assert list(case.source.scan(EVERYTHING)) == first
 
 
 def test_locators_are_distinct_text(case: Case) -> None:
-    locators = [row.locator for row in case.source.scan(EVERYTHING)]
+    locators = [row.locator for row in rows_of(case.source.scan(EVERYTHING))]
     assert len(set(locators)) == len(ROWS)
     assert pa.array(locators, pa.string()).to_pylist() == locators
 
@@ -79,7 +79,7 @@ def test_locators_are_distinct_text(case: Case) -> None:
 @settings(max_examples=25)
 @given(data=st.data())
 def test_load_gives_what_was_scanned_in_the_order_asked(case: Case, data: st.DataObject) -> None:
-    scanned = list(case.source.scan(EVERYTHING))
+    scanned = rows_of(case.source.scan(EVERYTHING))
     asked = data.draw(st.lists(st.sampled_from(scanned), max_size=60))
     loaded = list(case.source.load([row.locator for row in asked]))
     assert [row.locator for row in loaded] == [row.locator for row in asked]
@@ -90,10 +90,10 @@ def test_load_gives_what_was_scanned_in_the_order_asked(case: Case, data: st.Dat
 
 
 def test_a_partition_is_the_full_scan_filtered(case: Case) -> None:
-    whole = list(case.source.scan(EVERYTHING))
+    whole = rows_of(case.source.scan(EVERYTHING))
     assert [row.partition for row in whole] == ["1"] * 25 + ["2"] * 15
     for partition in ("1", "2"):
-        alone = list(case.source.scan(Scope(partition)))
+        alone = rows_of(case.source.scan(Scope(partition)))
         assert alone == [row for row in whole if row.partition == partition]
 
 
@@ -113,7 +113,7 @@ def test_a_partition_cannot_reach_elsewhere(case: Case, partition: str) -> None:
 def test_a_source_without_partitions_has_none(kind: str, warehouse: Warehouse) -> None:
     files = {f"raw/{name}": data for name, data in written(kind, ROWS).items()}
     source = open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
-    assert {row.partition for row in source.scan(EVERYTHING)} == {None}
+    assert {row.partition for row in rows_of(source.scan(EVERYTHING))} == {None}
     with pytest.raises(UserMistake, match="has no partitions") as error:
         next(source.scan(Scope("1")))
     assert not isinstance(error.value, SourceNotFound)
@@ -135,7 +135,7 @@ def test_a_folder_with_wildcards_in_its_name_is_no_glob(kind: str, tmp_path: Pat
     files = {f"raw/1/{name}": data for name, data in written(kind, ROWS).items()}
     collection = warehouse.collection(source=of_kind(kind, "raw/*"), files=files)
     source = open_source(collection)
-    rows = list(source.scan(EVERYTHING))
+    rows = rows_of(source.scan(EVERYTHING))
     assert len(rows) == len(ROWS)
     assert all(str(odd) not in row.origin for row in rows)
     assert [row.locator for row in source.load([r.locator for r in rows])] == [
@@ -150,7 +150,7 @@ def test_a_record_that_is_gone_is_a_value_and_the_others_load(
     files = {f"raw/a/{name}": data for name, data in written(kind, ROWS[:3]).items()}
     files |= {f"raw/b/{name}": data for name, data in written(kind, ROWS[3:6]).items()}
     source = open_source(warehouse.collection(source=of_kind(kind, "raw/*"), files=files))
-    rows = list(source.scan(EVERYTHING))
+    rows = rows_of(source.scan(EVERYTHING))
     for path in (tmp_path / "raw/a").iterdir():
         path.unlink()
     loaded = list(source.load([row.locator for row in rows]))
@@ -168,7 +168,7 @@ def test_a_source_that_became_shorter_answers_for_every_locator(
         files = {f"raw/{name}": data for name, data in written(kind, rows).items()}
         return open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
 
-    locators = [row.locator for row in make(ROWS).scan(EVERYTHING)]
+    locators = [row.locator for row in rows_of(make(ROWS).scan(EVERYTHING))]
     loaded = list(make(ROWS[:5]).load(locators))
     assert [row.locator for row in loaded] == locators
     assert all(isinstance(row, UnreadableRecord) for row in loaded[5:])

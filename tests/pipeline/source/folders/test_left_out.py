@@ -11,7 +11,7 @@ import pytest
 from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.folders.source import BESIDE_FOLDERS
-from commonspace.pipeline.source.notices import Notices
+from commonspace.pipeline.source.notices import Notice, Notices
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope
 from tests.support.warehouse import Warehouse
@@ -36,7 +36,7 @@ def scan(warehouse: Warehouse, *, scope: Scope = EVERYTHING, **source: Any) -> t
             image = row.values["image"]
             found[row.values["id"]] = image.message if isinstance(image, Failure) else "ok"
             records.append(row)
-        else:
+        elif isinstance(row, Notice):
             notices.add(row)
     loaded = list(opened.load([record.locator for record in records]))
     assert [row.values for row in loaded] == [row.values for row in records]

@@ -11,11 +11,10 @@ import pytest
 
 from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.notices import Notice
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
-from tests.pipeline.source.source_records import records_of
+from tests.pipeline.source.source_records import records_of, rows_of
 from tests.support.warehouse import Warehouse
 
 Put = Callable[..., tuple[Source, list[Record | UnreadableRecord]]]
@@ -31,7 +30,7 @@ def folder(warehouse: Warehouse, tmp_path: Path) -> Put:
                 source={"kind": "folder", "uri": "raw", "id": "stem", **source}, files=files
             )
         )
-        return opened, [r for r in opened.scan(EVERYTHING) if not isinstance(r, Notice)]
+        return opened, rows_of(opened.scan(EVERYTHING))
 
     return run
 
