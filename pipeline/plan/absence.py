@@ -13,7 +13,6 @@ mounted: its rows stay.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,19 +27,6 @@ _KINDS = {
     End.CUT: NoticeKind.FILE_CUT,
     End.GAPS: NoticeKind.RECORD_UNREADABLE,
 }
-
-
-@dataclass(frozen=True)
-class Absence:
-    """What becomes of published rows that are not offered.
-
-    Attributes:
-        stays: True for each row that stays.
-        notices: Why, by kind, with the number of rows and the first few files.
-    """
-
-    stays: pa.Array
-    notices: tuple[NoticeCount, ...]
 
 
 def judge_ends(
@@ -89,24 +75,34 @@ def unterminated_files(
     return tuple(sorted((set(before) - terminated) | are_open))
 
 
-def judge_absence(files: pa.Array, ends: Mapping[str, End], *, is_folder: bool) -> Absence:
-    """What becomes of published rows that are not offered.
+def stays_unoffered(files: pa.ChunkedArray, ends: Mapping[str, End]) -> pa.ChunkedArray:
+    """Which published rows stay that are not offered.
 
     Args:
         files: the file of each row; of a source of kind `folder`, its folder.
         ends: how each file of the run's scope ended, as `judge_ends` gives it.
+    """
+    uncertain = [name for name in pc.unique(files).to_pylist() if ends.get(name) is not End.WHOLE]
+    return pc.is_in(files, value_set=pa.array(uncertain, pa.string()))
+
+
+def notices_of_staying(
+    files: pa.ChunkedArray, ends: Mapping[str, End], *, is_folder: bool
+) -> tuple[NoticeCount, ...]:
+    """Why rows stay, by kind, with their number and the first few files.
+
+    Args:
+        files: the file of each row that stays.
+        ends: as `stays_unoffered` takes them.
         is_folder: whether the source is of kind `folder`.
     """
-    gone = NoticeKind.FOLDER_GONE if is_folder else NoticeKind.FILE_GONE
-    uncertain = [name for name in pc.unique(files).to_pylist() if ends.get(name) is not End.WHOLE]
-    stays = pc.is_in(files, value_set=pa.array(uncertain, pa.string()))
-    notices = Notices()
-    for name, rows in sorted(_counts(files.filter(stays))):
+    gone, notices = NoticeKind.FOLDER_GONE if is_folder else NoticeKind.FILE_GONE, Notices()
+    for name, rows in sorted(_counts(files)):
         kind = _KINDS[ends[name]] if name in ends else gone
         notices.add(Notice(kind, ROWS_THAT_STAY, name), rows)
-    return Absence(stays, notices.counts())
+    return notices.counts()
 
 
-def _counts(values: pa.Array) -> list[tuple[str, int]]:
+def _counts(values: pa.ChunkedArray) -> list[tuple[str, int]]:
     """How often each value occurs."""
     return [(row["values"], row["counts"]) for row in pc.value_counts(values).to_pylist()]

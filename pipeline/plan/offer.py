@@ -7,7 +7,7 @@ of a cut file is not taken, nor is one that is older than its published row.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -15,11 +15,17 @@ import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
-from commonspace.pipeline.plan.absence import judge_absence, judge_ends, unterminated_files
+from commonspace.pipeline.plan.absence import (
+    judge_ends,
+    notices_of_staying,
+    stays_unoffered,
+    unterminated_files,
+)
 from commonspace.pipeline.plan.last_records import changed_items, doubtful_items
 from commonspace.pipeline.plan.passing import (
     as_retryable,
     cut_contents,
+    gone_contents,
     passing_reasons,
     passing_rejects,
 )
@@ -57,7 +63,8 @@ class Offer:
         rejects: REJECTS_SCHEMA rows: what is offered, but cannot be used.
         absent: How many items have no content for the space.
         unavailable: Ids of items whose published rows stay although they are not offered.
-        staying: How many published rows stay because their file says nothing of them.
+        unreadable: Ids of items that are rejects, and whose published rows go.
+        staying: The file of each published row that stays because it says nothing of that row.
         unterminated: Files that are known to be written without a final line end.
         notices: What the owner should see of it.
     """
@@ -66,7 +73,8 @@ class Offer:
     rejects: pa.Table
     absent: int
     unavailable: pa.Array
-    staying: int = 0
+    unreadable: pa.Array
+    staying: pa.ChunkedArray = field(default_factory=lambda: pa.chunked_array([], pa.string()))
     unterminated: tuple[str, ...] = ()
     notices: tuple[NoticeCount, ...] = ()
 
@@ -81,24 +89,27 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
     ids_published = _flat(published[work.contract.item_column])
     passing = passing_rejects(rejects, passing_reasons(work), ids_published)
     rejects = as_retryable(rejects, passing)
+    delete_missing = work.run.delete_missing
     offer = Offer(
         items=items,
         rejects=rejects,
         absent=absent,
-        unavailable=unavailable_ids(rejects),
+        unavailable=unavailable_ids(rejects, delete_missing=delete_missing),
+        unreadable=unreadable_ids(rejects, delete_missing=delete_missing),
         notices=cut_contents(rejects.filter(passing)["id"]),
     )
     extents = read_extents(work.run.store, work.run.folder)
     known = base.unterminated if base else ()
-    if work.run.delete_missing:
+    if delete_missing:
         ends = judge_ends(extents.ends)
     else:
         offer, ends = _beside_published(work, base, published, offer, extents)
     learns = work.run.scope.ids is None
     unterminated = unterminated_files(known, extents.ends, ends, learns=learns)
-    offer = replace(offer, unterminated=unterminated)
     rivals = read_rivals(work, base, published, offer.items, ends)
-    return _without_superseded(work, offer, rivals)
+    offer = _without_superseded(work, offer, rivals)
+    told = notices_of_staying(offer.staying, ends, is_folder=_is_folder(work))
+    return replace(offer, unterminated=unterminated, notices=(*told, *offer.notices))
 
 
 def _beside_published(
@@ -112,7 +123,8 @@ def _beside_published(
     known, item = base.unterminated if base else (), work.contract.item_column
     doubtful = doubtful_items(extents, known)
     doubtful_ids = {name for name, _ in doubtful}
-    missing = _with_files(work, base, published.filter(_is_missing(work, published, offer)))
+    absent = published.filter(_is_absent(work, published, offer.items))
+    missing = _with_files(work, base, absent.filter(_is_missing(work, absent, offer)))
     replaced = _with_files(work, base, published.filter(_is_among(published, item, doubtful_ids)))
     changed, changed_files = changed_items(doubtful, offer.items, replaced, item)
     lacking = changed_files | set(missing["source_uri"].to_pylist())
@@ -123,8 +135,7 @@ def _beside_published(
     cut = [name for name, file in changed.items() if ends[file] is End.CUT]
     is_cut = _is_among(offer.items, item, cut)
     rows = pa.concat_tables([missing, replaced.filter(_is_among(replaced, item, cut))])
-    absence = judge_absence(rows["source_uri"], ends, is_folder=_is_folder(work))
-    staying = rows.filter(absence.stays)
+    staying = rows.filter(stays_unoffered(rows["source_uri"], ends))
     unavailable = [offer.unavailable, pa.array(cut, pa.string()), *staying[item].chunks]
     cut_rejects = _cut_rejects(work, offer.items.filter(is_cut), extents)
     offer = replace(
@@ -132,8 +143,8 @@ def _beside_published(
         items=offer.items.filter(pc.invert(is_cut)),
         rejects=pa.concat_tables([offer.rejects, cut_rejects]),
         unavailable=pc.unique(pa.chunked_array(unavailable, pa.string())),
-        staying=staying.num_rows,
-        notices=(*offer.notices, *absence.notices),
+        staying=staying["source_uri"],
+        notices=(*offer.notices, *gone_contents(offer.rejects, absent[item])),
     )
     return offer, ends
 
@@ -146,27 +157,32 @@ def _without_superseded(work: Work, offer: Offer, rivals: pa.Table) -> Offer:
         rivals = without_dropped(work, rivals, precedence.superseded)
         precedence = decide_precedence(offer.items, rivals, item_column=item, newest=newest)
     superseded = pa.array(precedence.superseded, pa.string())
+    staying = rivals.filter(pc.is_in(rivals[item], value_set=superseded))["source_uri"].drop_null()
     return replace(
         offer,
         items=offer.items.filter(pc.invert(pc.is_in(offer.items[item], value_set=superseded))),
         unavailable=pa.concat_arrays([_flat(offer.unavailable), superseded]),
+        staying=pa.chunked_array([*offer.staying.chunks, *staying.chunks], pa.string()),
         notices=(*offer.notices, *precedence.notices),
     )
 
 
-def _is_missing(work: Work, published: pa.Table, offer: Offer) -> pa.ChunkedArray:
-    """Which published rows of the run's scope are not offered, for no reason of their own."""
-    item, scope = work.contract.item_column, work.run.scope
-    if scope.ids is not None:  # what a list of ids does not find is not deleted anyway
-        return _is_among(published, item, ())
-    there = [*offer.items[item].chunks, offer.unavailable, unreadable_ids(offer.rejects)]
-    is_missing = pc.invert(
-        pc.is_in(published[item], value_set=pa.chunked_array(there, pa.string()).combine_chunks())
-    )
-    if scope.partition is None:
-        return is_missing
-    in_partition = pc.fill_null(pc.equal(published["partition"], scope.partition), False)
-    return pc.and_(is_missing, in_partition)
+def _is_absent(work: Work, published: pa.Table, items: pa.Table) -> pa.ChunkedArray:
+    """Which published rows of the run's partition, if it has one, are not offered."""
+    item, partition = work.contract.item_column, work.run.scope.partition
+    is_absent = pc.invert(pc.is_in(published[item], value_set=_flat(items[item])))
+    if partition is None:
+        return is_absent
+    return pc.and_(is_absent, pc.fill_null(pc.equal(published["partition"], partition), False))
+
+
+def _is_missing(work: Work, absent: pa.Table, offer: Offer) -> pa.ChunkedArray:
+    """Which absent rows are not offered for no reason of their own."""
+    item = work.contract.item_column
+    if work.run.scope.ids is not None:  # what a list of ids does not find is not deleted anyway
+        return _is_among(absent, item, ())
+    rejected = pa.concat_arrays([_flat(offer.unavailable), offer.unreadable])
+    return pc.invert(pc.is_in(absent[item], value_set=rejected))
 
 
 def _with_files(work: Work, base: Release | None, rows: pa.Table) -> pa.Table:

@@ -1,7 +1,8 @@
 """Failures that may only say that a file was being written, or copied, when it was read.
 
-An image or a text that lies in a file of its own can be cut or empty for a moment. Where a row of
-its item is published, that row stays, and the failure is one that trying again may help.
+An image or a text that lies in a file of its own can be cut or empty for a moment, or away with the
+disk that it is on. Where a row of its item is published, that row stays until its owner lets it go,
+and the failure is one that trying again may help.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from commonspace.pipeline.workspace.work import Work
 
 _OF_IMAGES = frozenset({Reason.EMPTY_IMAGE, Reason.TRUNCATED_IMAGE, Reason.UNREADABLE_IMAGE})
 _OF_TEXT_FILES = frozenset({Reason.EMPTY_TEXT, Reason.INVALID_UNICODE})
+GONE = frozenset({Reason.MISSING_CONTENT, Reason.SOURCE_UNREADABLE})
+"""Of a content whose file is not there, or cannot be opened; those that may pass are retryable."""
 
 
 def passing_reasons(work: Work) -> frozenset[Reason]:
@@ -65,9 +68,25 @@ def as_retryable(rejects: pa.Table, passing: pa.ChunkedArray) -> pa.Table:
 
 def cut_contents(ids: pa.ChunkedArray) -> tuple[NoticeCount, ...]:
     """The notice of published rows that stay because their content may be cut."""
+    return _rows_that_stay(NoticeKind.CONTENT_CUT, ids)
+
+
+def gone_contents(rejects: pa.Table, absent: pa.ChunkedArray) -> tuple[NoticeCount, ...]:
+    """The notice of published rows that stay because the file of their content is gone.
+
+    Args:
+        rejects: REJECTS_SCHEMA rows.
+        absent: the item of each published row of the run's scope that is not offered.
+    """
+    gone = pc.and_(rejects["retryable"], has_reason(rejects, GONE))
+    is_gone = pc.is_in(absent, value_set=_flat(rejects.filter(gone)["id"]))
+    return _rows_that_stay(NoticeKind.CONTENT_GONE, absent.filter(is_gone))
+
+
+def _rows_that_stay(kind: NoticeKind, ids: pa.ChunkedArray) -> tuple[NoticeCount, ...]:
     notices = Notices()
     for item in ids.to_pylist():
-        notices.add(Notice(NoticeKind.CONTENT_CUT, ROWS_THAT_STAY, item))
+        notices.add(Notice(kind, ROWS_THAT_STAY, item))
     return notices.counts()
 
 

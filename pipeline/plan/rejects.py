@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Failure, Reason, too_slow
 from commonspace.pipeline.config.sections import SpaceSection, space_key
+from commonspace.pipeline.plan.passing import GONE, has_reason
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.pull.items import (
     read_item_locations,
@@ -49,19 +50,28 @@ def permanent_rejects(rejects: pa.Table, image_seconds: float) -> pa.Table:
     return rejects.filter(pc.and_(permanent, pc.is_valid(rejects["content_digest"])))
 
 
-def unavailable_ids(pull_rejects: pa.Table) -> pa.Array:
-    """Ids whose content could not be loaded for a passing reason: their published rows stay."""
-    return pull_rejects.filter(pull_rejects["retryable"])["id"].combine_chunks().drop_null()
+def unavailable_ids(pull_rejects: pa.Table, *, delete_missing: bool) -> pa.Array:
+    """Ids whose content could not be loaded for a passing reason: their published rows stay.
+
+    Args:
+        pull_rejects: REJECTS_SCHEMA rows.
+        delete_missing: whether the run lets the rows go whose content is gone.
+    """
+    passing = pull_rejects["retryable"]
+    if delete_missing:
+        passing = pc.and_not(passing, has_reason(pull_rejects, GONE))
+    return pull_rejects.filter(passing)["id"].combine_chunks().drop_null()
 
 
-def unreadable_ids(pull_rejects: pa.Table) -> pa.Array:
-    """Ids of items that could not be read and will not be: their published rows go.
+def unreadable_ids(pull_rejects: pa.Table, *, delete_missing: bool) -> pa.Array:
+    """Ids of items that could not be read, and are not unavailable: their published rows go.
 
     A later record of an id that is already used says nothing about the first.
     """
     is_first = pc.not_equal(pull_rejects["reason"], str(Reason.DUPLICATE_ID))
-    lasting = pc.and_(pc.invert(pull_rejects["retryable"]), is_first)
-    return pull_rejects.filter(lasting)["id"].combine_chunks().drop_null()
+    ids = pull_rejects.filter(is_first)["id"].combine_chunks().drop_null()
+    unavailable = unavailable_ids(pull_rejects, delete_missing=delete_missing)
+    return ids.filter(pc.invert(pc.is_in(ids, value_set=unavailable)))
 
 
 def carried_rejects(work: Work) -> int:

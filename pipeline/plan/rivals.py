@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.errors import SourceNotFound
+from commonspace.pipeline.plan.absence import stays_unoffered
 from commonspace.pipeline.plan.rejects import rejected_item
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import published_details
@@ -31,6 +32,8 @@ def read_rivals(
 ) -> pa.Table:
     """The item, the partition and the value of `newest` of what the offered items compete with.
 
+    Where that is a row of the run's own scope, `source_uri` is its file, which is not whole.
+
     Args:
         work: the run's work on the space.
         base: the release that is served.
@@ -41,19 +44,21 @@ def read_rivals(
     source, item = work.run.collection.source, work.contract.item_column
     extra = [source.newest] if source.newest else []
     schema = pa.schema([work.contract.schema.field(name) for name in (item, "partition", *extra)])
-    nothing = schema.empty_table()
+    rivals = schema.append(pa.field("source_uri", pa.string())).empty_table()
     if base is None or not (extra or PLACEHOLDER in source.uri):
-        return nothing
+        return rivals
+    is_rival = _is_otherwise(published, items)
     if work.run.scope.partition is not None:
-        rows = published.filter(_is_elsewhere(work, published, items))
-        rows = _with_details(work, base, rows, extra)
-        return pa.concat_tables([rows.select(schema.names), _rejects(work, base, items, schema)])
+        is_elsewhere = _is_elsewhere(work, published, items)
+        rows = _with_details(work, base, published.filter(is_elsewhere), extra)
+        rows = pa.concat_tables([rows.select(schema.names), _rejects(work, base, items, schema)])
+        rivals = rows.append_column("source_uri", pa.nulls(rows.num_rows, pa.string()))
+        is_rival = pc.and_not(is_rival, is_elsewhere)
     if work.run.delete_missing:
-        return nothing
-    rows = published.filter(_is_otherwise(published, items))
-    rows = _with_details(work, base, rows, ["source_uri", *extra])
-    unread = [ends.get(file) is not End.WHOLE for file in rows["source_uri"].to_pylist()]
-    return rows.filter(pa.array(unread, pa.bool_())).select(schema.names)
+        return rivals
+    rows = _with_details(work, base, published.filter(is_rival), ["source_uri", *extra])
+    unread = rows.filter(stays_unoffered(rows["source_uri"], ends))
+    return pa.concat_tables([rivals, unread.select(rivals.column_names)])
 
 
 def without_dropped(work: Work, rivals: pa.Table, items: Collection[str]) -> pa.Table:
@@ -70,7 +75,7 @@ def without_dropped(work: Work, rivals: pa.Table, items: Collection[str]) -> pa.
     rows = rivals.filter(pc.is_in(rivals[item], value_set=pa.array(items, pa.string())))
     asked: dict[str, set[str]] = {}
     for name, partition in zip(rows[item].to_pylist(), rows["partition"].to_pylist(), strict=True):
-        if partition is not None:
+        if partition not in (None, work.run.scope.partition):
             asked.setdefault(partition, set()).add(name)
     dropped = {
         (name, partition)

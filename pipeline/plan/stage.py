@@ -13,7 +13,7 @@ from commonspace.pipeline.plan.golden_check import check_golden
 from commonspace.pipeline.plan.offer import Offer, read_offer, write_offer_rejects
 from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.plan.plan_file import write_plan
-from commonspace.pipeline.plan.rejects import known_rejects, unreadable_ids
+from commonspace.pipeline.plan.rejects import known_rejects
 from commonspace.pipeline.plan.vector_sources import FoundVectors, ReuseNote, find_vectors
 from commonspace.pipeline.release.contract_check import require_same_contract
 from commonspace.pipeline.release.manifest import Release, load_release
@@ -116,7 +116,7 @@ def _plan(
             retry=run.retry_rejects or run.force,
         ),
         unavailable=offer.unavailable,
-        unreadable=unreadable_ids(offer.rejects),
+        unreadable=offer.unreadable,
     )
     options = PlanOptions(
         scope=run.scope,
@@ -201,7 +201,7 @@ def _summary(
         estimated_seconds=_estimate(plan.count("encode"), base),
         seconds=seconds,
         notices=notices,
-        staying=offer.staying,
+        staying=len(offer.staying),
         unterminated=offer.unterminated,
     )
 

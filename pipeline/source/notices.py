@@ -41,6 +41,8 @@ class NoticeKind(StrEnum):
     """An item whose row was another partition's, and is this one's now."""
     CONTENT_CUT = "content_cut"
     """Published rows of items whose file is empty now, or ends too early to be read."""
+    CONTENT_GONE = "content_gone"
+    """Published rows of items whose file is not there any more, or cannot be opened."""
     VECTORS_FOUND = "vectors_found"
     """Contents whose vectors another release holds, by the same encoder; they are taken over."""
     SOURCE_SKIPPED = "source_skipped"

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.plan.absence import judge_absence, judge_ends
+from commonspace.pipeline.plan.absence import judge_ends, notices_of_staying, stays_unoffered
 from commonspace.pipeline.plan.last_records import changed_items, doubtful_items
 from commonspace.pipeline.plan.passing import passing_failures
 from commonspace.pipeline.pull.extents import Extents, LastRecord
@@ -40,11 +40,12 @@ def test_only_open_files_and_gaps_are_judged(
 def test_a_row_goes_only_with_a_whole_file_and_each_other_row_is_told(
     files: list[str], ends: dict[str, End], is_folder: bool
 ) -> None:
-    absence = judge_absence(pa.array(files, pa.string()), ends, is_folder=is_folder)
-    stays = absence.stays.to_pylist()
-    assert stays == [ends.get(name) is not End.WHOLE for name in files]
-    assert sum(notice.count for notice in absence.notices) == sum(stays)
-    told = {example: str(n.kind) for n in absence.notices for example in n.examples}
+    rows = pa.chunked_array([pa.array(files, pa.string())])
+    stays = stays_unoffered(rows, ends)
+    assert stays.to_pylist() == [ends.get(name) is not End.WHOLE for name in files]
+    notices = notices_of_staying(rows.filter(stays), ends, is_folder=is_folder)
+    assert sum(notice.count for notice in notices) == sum(stays.to_pylist())
+    told = {example: str(n.kind) for n in notices for example in n.examples}
     gone = "folder_gone" if is_folder else "file_gone"
     kinds = {
         None: gone, End.EMPTY: "file_empty", End.CUT: "file_cut", End.GAPS: "record_unreadable",

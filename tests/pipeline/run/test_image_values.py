@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from commonspace.pipeline.source.records import sha256_hex
-from tests.support.warehouse import Warehouse
+from commonspace.pipeline.source.records import Scope, sha256_hex
+from tests.pipeline.run.source_files import notices
+from tests.support.warehouse import Warehouse, items_with_images
 
 SPACE = {"name": "image", "encoder": "hashed/64", "image": "image"}
 GATES = {"max_reject_share": 1.0, "max_duplicate_vectors": 1.0}
@@ -72,3 +74,26 @@ def test_the_struct_that_hugging_face_writes(warehouse: Warehouse) -> None:
     rows, rejects = publish(warehouse, None, source=source, files=files)
     assert rows == dict.fromkeys("abc", sha256_hex(PNG))
     assert rejects == {"f": ("unsupported_address", False)}
+
+
+def test_a_row_whose_image_file_is_gone_stays_until_its_owner_lets_it_go(
+    warehouse: Warehouse, tmp_path: Path
+) -> None:
+    items, files = items_with_images(4)
+    gates = {**GATES, "max_deleted_share": 0.3}
+    collection = warehouse.collection(items, spaces=[SPACE], gates=gates, files=files)
+    warehouse.run_without_error(collection)
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).unlink()
+    report = warehouse.run_without_error(collection)
+    assert notices(report) == {"content_gone": (2, ["i1", "i2"])}
+    assert "--delete-missing" in report["notices"][0]["about"]
+    assert (report["ledger"]["deleted"], report["ledger"]["rejected"]) == (0, 2)
+    refused = warehouse.run(collection, delete_missing=True)
+    assert "gate deleted_share refused: 2 of 4" in refused["what"]
+    one = Scope(ids=frozenset(["i1"]))
+    report = warehouse.run_without_error(collection, scope=one, delete_missing=True)
+    assert (report["ledger"]["deleted"], report["notices"]) == (1, [])
+    report = warehouse.run_without_error(collection)
+    assert (report["state"], notices(report)) == ("unchanged", {"content_gone": (1, ["i2"])})
+    assert set(warehouse.open("things/image").to_arrow()["id"].to_pylist()) == {"i0", "i2", "i3"}

@@ -128,10 +128,27 @@ def test_a_later_day_that_is_gone_is_newer_all_the_same(
     report = warehouse.run_without_error(collection)
     assert report["state"] == "unchanged"
     assert notices(report) == {
-        "file_gone": (1, ["2026-11-19.jsonl"]), "superseded": (1, ["a"]),
+        "file_gone": (2, ["2026-11-19.jsonl"]), "superseded": (1, ["a"]),
     }  # fmt: skip
     warehouse.run_without_error(collection, delete_missing=True)
     assert published(warehouse, "partition") == {"a": ("2026-11-18",), "b": ("2026-11-18",)}
+
+
+@pytest.mark.parametrize("scope", [Scope(), Scope("1")])
+def test_a_row_of_a_file_that_is_gone_stays_beside_an_older_record(
+    scope: Scope, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    rows = [{"id": "a", "text": f"version {n}", "at": n} for n in (1, 2)]
+    files = {f"day/1/{n}.jsonl": jsonl([row]) for n, row in enumerate(rows)}
+    source = {"uri": "day/{partition}/*.jsonl", "metadata": {"at": "int64"}, "newest": "at"}
+    collection = warehouse.collection(source=source, files=files, gates=GATES)
+    warehouse.run_without_error(collection)
+    (tmp_path / "day/1/1.jsonl").unlink()
+    report = warehouse.run_without_error(collection, scope=scope)
+    assert notices(report) == {"file_gone": (1, ["1/1.jsonl"]), "superseded": (1, ["a"])}
+    assert published(warehouse, "at") == {"a": (2,)}
+    warehouse.run_without_error(collection, scope=scope, delete_missing=True)
+    assert published(warehouse, "at") == {"a": (1,)}
 
 
 def test_within_a_file_the_first_record_is_taken(warehouse: Warehouse) -> None:
