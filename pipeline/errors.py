@@ -9,6 +9,7 @@ from typing import Any
 from commonspace.encoders.errors import CommonspaceError
 
 __all__ = [
+    "NO_ID_COLUMN",
     "CommonspaceError",
     "Conflict",
     "ContractBroken",
@@ -21,6 +22,10 @@ __all__ = [
     "UserMistake",
     "did_you_mean",
 ]
+
+
+NO_ID_COLUMN = 'A table without ids gets them by `generate_id = "content"`, or `"row"`, for `id`.'
+"""What to do where no record has the column that `id` names."""
 
 
 class UserMistake(CommonspaceError):

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from commonspace.encoders.reference import EncoderReference
 from commonspace.pipeline.config.column_names import PASSAGE_COLUMNS, fold_name
@@ -44,6 +44,11 @@ class Collection(_Section):
     limits: LimitsSection = LimitsSection()
     run: RunSection = RunSection()
     path: Path = Field(exclude=True)
+    _content_columns: tuple[str, ...] = PrivateAttr(default=())
+
+    def model_post_init(self, _: Any) -> None:
+        columns = [c for space in self.space for c in (*space.fields, space.image) if c]
+        self._content_columns = tuple(sorted(set(columns)))
 
     @field_validator("space")
     @classmethod
@@ -97,6 +102,11 @@ class Collection(_Section):
     @property
     def name(self) -> str:
         return self.collection.name
+
+    @property
+    def content_columns(self) -> tuple[str, ...]:
+        """Every column that a space of the file encodes, also one that a run leaves out; sorted."""
+        return self._content_columns
 
     @cached_property
     def source_uri(self) -> str:

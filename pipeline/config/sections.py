@@ -11,8 +11,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from commonspace.encoders.spec import Modality
 from commonspace.pipeline.config.column_names import check_column_names
 from commonspace.pipeline.config.periods import Duration, Period, schedule_problem
-from commonspace.pipeline.config.source_keys import csv_marks_problem, foreign_keys_problem
-from commonspace.pipeline.errors import did_you_mean
+from commonspace.pipeline.config.source_keys import (
+    csv_marks_problem,
+    foreign_keys_problem,
+    id_problem,
+    newest_problem,
+)
 from commonspace.pipeline.release.indexes import MIN_RECALL, VectorChoice
 
 ColumnType = Literal[
@@ -84,6 +88,7 @@ class SourceSection(_Section):
     kind: Literal["folder", "csv", "jsonl", "parquet"]
     uri: str = Field(min_length=1)
     id: str = ""
+    generate_id: Literal["row", "content"] | None = None
     metadata: dict[str, ColumnType] = {}
     newest: str | None = None
     encoding: str = "utf-8"
@@ -147,34 +152,15 @@ class SourceSection(_Section):
         return value
 
     @model_validator(mode="after")
-    def _check_id(self) -> SourceSection:
-        if self.kind == "folder":
-            if self.id not in {"", "stem", "path"}:
-                raise ValueError('a folder\'s `id` is "stem" (pairs a text and an image) or "path"')
-            if self.metadata:
-                raise ValueError("a folder has no columns, so it takes no `metadata`")
-        elif not self.id:
-            raise ValueError(f"a {self.kind} source needs `id`: the column with a stable id")
-        return self
-
-    @model_validator(mode="after")
     def _check_keys(self) -> SourceSection:
-        problem = foreign_keys_problem(self, self.kind)
-        problem = problem or csv_marks_problem(self.delimiter, self.escape, self.comment)
+        problem = (
+            foreign_keys_problem(self, self.kind)
+            or id_problem(self.kind, self.id, self.generate_id, has_metadata=bool(self.metadata))
+            or csv_marks_problem(self.delimiter, self.escape, self.comment)
+            or newest_problem(self.newest, self.metadata, self.generate_id)
+        )
         if problem:
             raise ValueError(problem)
-        return self
-
-    @model_validator(mode="after")
-    def _check_newest(self) -> SourceSection:
-        if self.newest is None:
-            return self
-        kind = self.metadata.get(self.newest)
-        if kind is None:
-            hint = did_you_mean(self.newest, self.metadata) or " (there is none)"
-            raise ValueError(f"`newest` names {self.newest!r}, no column of `metadata`{hint}")
-        if kind == "bool":
-            raise ValueError(f"`newest` names {self.newest!r}, a bool, which says no order")
         return self
 
 

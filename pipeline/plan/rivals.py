@@ -18,11 +18,11 @@ from commonspace.pipeline.plan.rejects import rejected_item
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import published_details
 from commonspace.pipeline.release.rejects import read_rejects
-from commonspace.pipeline.source.content import record_id
 from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.files import PLACEHOLDER
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
+from commonspace.pipeline.source.record_ids import record_id
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.workspace.work import Work
 

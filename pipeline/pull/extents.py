@@ -11,9 +11,9 @@ import pyarrow as pa
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.layout import extents_key
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
-from commonspace.pipeline.source.content import record_id
 from commonspace.pipeline.source.conversion.text import printable
 from commonspace.pipeline.source.extents import End, Extent
+from commonspace.pipeline.source.record_ids import record_id
 from commonspace.pipeline.storage.store import Store
 
 EXTENTS_SCHEMA = pa.schema(

@@ -12,18 +12,19 @@ from typing import Any
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import space_key
-from commonspace.pipeline.errors import UserMistake, did_you_mean
+from commonspace.pipeline.errors import NO_ID_COLUMN, UserMistake, did_you_mean
 from commonspace.pipeline.pull.extents import extent_row
 from commonspace.pipeline.pull.passages import PassageWriter
 from commonspace.pipeline.pull.versions import OLDER_RECORDS, Outcome, Versions
 from commonspace.pipeline.release.rejects import reject_row
-from commonspace.pipeline.source.content import id_column, read_content, record_id
+from commonspace.pipeline.source.content import read_content
 from commonspace.pipeline.source.conversion.text import printable
 from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.notices import Notice, NoticeKind, Notices
 from commonspace.pipeline.source.protocol import Scanned
+from commonspace.pipeline.source.record_ids import id_column, record_id
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord, sha256_hex
 from commonspace.pipeline.workspace.progress import Progress
 
@@ -36,6 +37,10 @@ def _timestamp_text(value: datetime) -> str:
 _canonical_json = json.JSONEncoder(
     sort_keys=True, ensure_ascii=False, check_circular=False, default=_timestamp_text
 ).encode
+
+
+SAME_CONTENT = "records with the content of an earlier one, which is the item of both"
+WITHOUT_CONTENT = "records without any content, of which no id can be made"
 
 
 @dataclass
@@ -124,7 +129,9 @@ class ItemBuilder:
         if scope.ids is not None or not self.field_names:
             return
         collection = self._collection
-        needed = {id_column(collection): "the source's `id`"}
+        needed = dict.fromkeys(filter(None, [id_column(collection)]), "the source's `id`")
+        if collection.source.generate_id == "content":
+            needed |= dict.fromkeys(collection.content_columns, "`generate_id`")
         for space in collection.space:
             names = [*space.fields, *([space.image] if space.image else [])]
             needed |= dict.fromkeys(names, f"space {space.name!r}")
@@ -139,18 +146,29 @@ class ItemBuilder:
                     f"no record has the field {name!r} that {owner} needs"
                     + did_you_mean(name, sorted(map(printable, self.field_names))),
                     item=str(collection.path),
+                    do=NO_ID_COLUMN if name == id_column(collection) else "",
                 )
 
     def _item(self, record: Record) -> dict[str, Any] | Failure | None:
-        """The item without its digests; None where a newer record of its id was there before."""
+        """The item without its digests.
+
+        None where a newer record of its id was there before, or where ids are made of the content:
+        one with the same content, or the record has none.
+        """
         item_id = record_id(record, self._collection)
         if isinstance(item_id, Failure):
             return item_id
+        if item_id is None:
+            self._note_unnamed(record, NoticeKind.NO_CONTENT, WITHOUT_CONTENT)
+            return None
         if not _is_storable(record.locator, record.origin, record.partition or ""):
             return Failure(Reason.BAD_ID, "the file's name is not valid Unicode")
         metadata, bad_columns = convert_metadata(record, self._metadata_types)
         outcome = self._versions.add(item_id, record.partition, metadata)
         if outcome is Outcome.DUPLICATE:
+            if self._collection.source.generate_id == "content":
+                self._note_unnamed(record, NoticeKind.SAME_CONTENT, SAME_CONTENT)
+                return None
             return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
         if outcome is not Outcome.FIRST:
             self.notices.add(Notice(NoticeKind.SUPERSEDED, OLDER_RECORDS, item_id))
@@ -171,6 +189,9 @@ class ItemBuilder:
             "row_digest": row_digest,
             **metadata,
         }
+
+    def _note_unnamed(self, record: Record, kind: NoticeKind, about: str) -> None:
+        self.notices.add(Notice(kind, about, printable(f"{record.origin}, {record.place}")))
 
     def _note_bad_cells(self, record: Record, columns: Iterable[str]) -> None:
         self.counts.bad_cells += 1

@@ -25,11 +25,11 @@ from commonspace.pipeline.pull.items import items_schema
 from commonspace.pipeline.pull.passages import PassageWriter, has_passages
 from commonspace.pipeline.pull.versions import remove_replaced
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
-from commonspace.pipeline.source.content import record_id
 from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.files import find_files
 from commonspace.pipeline.source.notices import Notice, NoticeCount, NoticeKind
 from commonspace.pipeline.source.protocol import Scanned, Source
+from commonspace.pipeline.source.record_ids import record_id
 from commonspace.pipeline.source.records import Record, Scope
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.progress import Progress

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 from commonspace.encoders.protocol import Content, Failure, Reason
-from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.source.conversion.table import UNREADABLE, convert
@@ -54,16 +53,6 @@ def parse_id(value: Any) -> str | Failure:
     if size > MAX_ID_BYTES:
         return Failure(Reason.BAD_ID, f"the id has {size} bytes, more than {MAX_ID_BYTES}")
     return value
-
-
-def record_id(record: Record, collection: Collection) -> str | Failure:
-    """The stable id of a record, or why it has none."""
-    return parse_id(record.values.get(id_column(collection)))
-
-
-def id_column(collection: Collection) -> str:
-    """The field of a record that its id is read from."""
-    return "id" if collection.source.kind == "folder" else collection.source.id
 
 
 def _is_integer(value: Any) -> bool:

@@ -31,7 +31,10 @@ def open_source(collection: Collection) -> Source:
             return JsonlSource(uri, _text_files(collection))
         case "parquet":
             return ParquetSource(
-                uri, _named_columns(collection), collection.limits.max_record_bytes
+                uri,
+                _named_columns(collection),
+                collection.limits.max_record_bytes,
+                id_column=section.id or None,
             )
 
 
@@ -52,7 +55,10 @@ def _csv_layout(collection: Collection) -> CsvLayout:
 
 def _named_columns(collection: Collection) -> list[str]:
     """Every column that the collection file needs; no other is read from a Parquet file."""
-    columns = [collection.source.id, *collection.source.metadata]
+    section = collection.source
+    columns = [*filter(None, [section.id]), *section.metadata]
+    if section.generate_id == "content":
+        columns += collection.content_columns
     for space in collection.space:
         columns += [*space.fields, *([space.image] if space.image else [])]
     return list(dict.fromkeys(columns))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.errors import SourceNotFound, UserMistake, did_you_mean
+from commonspace.pipeline.errors import NO_ID_COLUMN, SourceNotFound, UserMistake, did_you_mean
 from commonspace.pipeline.source.content import parse_id
 from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.files import SourceFile, find_files, read_failure, require_readable
@@ -23,10 +23,14 @@ _CUT = Failure(Reason.SOURCE_UNREADABLE, "the file ends before its footer", retr
 
 
 class ParquetSource:
-    """Reads only the columns that the collection file names, the first of which is the id."""
+    """Reads only the columns that the collection file names."""
 
-    def __init__(self, uri: str, columns: Sequence[str], max_record_bytes: int) -> None:
+    def __init__(
+        self, uri: str, columns: Sequence[str], max_record_bytes: int, *, id_column: str | None
+    ) -> None:
+        """`id_column`: the one that holds the id; None where ids are made."""
         self._uri, self._columns, self._limit = uri, list(columns), max_record_bytes
+        self._id_column = id_column
 
     def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord | Extent]:
         names, all_read = set[str](), True
@@ -79,7 +83,9 @@ class ParquetSource:
             yield _record(source_file, locator, values)
 
     def _open(self, source_file: SourceFile) -> RowBatches:
-        rows = RowBatches(require_readable(source_file), self._columns, self._limit)
+        rows = RowBatches(
+            require_readable(source_file), self._columns, self._limit, id_column=self._id_column
+        )
         for column in self._columns:
             if rows.names.count(column) > 1:
                 raise UserMistake(
@@ -94,7 +100,9 @@ class ParquetSource:
         for column in self._columns:
             if names and column not in names:
                 raise UserMistake(
-                    f"has no column {column!r}" + did_you_mean(column, names), item=self._uri
+                    f"has no column {column!r}" + did_you_mean(column, names),
+                    item=self._uri,
+                    do=NO_ID_COLUMN if column == self._id_column else "",
                 )
 
 

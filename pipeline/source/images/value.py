@@ -61,7 +61,7 @@ def read_image_value(value: Any, folder: str, access: FileAccess) -> Found | Non
     Returns:
         None where the value says that there is no image.
     """
-    if isinstance(value, Mapping) and value and value.keys() <= _STRUCT_FIELDS:
+    if isinstance(value, Mapping) and is_image_struct(value):
         return _read_struct(value, folder, access)
     if value is None or value == "":
         return None
@@ -75,6 +75,11 @@ def read_image_value(value: Any, folder: str, access: FileAccess) -> Found | Non
         kind = type(value).__name__
         return Failure(Reason.WRONG_TYPE, f"the image is of type {kind}, not bytes or a path")
     return access.read(value)
+
+
+def is_image_struct(value: Mapping[str, Any]) -> bool:
+    """Whether the struct is that of an image, as Hugging Face's `datasets` writes it."""
+    return bool(value) and value.keys() <= _STRUCT_FIELDS
 
 
 def _read_struct(value: Mapping[str, Any], folder: str, access: FileAccess) -> Found | None:

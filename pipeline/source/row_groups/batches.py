@@ -40,7 +40,7 @@ Values = dict[str, Any]
 class TooLarge:
     """A row that is larger than a record may be.
 
-    id: the value of the first of the columns that were asked for; None where the file lacks it.
+    id: the value of the column that holds it; None where the file has none.
     """
 
     id: Any
@@ -54,9 +54,11 @@ class RowBatches:
         row_bounds: The number of the first row of each row group, and of the end of the last.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], max_record_bytes: int) -> None:
+    def __init__(
+        self, path: Path, columns: Sequence[str], max_record_bytes: int, *, id_column: str | None
+    ) -> None:
         """Raises OSError and pa.ArrowException where the file cannot be read."""
-        self._path, self._limit, self._id = path, max_record_bytes, columns[0]
+        self._path, self._limit, self._id_column = path, max_record_bytes, id_column
         self.file = pq.ParquetFile(
             path,
             pre_buffer=False,
@@ -110,8 +112,9 @@ class RowBatches:
         return rows
 
     def _too_large(self, row: pa.RecordBatch) -> TooLarge:
-        ids = column_values(row.column(self._id)) if self._id in row.schema.names else [None]
-        return TooLarge(ids[0], record_too_large("the record", self._limit))
+        has_id = self._id_column in row.schema.names
+        item = column_values(row.column(self._id_column))[0] if has_id else None
+        return TooLarge(item, record_too_large("the record", self._limit))
 
     def _batches(self, groups: list[int], largest: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         if not groups:

@@ -129,7 +129,7 @@ def test_a_value_that_a_dictionary_repeats_is_read_few_rows_at_a_time(tmp_path: 
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 200), [text])
     table = pa.table({"id": list(map(str, range(200))), "text": texts})
     (tmp_path / "a.parquet").write_bytes(parquet(table, compression="zstd", store_schema=False))
-    rows = RowBatches(tmp_path / "a.parquet", ["id", "text"], 2**26)
+    rows = RowBatches(tmp_path / "a.parquet", ["id", "text"], 2**26, id_column="id")
     _, batch = next(rows.from_group(0))
     assert batch["text"][0].as_py() == text
     assert 1 <= batch.num_rows * len(text) <= BATCH_BYTES
