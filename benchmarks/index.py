@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from commonspace.pipeline.index import vector_index
 from commonspace.pipeline.index.connection import connect
-from commonspace.pipeline.index.policy import REFINE, partition_count, probe_ladder
+from commonspace.pipeline.index.indexes import vector_index
+from commonspace.pipeline.index.indexes.policy import REFINE, partition_count, probe_ladder
 from commonspace.pipeline.release.indexes import RECALL_K, VectorIndex
 
 QUERIES = 100

@@ -79,7 +79,7 @@ def pin(
     as_json: JsonOption = False,
 ) -> None:
     """Keep a release: `retain` never removes it."""
-    from commonspace.pipeline.release.pins import pin_release
+    from commonspace.pipeline.release.markers.pins import pin_release
 
     space = _resolve(name)
     placed = pin_release(open_warehouse(), space, number, reason)
@@ -95,7 +95,7 @@ def pin(
 @app.command()
 def unpin(name: SpaceArgument, number: NumberArgument, as_json: JsonOption = False) -> None:
     """Let `retain` remove a pinned release again."""
-    from commonspace.pipeline.release.pins import unpin_release
+    from commonspace.pipeline.release.markers.pins import unpin_release
 
     space = _resolve(name)
     unpin_release(open_warehouse(), space, number)
@@ -142,7 +142,7 @@ def retire(
     as_json: JsonOption = False,
 ) -> None:
     """End a version of a space: readers are warned, and runs of it are refused."""
-    from commonspace.pipeline.release.retirement import retire_space, revive_space
+    from commonspace.pipeline.release.markers.retirement import retire_space, revive_space
 
     space, store = _resolve(name), open_warehouse()
     if name != str(space):

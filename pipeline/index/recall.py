@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from commonspace.pipeline.contract.columns import vectors_of
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.index import vector_index
+from commonspace.pipeline.index.indexes import vector_index
 from commonspace.pipeline.index.table import Table, fetch_rows
 from commonspace.pipeline.release.indexes import RECALL_K, VectorIndex
 from commonspace.pipeline.release.manifest import Release

@@ -5,10 +5,10 @@ from __future__ import annotations
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, GateRefused
-from commonspace.pipeline.index.build import IndexState
 from commonspace.pipeline.index.checksum import index_files_digest
 from commonspace.pipeline.index.connection import connect, open_table, translating_table_errors
-from commonspace.pipeline.index.policy import REFINE, partition_count, probe_ladder
+from commonspace.pipeline.index.indexes.build import IndexState
+from commonspace.pipeline.index.indexes.policy import REFINE, partition_count, probe_ladder
 from commonspace.pipeline.index.recall import measure_recall, sample_queries
 from commonspace.pipeline.index.sync import sync_table
 from commonspace.pipeline.index.table import Table

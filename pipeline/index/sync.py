@@ -18,7 +18,6 @@ from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.stored_columns import has_columns_of
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.index.build import IndexState, build_indexes
 from commonspace.pipeline.index.connection import (
     connect,
     open_table,
@@ -31,6 +30,7 @@ from commonspace.pipeline.index.difference import (
     read_compared_columns,
     rows_equal,
 )
+from commonspace.pipeline.index.indexes.build import IndexState, build_indexes
 from commonspace.pipeline.index.table import (
     Table,
     check_table,

@@ -12,8 +12,8 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.index.connection import connect, translating_table_errors
 from commonspace.pipeline.release.manifest import number_ranges
-from commonspace.pipeline.release.pins import load_pins
-from commonspace.pipeline.release.retirement import load_retirement
+from commonspace.pipeline.release.markers.pins import load_pins
+from commonspace.pipeline.release.markers.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 

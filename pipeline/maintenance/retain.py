@@ -3,8 +3,8 @@
 Kept are the current release, the last N by number, the N that a chain of rollbacks would reach,
 every pinned one, and what is being promoted. A file goes when no kept manifest names it. A file
 that no manifest names at all may belong to a run that has not committed yet, or may still be being
-written, and stays until it is a day old. `release/removal.py` says why this is safe beside runs,
-promotions and pins.
+written, and stays until it is a day old. `release/markers/removal.py` says why this is safe beside
+runs, promotions and pins.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from commonspace.pipeline.index.compaction import prune_versions
 from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.release.history import load_manifests, load_readable_manifests
 from commonspace.pipeline.release.manifest import Release, release_numbers
-from commonspace.pipeline.release.markers import marker_bytes
-from commonspace.pipeline.release.pins import load_pins
-from commonspace.pipeline.release.pointer import Current, load_current, require_pointer
-from commonspace.pipeline.release.removal import (
+from commonspace.pipeline.release.markers.marker import marker_bytes
+from commonspace.pipeline.release.markers.pins import load_pins
+from commonspace.pipeline.release.markers.removal import (
     PendingRemoval,
     load_pending_removal,
     removable_files,
 )
+from commonspace.pipeline.release.pointer import Current, load_current, require_pointer
 from commonspace.pipeline.storage.store import Store
 
 UNCOMMITTED_SECONDS = 86_400.0

@@ -16,8 +16,8 @@ from commonspace.pipeline.maintenance.retain import Retention, plan_retention, r
 from commonspace.pipeline.read.catalog import matching_names
 from commonspace.pipeline.read.space_versions import begun_versions
 from commonspace.pipeline.release.manifest import release_numbers
-from commonspace.pipeline.release.pins import load_pins
-from commonspace.pipeline.release.retirement import load_retirement
+from commonspace.pipeline.release.markers.pins import load_pins
+from commonspace.pipeline.release.markers.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 LEFT_OUT = "no collection file that was read says how many releases to keep"

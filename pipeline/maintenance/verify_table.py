@@ -7,10 +7,10 @@ import pyarrow as pa
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.contract.stored_columns import has_columns_of, in_columns_of
-from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.checksum import index_files_digest
 from commonspace.pipeline.index.connection import connect, open_table, translating_store_errors
 from commonspace.pipeline.index.difference import read_compared_columns, rows_equal
+from commonspace.pipeline.index.indexes import text_index, vector_index
 from commonspace.pipeline.index.recall import measure_recall, sample_queries
 from commonspace.pipeline.index.table import Table, check_table, fetch_rows
 from commonspace.pipeline.maintenance.served_space import ServedSpace

@@ -17,10 +17,10 @@ from commonspace.pipeline.plan.rejects import known_rejects
 from commonspace.pipeline.plan.vector_sources import FoundVectors, ReuseNote, find_vectors
 from commonspace.pipeline.release.contract_check import require_same_contract
 from commonspace.pipeline.release.manifest import Release, load_release
+from commonspace.pipeline.release.markers.retirement import require_not_retired
 from commonspace.pipeline.release.parts import published_rows
 from commonspace.pipeline.release.pointer import load_current, require_pointer
 from commonspace.pipeline.release.rejects import describe_rejects
-from commonspace.pipeline.release.retirement import require_not_retired
 from commonspace.pipeline.source.notices import NoticeCount, NoticeKind
 from commonspace.pipeline.source.records import EVERYTHING
 from commonspace.pipeline.workspace.notes import PlanSummary

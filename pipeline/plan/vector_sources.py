@@ -26,10 +26,10 @@ from commonspace.pipeline.plan.plan import ELSEWHERE_SCHEMA
 from commonspace.pipeline.read.space_versions import begun_versions
 from commonspace.pipeline.release.history import load_readable_manifests
 from commonspace.pipeline.release.manifest import Part, Release, load_release
+from commonspace.pipeline.release.markers.removal import load_pending_removal
+from commonspace.pipeline.release.markers.retirement import load_retirement
 from commonspace.pipeline.release.parts import read_part
 from commonspace.pipeline.release.pointer import load_current
-from commonspace.pipeline.release.removal import load_pending_removal
-from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.source.notices import Notice, NoticeKind, Notices
 from commonspace.pipeline.storage.store import Store
 

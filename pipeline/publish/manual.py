@@ -14,6 +14,7 @@ from commonspace.pipeline.publish.pending import PROMOTE, ROLLBACK, load_pending
 from commonspace.pipeline.publish.promote import Promotion, serve
 from commonspace.pipeline.release.history import State, load_readable_manifests, release_states
 from commonspace.pipeline.release.manifest import Release, load_release
+from commonspace.pipeline.release.markers.retirement import require_not_retired
 from commonspace.pipeline.release.pointer import (
     Current,
     RollbackHold,
@@ -21,7 +22,6 @@ from commonspace.pipeline.release.pointer import (
     load_current,
     require_pointer,
 )
-from commonspace.pipeline.release.retirement import require_not_retired
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.work import Work, timer
 

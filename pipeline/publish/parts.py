@@ -23,12 +23,12 @@ from commonspace.pipeline.contract.stored_columns import in_columns_of, type_nam
 from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.publish.collect import NewRows
 from commonspace.pipeline.release.manifest import Part
-from commonspace.pipeline.release.parts import bucket_of, read_part_as_written
-from commonspace.pipeline.release.removal import (
+from commonspace.pipeline.release.markers.removal import (
     PendingRemoval,
     key_not_in_removal,
     load_pending_removal,
 )
+from commonspace.pipeline.release.parts import bucket_of, read_part_as_written
 from commonspace.pipeline.storage.store import Store
 
 PART_ROWS = 16_384

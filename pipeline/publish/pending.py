@@ -11,8 +11,8 @@ from commonspace.pipeline.contract.layout import promotion_key, promotion_lock_k
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, NotPublished
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.markers import load_marker, marker_bytes
-from commonspace.pipeline.release.removal import require_not_in_removal
+from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes
+from commonspace.pipeline.release.markers.removal import require_not_in_removal
 from commonspace.pipeline.storage.store import Store
 
 PROMOTE = "promote"

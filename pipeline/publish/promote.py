@@ -35,8 +35,8 @@ from commonspace.pipeline.publish.pending import (
 from commonspace.pipeline.release.contract_check import record_recipe
 from commonspace.pipeline.release.indexes import Indexes
 from commonspace.pipeline.release.manifest import Release, load_release
+from commonspace.pipeline.release.markers.retirement import require_not_retired
 from commonspace.pipeline.release.pointer import Current, RollbackHold, load_current
-from commonspace.pipeline.release.retirement import require_not_retired
 from commonspace.pipeline.storage.store import Store
 from commonspace.pipeline.workspace.notes import PlanSummary
 from commonspace.pipeline.workspace.work import Work, timer

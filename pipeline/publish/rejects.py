@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from commonspace.pipeline.contract.layout import rejects_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import parquet_bytes
+from commonspace.pipeline.release.markers.removal import key_not_in_removal, load_pending_removal
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA
-from commonspace.pipeline.release.removal import key_not_in_removal, load_pending_removal
 from commonspace.pipeline.storage.store import Store
 
 IDENTITY = (

@@ -14,8 +14,8 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished, did_you_mean
 from commonspace.pipeline.read.space_versions import published_versions
 from commonspace.pipeline.release.manifest import Release, load_release, release_numbers
+from commonspace.pipeline.release.markers.retirement import Retirement, load_retirement
 from commonspace.pipeline.release.pointer import Current, load_current, require_pointer
-from commonspace.pipeline.release.retirement import Retirement, load_retirement
 from commonspace.pipeline.storage.store import Store
 
 

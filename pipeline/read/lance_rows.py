@@ -11,7 +11,6 @@ import pyarrow.compute as pc
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.stored_columns import in_columns_of
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.conditions import Condition, refused_condition
 from commonspace.pipeline.index.connection import (
     connect,
@@ -19,6 +18,7 @@ from commonspace.pipeline.index.connection import (
     translating_store_errors,
     translating_table_errors,
 )
+from commonspace.pipeline.index.indexes import text_index, vector_index
 from commonspace.pipeline.index.table import (
     Filter as LanceFilter,
 )

@@ -30,10 +30,10 @@ from commonspace.pipeline.release.changes import Changes
 from commonspace.pipeline.release.history import ReleaseInfo, list_releases
 from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.manifest import load_release
+from commonspace.pipeline.release.markers.retirement import load_retirement
 from commonspace.pipeline.release.parts import concat_or_empty
 from commonspace.pipeline.release.pointer import load_current, require_pointer
 from commonspace.pipeline.release.rejects import read_rejects
-from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import open_store
 
 

@@ -6,8 +6,8 @@ import re
 
 from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName, SpaceReference
+from commonspace.pipeline.release.markers.retirement import load_retirement
 from commonspace.pipeline.release.pointer import any_was_served
-from commonspace.pipeline.release.retirement import load_retirement
 from commonspace.pipeline.storage.store import Store
 
 

@@ -13,7 +13,7 @@ from commonspace.pipeline.release.manifest import (
     load_release,
     release_numbers,
 )
-from commonspace.pipeline.release.removal import (
+from commonspace.pipeline.release.markers.removal import (
     load_pending_removal,
     removable_files,
     require_not_in_removal,

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
 from commonspace.pipeline.release.manifest import Release, load_release, release_numbers
-from commonspace.pipeline.release.pins import load_pins
+from commonspace.pipeline.release.markers.pins import load_pins
 from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.storage.store import Store
 

@@ -6,7 +6,7 @@ from commonspace.pipeline.contract.layout import release_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.maintenance.retain import orphaned_files
 from commonspace.pipeline.release.history import load_manifests
-from commonspace.pipeline.release.removal import PendingRemoval, load_pending_removal
+from commonspace.pipeline.release.markers.removal import PendingRemoval, load_pending_removal
 from tests.support.warehouse import NAME, Warehouse
 
 

@@ -12,8 +12,8 @@ from commonspace.pipeline.index.connection import connect
 from commonspace.pipeline.maintenance.drop import drop_version
 from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.release.manifest import release_numbers
-from commonspace.pipeline.release.pins import pin_release, unpin_release
-from commonspace.pipeline.release.retirement import retire_space, revive_space
+from commonspace.pipeline.release.markers.pins import pin_release, unpin_release
+from commonspace.pipeline.release.markers.retirement import retire_space, revive_space
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 

@@ -25,9 +25,9 @@ from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
 from commonspace.pipeline.release.history import list_releases
 from commonspace.pipeline.release.manifest import release_numbers
-from commonspace.pipeline.release.pins import pin_release, unpin_release
+from commonspace.pipeline.release.markers.pins import pin_release, unpin_release
+from commonspace.pipeline.release.markers.retirement import retire_space
 from commonspace.pipeline.release.pointer import load_current
-from commonspace.pipeline.release.retirement import retire_space
 from commonspace.pipeline.storage.store import open_store
 from tests.support.checkout import REPOSITORY
 from tests.support.killed_process import kill_at_change

@@ -12,7 +12,7 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import NotPublished
 from commonspace.pipeline.maintenance.retain_all import retain_all
 from commonspace.pipeline.release.manifest import release_numbers
-from commonspace.pipeline.release.retirement import retire_space
+from commonspace.pipeline.release.markers.retirement import retire_space
 from tests.support.command_line import CommandLine
 from tests.support.retained import damage_manifest
 from tests.support.warehouse import NAME, Warehouse, numbered_items

@@ -11,8 +11,8 @@ from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.publish.pending import announce
 from commonspace.pipeline.release.manifest import load_release
-from commonspace.pipeline.release.markers import marker_bytes
-from commonspace.pipeline.release.removal import PendingRemoval
+from commonspace.pipeline.release.markers.marker import marker_bytes
+from commonspace.pipeline.release.markers.removal import PendingRemoval
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)

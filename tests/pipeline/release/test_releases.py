@@ -12,7 +12,7 @@ from commonspace.pipeline.errors import Conflict, NotPublished, UserMistake
 from commonspace.pipeline.publish.manual import promote_by_hand, roll_back
 from commonspace.pipeline.release.history import classify_releases, list_releases
 from commonspace.pipeline.release.manifest import number_ranges, release_numbers
-from commonspace.pipeline.release.pins import load_pins, pin_release, unpin_release
+from commonspace.pipeline.release.markers.pins import load_pins, pin_release, unpin_release
 from commonspace.pipeline.run.process import run_stage
 from tests.pipeline.release.releases import lancedb_ids, release_states
 from tests.support.warehouse import NAME, Warehouse, numbered_items

@@ -9,7 +9,7 @@ import pytest
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.publish.manual import promote_by_hand
-from commonspace.pipeline.release.retirement import retire_space, revive_space
+from commonspace.pipeline.release.markers.retirement import retire_space, revive_space
 from tests.support.warehouse import NAME, Warehouse, numbered_items
 
 

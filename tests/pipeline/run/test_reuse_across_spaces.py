@@ -21,7 +21,7 @@ from commonspace.pipeline.encode.stage import encode_stage
 from commonspace.pipeline.maintenance.retain import retain
 from commonspace.pipeline.publish.manual import roll_back
 from commonspace.pipeline.publish.stage import publish_stage
-from commonspace.pipeline.release.retirement import retire_space
+from commonspace.pipeline.release.markers.retirement import retire_space
 from commonspace.pipeline.run.steps import finish
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.stage import validate_stage

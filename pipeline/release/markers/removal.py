@@ -21,7 +21,7 @@ from commonspace.pipeline.contract.layout import removal_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.release.manifest import Release, load_release
-from commonspace.pipeline.release.markers import load_marker
+from commonspace.pipeline.release.markers.marker import load_marker
 from commonspace.pipeline.storage.store import Store
 
 

@@ -16,7 +16,7 @@ from commonspace.pipeline.publish.pending import load_pending_promotion
 from commonspace.pipeline.publish.promote import Promotion, serve
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import RollbackHold, load_current
-from tests.pipeline.index.indexed_items import alike, declared, pointer, rows
+from tests.pipeline.index.indexes.indexed_items import alike, declared, pointer, rows
 from tests.support.warehouse import NAME, Warehouse
 
 

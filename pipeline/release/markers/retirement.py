@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from commonspace.pipeline.contract.layout import retirement_key, spec_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.release.markers import load_marker, marker_bytes
+from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes
 from commonspace.pipeline.storage.store import Store
 
 

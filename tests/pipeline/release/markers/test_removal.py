@@ -25,9 +25,9 @@ from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release import commit
 from commonspace.pipeline.release.history import list_releases, load_manifests
 from commonspace.pipeline.release.manifest import release_numbers
-from commonspace.pipeline.release.markers import marker_bytes
-from commonspace.pipeline.release.pins import pin_release
-from commonspace.pipeline.release.removal import (
+from commonspace.pipeline.release.markers.marker import marker_bytes
+from commonspace.pipeline.release.markers.pins import pin_release
+from commonspace.pipeline.release.markers.removal import (
     PendingRemoval,
     load_pending_removal,
     removable_files,

@@ -11,8 +11,8 @@ from commonspace.pipeline.contract.layout import pin_key, pins_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, UserMistake
 from commonspace.pipeline.release.manifest import load_release, number_ranges
-from commonspace.pipeline.release.markers import load_marker, marker_bytes
-from commonspace.pipeline.release.removal import require_not_in_removal
+from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes
+from commonspace.pipeline.release.markers.removal import require_not_in_removal
 from commonspace.pipeline.storage.store import Store
 
 

@@ -18,15 +18,15 @@ import pytest
 
 from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.errors import ContractBroken
-from commonspace.pipeline.index import vector_index
 from commonspace.pipeline.index.connection import connect
+from commonspace.pipeline.index.indexes import vector_index
 from commonspace.pipeline.maintenance.verify import verify_space
 from commonspace.pipeline.read.catalog import list_spaces
 from commonspace.pipeline.read.space import Space
 from commonspace.pipeline.release.indexes import VectorIndex
 from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.storage.store import open_store
-from tests.pipeline.index.indexed_items import SOURCE, SPACE, declared, pointer, rows
+from tests.pipeline.index.indexes.indexed_items import SOURCE, SPACE, declared, pointer, rows
 from tests.support.checkout import REPOSITORY
 from tests.support.warehouse import NAME, Warehouse
 

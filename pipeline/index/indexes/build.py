@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from commonspace.pipeline.index import text_index, vector_index
 from commonspace.pipeline.index.compaction import KEEP_EVERY_VERSION
-from commonspace.pipeline.index.policy import next_step
+from commonspace.pipeline.index.indexes import text_index, vector_index
+from commonspace.pipeline.index.indexes.policy import next_step
 from commonspace.pipeline.index.table import Table
 from commonspace.pipeline.release.indexes import IndexSettings
 

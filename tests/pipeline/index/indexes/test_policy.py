@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commonspace.pipeline.index.policy import (
+from commonspace.pipeline.index.indexes.policy import (
     EVERY_PARTITION,
     EXACT_FLOATS,
     MAX_SEGMENTS,

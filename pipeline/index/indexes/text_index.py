@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from commonspace.pipeline.index.policy import TAIL_SHARE
+from commonspace.pipeline.index.indexes.policy import TAIL_SHARE
 from commonspace.pipeline.index.table import Filter, ListedIndex, Query, Table
 
 

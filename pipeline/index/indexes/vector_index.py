@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from commonspace.pipeline.index.policy import VectorIndexState, partition_count, probe_count
+from commonspace.pipeline.index.indexes.policy import VectorIndexState, partition_count, probe_count
 from commonspace.pipeline.index.table import Filter, ListedIndex, Query, Table
 from commonspace.pipeline.release.indexes import VectorIndex
 

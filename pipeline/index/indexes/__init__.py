@@ -1,0 +1,1 @@
+"""The indexes of a table: which it gets, how each kind is built and searched."""

@@ -1,0 +1,1 @@
+"""Small JSON objects beside the releases of a space: pins, retirement, what is being removed."""
