@@ -15,7 +15,7 @@ help:
 	@echo "make demo          real texts and photos through Airflow into searchable tables"
 	@echo "make test          the test suite (minutes)"
 	@echo "make check         lint, types, import directions"
-	@echo "make test-sources  a thousand tables in every format, and files that inflate"
+	@echo "make test-sources  a thousand tables, files that inflate, mutated collection files"
 	@echo "make test-models   encoders of every kind, loaded one after the other"
 	@echo "make test-quality  real models on real data with known answers"
 	@echo "make test-airflow  whole DAG runs"

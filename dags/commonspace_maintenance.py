@@ -17,6 +17,8 @@ from commonspace_airflow.freshness import stale_spaces
 from commonspace_airflow.process import log, run_verb
 from commonspace_airflow.retries import RETRIES
 
+from commonspace.pipeline.config.names import MAINTENANCE_DAG
+
 PAGE = """
 ### Maintenance of the warehouse
 
@@ -36,7 +38,7 @@ def _is_worth_retrying(reject: dict[str, Any]) -> bool:
 
 
 with DAG(
-    dag_id="commonspace_maintenance",
+    dag_id=MAINTENANCE_DAG,
     schedule="30 3 * * *",
     catchup=False,
     max_active_runs=1,

@@ -49,6 +49,7 @@ def collection_dag(collection: Collection) -> DAG:
             "on_failure_callback": on_failure,
             **RETRIES,
         },
+        auto_register=False,  # by `with`, for then one that cannot be completed would be, too
     ) as dag:
 
         @task(multiple_outputs=False)

@@ -32,10 +32,12 @@ def fold_name(column: str) -> str:
 def check_column_names(value: Collection[str]) -> None:
     """Refuse names that clash with our own, with each other, or with what a table can have.
 
+    `*` is every column for LanceDB; the items of a run have a column `digest:…` for each space.
+
     Raises:
         ValueError: naming those of them that do.
     """
-    if clash := sorted(name for name in value if fold_name(name) in RESERVED):
+    if clash := sorted(filter(_is_reserved, value)):
         raise ValueError(f"these names are reserved: {', '.join(clash)}")
     folded = Counter(map(fold_name, value))
     if alike := sorted(name for name in value if folded[fold_name(name)] > 1):
@@ -49,3 +51,8 @@ def check_column_names(value: Collection[str]) -> None:
         raise ValueError(
             f"a table cannot have these columns (empty, `_…`, `.` or ` in it): {invalid}"
         )
+
+
+def _is_reserved(column: str) -> bool:
+    name = fold_name(column)
+    return name in RESERVED or name == "*" or name.startswith("digest:")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from commonspace.pipeline.config.sections import (
     SourceSection,
     SpaceSection,
 )
+from commonspace.pipeline.config.toml_file import read_toml, values_beyond_toml
 from commonspace.pipeline.errors import UserMistake, did_you_mean
 
 
@@ -29,20 +29,15 @@ def load_collection(path: Path) -> Collection:
     Raises:
         UserMistake: the file cannot be read, is not TOML, or has mistakes; all are named at once.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserMistake(f"cannot be read: {error.strerror}", item=str(path)) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UserMistake(f"is not valid TOML: {error}", item=str(path)) from error
+    document = read_toml(path)
+    _refuse(path, [f"{_key(place)}: {what}" for place, what in values_beyond_toml(document)])
     # `path` is a field of Collection, but no key of the file.
-    mistakes = [_unknown_key(["path"])] if "path" in document else []
+    mistakes: list[str | ErrorDetails] = [_unknown_key(["path"])] if "path" in document else []
     try:
         collection = Collection.model_validate({**document, "path": path.resolve()})
     except ValidationError as error:
-        mistakes += [_explain(details) for details in error.errors()]
-    if mistakes:
-        raise UserMistake("has mistakes:\n  " + "\n  ".join(mistakes), item=str(path))
+        mistakes += error.errors()
+    _refuse(path, mistakes)
     return collection
 
 
@@ -104,10 +99,10 @@ def find_collection(name: str, folder: Path | None = None) -> Collection:
 def declared_name(path: Path) -> str:
     """The name that a file gives its collection, or the file's stem where it gives none."""
     try:
-        name = tomllib.loads(path.read_text(encoding="utf-8-sig"))["collection"]["name"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        name = read_toml(path)["collection"]["name"]
+    except (UserMistake, KeyError, TypeError):
         return path.stem
-    return str(name)
+    return name if isinstance(name, str) else path.stem
 
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -118,13 +113,35 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "limits": LimitsSection,
     "run": RunSection,
 }
+_SHOWN_MISTAKES = 50
+_LONGEST_VALUE = 100
+"""Characters of a value or a key that a message shows."""
 _MESSAGES = {"tuple_type": "must be a list", "model_type": "must be a table of keys"}
+
+
+def _refuse(path: Path, mistakes: Sequence[str | ErrorDetails]) -> None:
+    """Raise UserMistake where there is a mistake."""
+    if not mistakes:
+        return
+    shown = [m if isinstance(m, str) else _explain(m) for m in mistakes[:_SHOWN_MISTAKES]]
+    more = len(mistakes) - len(shown)
+    shown += [f"and {more:,} more"] if more else []
+    raise UserMistake("has mistakes:\n  " + "\n  ".join(shown), item=str(path))
 
 
 def _key(location: Sequence[str | int]) -> str:
     """`space[0].name`: the place of a mistake as a person would write it."""
-    parts = [f"[{part}]" if isinstance(part, int) else part for part in location]
+    parts = [f"[{part}]" if isinstance(part, int) else _name(part) for part in location]
     return ".".join(parts).replace(".[", "[")
+
+
+def _name(key: str) -> str:
+    """A key, or its start, on one line."""
+    return _cut(key if key.isprintable() else repr(key))
+
+
+def _cut(text: str, length: int = _LONGEST_VALUE) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
 
 
 def _unknown_key(location: Sequence[str | int]) -> str:
@@ -141,9 +158,9 @@ def _explain(details: ErrorDetails) -> str:
         return _unknown_key(location)
     if kind == "missing":
         return f"{key}: is required"
-    message = _MESSAGES.get(kind, re.sub(r"^Value error, ", "", details["msg"]))
+    message = _MESSAGES.get(kind, _cut(re.sub(r"^Value error, ", "", details["msg"]), 1000))
     if location == ("space",) and kind == "tuple_type":
         message = "is written [[space]], once for each space"
     message = message[0].lower() + message[1:]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    shown = f", not {_cut(repr(given))}" if isinstance(given, str | int | float | bool) else ""
     return f"{key or 'file'}: {message}{shown}"

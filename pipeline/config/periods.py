@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import AfterValidator, BeforeValidator
 
 Period = Literal["hour", "day", "month"]
 
@@ -23,8 +23,15 @@ def _parse_duration(value: object) -> object:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+def _check_positive(value: timedelta) -> timedelta:
+    if not value:
+        raise ValueError("must be longer than nothing")
+    return value
+
+
 Duration = Annotated[timedelta, BeforeValidator(_parse_duration)]
 """Written as a whole number of minutes, hours or days: `"90m"`, `"36h"`, `"7d"`."""
+PositiveDuration = Annotated[Duration, AfterValidator(_check_positive)]
 
 
 @dataclass(frozen=True)

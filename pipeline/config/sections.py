@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from commonspace.encoders.spec import Modality
 from commonspace.pipeline.config.column_names import check_column_names
-from commonspace.pipeline.config.periods import Duration, Period, schedule_problem
+from commonspace.pipeline.config.names import AirflowName, AssetName, CollectionName, Name
+from commonspace.pipeline.config.periods import Duration, Period, PositiveDuration, schedule_problem
 from commonspace.pipeline.config.source_keys import (
     csv_marks_problem,
     foreign_keys_problem,
@@ -26,17 +26,6 @@ ColumnType = Literal[
 KEEP_RELEASES = 10
 """How many releases of a space `retain` keeps by default."""
 
-NAME = r"^[a-z0-9]+([-_][a-z0-9]+)*$"
-
-
-def _check_name(value: str) -> str:
-    if not re.fullmatch(NAME, value) or len(value) > 64:
-        raise ValueError("must be lower-case letters and digits, joined by single '-' or '_'")
-    return value
-
-
-Name = Annotated[str, AfterValidator(_check_name)]
-
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -51,18 +40,18 @@ class _Section(BaseModel):
 class CollectionSection(_Section):
     """Who owns the collection, when it runs, and how its releases are promoted and kept."""
 
-    name: Name
-    owner: str
+    name: CollectionName
+    owner: str = Field(max_length=1000)
     schedule: str | None = None
     description: str = ""
     promote: Literal["auto", "manual"] = "auto"
     keep_releases: int = Field(default=KEEP_RELEASES, ge=1)
     partitions: Period | None = None
     late_by: Duration | None = None
-    schedule_on: tuple[str, ...] = ()
+    schedule_on: tuple[AssetName, ...] = ()
     fresh_within: Duration | None = None
-    deadline: Duration | None = Field(default=None, gt=timedelta(0))
-    approve_within: Duration | None = Field(default=None, gt=timedelta(0))
+    deadline: PositiveDuration | None = None
+    approve_within: PositiveDuration | None = None
 
     @model_validator(mode="after")
     def _check_schedule(self) -> CollectionSection:
@@ -169,7 +158,7 @@ class SpaceSection(_Section):
 
     name: Name
     version: int = Field(default=1, ge=1)
-    encoder: str
+    encoder: str = Field(min_length=1)
     revision: str | None = None
     weights: str | None = None
     layer: str | None = None
@@ -225,8 +214,8 @@ class RunSection(_Section):
     """How a run is divided and scheduled; none of it changes a vector."""
 
     shard_rows: int = Field(default=4096, ge=1)
-    pool: str = Field(default="default_pool", min_length=1)
-    queue: str | None = Field(default=None, min_length=1)
+    pool: AirflowName = "default_pool"
+    queue: AirflowName | None = None
     parallel_runs: int | None = Field(default=None, ge=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,21 @@ from tests.pipeline.config.books import Load, Mistakes, changed
         ("share = 1.0", 'share = "1%"', "gates.max_deleted_share: input should be a valid numbe"),
         ('name = "books"', 'name = ""', "collection.name: must be lower-case letters and digits"),
         ('name = "books"', "name = 7", "collection.name: input should be a valid string"),
+        ('pages = "int64"', '"*" = "int64"', "source.metadata: these names are reserved: *"),
+        ('pages = "int64"', '"digest:x" = "int64"', "source.metadata: these names are reserved"),
+        ('name = "books"', 'name = "commonspace_maintenance"', "collection.name: is the name of"),
+        ('"search-team"', f'"{"x" * 1001}"', "collection.owner: string should have at most 1000"),
+        ('schedule = "@daily"', 'schedule_on = [""]', "collection.schedule_on[0]: string should"),
+        ('schedule = "@daily"', 'schedule_on = [" a"]', "collection.schedule_on[0]: must be the n"),
+        ('schedule = "@daily"', 'schedule_on = ["a\\n"]', "collection.schedule_on[0]: must be the"),
+        ("shard_rows = 100", f"shard_rows = {'9' * 5000}", "is not valid TOML: an integer has mo"),
+        ("shard_rows = 100", f"shard_rows = {2**63}", "run.shard_rows: is an integer of more th"),
+        ("shard_rows = 100", f"shard_rows = 0x{'f' * 5000}", "run.shard_rows: is an integer of mo"),
+        ('image = "cover_path"', 'image = "\\u0000"', "space[2].image: has the character NUL"),
+        ('image = "cover_path"', f"image = {'[' * 9000}", "is not valid TOML: its lists or tables"),
+        ('image = "cover_path"', '"a\\u0000" = 1', "space[2]: a key has the character NUL"),
+        ("shard_rows = 100", f"{'k' * 9000} = 1", f"run.{'k' * 100}…: unknown key"),
+        ("shard_rows = 100", f"# {'x' * 2**20}", "is larger than 1 MiB"),
         ("[run]\nshard_rows = 100", "", None),
         ('schedule = "@daily"', "schedule = 1", "collection.schedule: input should be a valid st"),
     ],
@@ -85,7 +101,7 @@ def test_each_mistake_is_named(
         assert load(changed(old, new)).name == "books"
         return
     found = mistakes(changed(old, new))
-    assert any(line.startswith(expected) for line in found), found
+    assert any(line.startswith(expected) or f": {expected}" in line for line in found), found
 
 
 CSV = """
@@ -225,8 +241,11 @@ def test_what_is_no_toml_is_reported(data: bytes, mistakes: Mistakes) -> None:
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserMistake, match="cannot be read: No such file"):
         load_collection(tmp_path / "none.toml")
-    with pytest.raises(UserMistake, match="cannot be read: Is a directory"):
+    with pytest.raises(UserMistake, match="is not a file"):
         load_collection(tmp_path)
+    os.mkfifo(tmp_path / "pipe.toml")  # which nobody ever writes to
+    with pytest.raises(UserMistake, match="is not a file"):
+        load_collection(tmp_path / "pipe.toml")
 
 
 def test_near_names_one_or_all() -> None:

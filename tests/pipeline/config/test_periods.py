@@ -91,7 +91,7 @@ def test_a_schedule_that_ticks_when_partitions_end(
         ({"late_by": 2}, "events/{partition}.jsonl", "late_by"),
         ({"approve_within": "2d"}, "events.jsonl", 'needs `promote = "manual"`'),
         ({"promote": "manual", "approve_within": "7d"}, "events.jsonl", "is at most 6d"),
-        ({"promote": "manual", "approve_within": "0m"}, "events.jsonl", "greater than"),
+        ({"promote": "manual", "approve_within": "0m"}, "events.jsonl", "longer than nothing"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(
