@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.extents import Extent
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
+from commonspace.pipeline.source.text.json_values import decode_record
 from commonspace.pipeline.source.text.lines import Lines, RecordTooLarge
 from commonspace.pipeline.source.text.text_files import TextFiles
 
 
 class JsonlSource:
-    """Values are JSON values; a line that is not an object is a reject."""
+    """Values are JSON values; a line that is not an object is a reject.
 
-    def __init__(self, uri: str, files: TextFiles) -> None:
-        self._uri, self._files = uri, files
+    columns: those that the collection file needs.
+    """
+
+    def __init__(self, uri: str, files: TextFiles, columns: Sequence[str]) -> None:
+        self._uri, self._files, self._columns = uri, files, columns
 
     def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord | Extent]:
         for file in find_files(self._uri, scope):
@@ -72,7 +75,7 @@ class JsonlSource:
     ) -> Record | UnreadableRecord:
         problem, value = "", None
         try:
-            value = _WITHOUT_REPEATED_KEYS.decode(line)
+            value = decode_record(line, self._columns)
         except json.JSONDecodeError as error:
             problem = f"is not valid JSON: {_explain(error, line)}"
         except (ValueError, RecursionError) as error:
@@ -86,20 +89,6 @@ class JsonlSource:
             failure = Failure(Reason.BAD_RECORD, problem, retryable=is_open)
             return UnreadableRecord(locator, file.name, failure, file.partition)
         return Record(locator, file.name, value, file.partition, file.folder)
-
-
-def _refuse_repeated_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object; Python's own reader would keep the last value of a key in silence."""
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = next(key for key in value if keys.count(key) > 1)
-        raise ValueError(f"an object has the key {repeated!r} twice")
-    return value
-
-
-# Made once: `json.loads` with a hook makes a decoder for each call.
-_WITHOUT_REPEATED_KEYS = json.JSONDecoder(object_pairs_hook=_refuse_repeated_keys)
 
 
 def _explain(error: json.JSONDecodeError, line: str) -> str:

@@ -28,7 +28,7 @@ def open_source(collection: Collection) -> Source:
         case "csv":
             return CsvSource(uri, _text_files(collection), _csv_layout(collection))
         case "jsonl":
-            return JsonlSource(uri, _text_files(collection))
+            return JsonlSource(uri, _text_files(collection), _named_columns(collection))
         case "parquet":
             return ParquetSource(
                 uri,

@@ -12,6 +12,12 @@ INEXACT_FLOATS = 2**53
 """From it on a float64 may stand for the integer next to it."""
 
 
+class WrittenNumber(str):
+    """A number as it is written: beyond the floats of Python, or with more digits than it reads."""
+
+    __slots__ = ()
+
+
 def number(text: str) -> Number | None:
     """The number or boolean that a text is; None where it is blank."""
     if (word := text.strip().lower()) in {"", "true", "false"}:

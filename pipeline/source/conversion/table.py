@@ -90,6 +90,7 @@ CONVERTERS: Mapping[str, Mapping[type, Converter]] = {
         time: time.isoformat,
         timedelta: text.of_duration,
         times.ExactTime: str,
+        numbers.WrittenNumber: str,
         list: _NESTED,
         dict: _NESTED,
     },

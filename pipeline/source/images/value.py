@@ -67,7 +67,7 @@ def read_image_value(value: Any, folder: str, access: FileAccess) -> Found | Non
         return None
     if isinstance(value, bytes):
         return too_large("the image", access.max_bytes) if len(value) > access.max_bytes else value
-    if isinstance(value, str):
+    if type(value) is str:
         return _read_text(value, folder, access)
     if isinstance(value, Failure):
         return value

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.source.content import MAX_ID_BYTES, parse_id, read_content
+from commonspace.pipeline.source.conversion.numbers import WrittenNumber
 from commonspace.pipeline.source.conversion.times import ExactTime
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.metadata import convert_metadata
@@ -57,6 +58,7 @@ def test_ids_are_taken_as_they_are(value: Any, expected: str) -> None:
     "value",
     [None, "", 1.0, float("nan"), True, False, b"a", ["a"], {}, date(2024, 1, 1), NOON, time(12),
      timedelta(1), Decimal("1.0"), Decimal("1e3"), Decimal("nan"), ExactTime("12:00"),
+     WrittenNumber("1e309"),
      np.float32(1), "\ud800", "x" * (MAX_ID_BYTES + 1), "é" * (MAX_ID_BYTES // 2 + 1)],
 )  # fmt: skip
 def test_other_ids_are_rejects(value: Any) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from commonspace.pipeline.config.sections import ColumnType, SourceSection
 from commonspace.pipeline.contract.columns import COLUMN_TYPES
-from commonspace.pipeline.source.conversion.numbers import INEXACT_FLOATS
+from commonspace.pipeline.source.conversion.numbers import INEXACT_FLOATS, WrittenNumber
 from commonspace.pipeline.source.conversion.table import CONVERTERS, UNREADABLE, convert
 from commonspace.pipeline.source.conversion.times import ExactTime, iso_duration
 from tests.pipeline.source.source_records import ANY_VALUE
@@ -42,7 +42,8 @@ SECONDS = 1_714_564_800
         (date(2024, 5, 1), "2024-05-01"), (NOON, "2024-05-01T12:00:00+00:00"),
         (datetime(2024, 5, 1, 12, 0, 0, 1), "2024-05-01T12:00:00.000001"),
         (NOON.astimezone(EAST), "2024-05-01T14:00:00+02:00"),
-        (ExactTime("12:00:00.000000001"), "12:00:00.000000001"),
+        (ExactTime("12:00:00.000000001"), "12:00:00.000000001"), (WrittenNumber("1e309"), "1e309"),
+        ([WrittenNumber("1e309")], '["1e309"]'),
         (time(12, 30), "12:30:00"), (time(12, 30, 0, 5), "12:30:00.000005"),
         (timedelta(seconds=90), "PT1M30S"), (timedelta(0), "PT0S"),
         (timedelta(days=1, hours=2, microseconds=-1), "PT25H59M59.999999S"),
@@ -137,8 +138,31 @@ def test_a_number_is_a_time_by_its_declared_unit(
     assert convert(value, kind) == expected
 
 
-NO_NUMBER = ["x", "NA", "1,999", "1_000", "0x10", b"1", date.min, time(), timedelta(), [1], {}]
-NO_EPOCH = ["yesterday", "true", float("inf"), 10**30, "1e999", Decimal("1e30"), [NOON], True]
+NO_NUMBER = [
+    WrittenNumber("1e309"),
+    "x",
+    "NA",
+    "1,999",
+    "1_000",
+    "0x10",
+    b"1",
+    date.min,
+    time(),
+    timedelta(),
+    [1],
+    {},
+]
+NO_EPOCH = [
+    WrittenNumber("1e309"),
+    "yesterday",
+    "true",
+    float("inf"),
+    10**30,
+    "1e999",
+    Decimal("1e30"),
+    [NOON],
+    True,
+]
 REFUSED: dict[str, list[Any]] = {
     "string": ["\ud800", b"\xff", ["\ud800"], {"\ud800": 1}, [b"\xff"], (1, 2), object()],
     "int64": [*NO_NUMBER, "1.5", 1.5, 2**63, str(2**63), float("inf"), "inf", Decimal("1.5"),

@@ -46,15 +46,15 @@ def test_ids_as_warehouses_unload_them(ids: pa.Array, expected: str, warehouse: 
 
 
 @pytest.mark.parametrize(
-    ("ids", "name"),
-    [(pa.array([1.0]), "float"), (pa.array([date(2026, 1, 1)]), "date"),
-     (pa.array([bytes(16)], pa.binary(16)), "bytes"),
-     (pa.array([Decimal("1.00")], pa.decimal128(9, 2)), "Decimal")],
+    ("ids", "named"),
+    [(pa.array([1.0]), "of type float"), (pa.array([date(2026, 1, 1)]), "of type date"),
+     (pa.array([bytes(16)], pa.binary(16)), "of type bytes"),
+     (pa.array([Decimal("1.00")], pa.decimal128(9, 2)), "a decimal of scale 2")],
 )  # fmt: skip
 def test_ids_of_several_spellings_are_refused_by_their_type(
-    ids: pa.Array, name: str, warehouse: Warehouse
+    ids: pa.Array, named: str, warehouse: Warehouse
 ) -> None:
-    with pytest.raises(NothingOffered, match=f"the id is of type {name}, not a string"):
+    with pytest.raises(NothingOffered, match=f"the id is {named}, not "):
         run_file(warehouse, "parquet", parquet(id=ids, text=pa.array(["one"])))
 
 
