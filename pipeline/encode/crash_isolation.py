@@ -22,7 +22,7 @@ from commonspace.pipeline.encode.shard import encode_shard, failed_rows
 from commonspace.pipeline.plan.plan import shard_name
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.workspace.progress import Progress
-from commonspace.pipeline.workspace.shards import has_passing_failures, read_shard, shard_schema
+from commonspace.pipeline.workspace.shards import has_transient_failures, read_shard, shard_schema
 from commonspace.pipeline.workspace.work import Work
 
 SMALL_SHARD_ROWS = 64
@@ -133,7 +133,7 @@ class ShardMaker:
         def watched() -> Iterator[pa.Table]:
             nonlocal is_temporary
             for table in tables:
-                is_temporary = is_temporary or has_passing_failures(table)
+                is_temporary = is_temporary or has_transient_failures(table)
                 yield table
 
         data = parquet_bytes_of_groups(shard_schema(work.spec), watched())

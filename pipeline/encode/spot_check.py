@@ -121,8 +121,8 @@ def compare(maker: ShardMaker, rows: pa.Table, stored: pa.Table) -> SpotCheckRes
     failed = again.filter(pc.is_valid(again["reason"]))
     # The limit of time may be another one than when the row was encoded.
     is_late = pc.equal(failed["reason"], str(Reason.IMAGE_TOO_COSTLY))
-    passing = pc.or_(failed["retryable"], is_late)
-    permanent = failed.filter(pc.invert(passing)).slice(0, 1).to_pylist()
+    transient = pc.or_(failed["retryable"], is_late)
+    permanent = failed.filter(pc.invert(transient)).slice(0, 1).to_pylist()
     if permanent:
         fault = f"cannot be made from its content any more ({permanent[0]['message']})"
         return SpotCheckResult(

@@ -82,7 +82,7 @@ class PlanInputs:
             item.
         known_rejects: `id`, `content_digest` of failures that retrying cannot help.
         unavailable: Ids of items that are not offered, and whose published rows stay: their
-            content could not be loaded for a passing reason, the run says nothing for certain of
+            content could not be loaded for a transient reason, the run says nothing for certain of
             their file, or the row is newer than what is offered.
         unreadable: Ids of items that are offered, but as records nobody can read; their
             published rows go.

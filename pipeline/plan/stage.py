@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.errors import NothingOffered
 from commonspace.pipeline.plan.golden_check import check_golden
-from commonspace.pipeline.plan.offer import Offer, read_offer, write_offer_rejects
+from commonspace.pipeline.plan.known_rejects import known_rejects
+from commonspace.pipeline.plan.offer.offer import Offer, read_offer, write_offer_rejects
 from commonspace.pipeline.plan.plan import ACTIONS, Plan, PlanInputs, PlanOptions, make_plan
 from commonspace.pipeline.plan.plan_file import write_plan
-from commonspace.pipeline.plan.rejects import known_rejects
 from commonspace.pipeline.plan.vector_sources import FoundVectors, ReuseNote, find_vectors
 from commonspace.pipeline.release.contract_check import require_same_contract
 from commonspace.pipeline.release.manifest import Release, load_release

@@ -18,17 +18,16 @@ from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import Conflict
-from commonspace.pipeline.plan.offer import read_offer_rejects
-from commonspace.pipeline.plan.passing import passing_failures, passing_reasons
+from commonspace.pipeline.plan.offer.offer import read_offer_rejects
+from commonspace.pipeline.plan.offer.transient import transient_failures, transient_reasons
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.plan.plan_file import read_plan
-from commonspace.pipeline.plan.rejects import release_reject_rows
 from commonspace.pipeline.plan.stage import tells_recipe
 from commonspace.pipeline.publish.collect import NewRows, collect_rows
 from commonspace.pipeline.publish.draft import describe_space, draft_release, state_digest
 from commonspace.pipeline.publish.notes import PublishNote
 from commonspace.pipeline.publish.parts import Change, write_parts
-from commonspace.pipeline.publish.rejects import write_rejects
+from commonspace.pipeline.publish.rejects import release_reject_rows, write_rejects
 from commonspace.pipeline.pull.items import read_offered_items
 from commonspace.pipeline.release.commit import commit
 from commonspace.pipeline.release.contract_check import record_recipe, require_same_contract
@@ -86,7 +85,7 @@ def _write_files(work: Work, verdict: Verdict) -> _Files:
     new = _collect_new_rows(work, plan)
     _require_validated(work, verdict, plan, failed=len(new.failures))
     published = published_rows(store, base, work.contract)
-    failures = passing_failures(new.failures, passing_reasons(work), published["id"])
+    failures = transient_failures(new.failures, transient_reasons(work), published["id"])
     permanent = [item for item, failure in failures.items() if not failure.retryable]
     change = Change(new, [*plan.rows("delete", "reject")["id"].to_pylist(), *permanent])
     parts = write_parts(

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.layout import extents_key
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
+from commonspace.pipeline.release.manifest import Release
+from commonspace.pipeline.release.parts import published_details
 from commonspace.pipeline.source.conversion.text import printable
 from commonspace.pipeline.source.extents import End, Extent
+from commonspace.pipeline.source.notices import NoticeKind
 from commonspace.pipeline.source.record_ids import record_id
 from commonspace.pipeline.storage.store import Store
+from commonspace.pipeline.workspace.work import Work
 
 EXTENTS_SCHEMA = pa.schema(
     [
@@ -77,3 +83,26 @@ def read_extents(store: Store, run_folder: str) -> Extents:
             if row["id"] is not None
         },
     )
+
+
+def with_files(work: Work, base: Release | None, rows: pa.Table) -> pa.Table:
+    """Published rows with the column `source_uri`: the file whose Extent speaks of each of them.
+
+    Of an item of a folder, which lies in files of its own, that is their folder.
+    """
+    if _is_folder(work.run.collection):
+        folders = [str(PurePosixPath(item).parent) for item in rows["id"].to_pylist()]
+        return rows.append_column("source_uri", pa.array(folders, pa.string()))
+    ids = rows["id"].combine_chunks()
+    origins = published_details(work.run.store, base, work.contract, ["source_uri"], ids)
+    found = pc.index_in(ids, value_set=origins["id"].combine_chunks())
+    return rows.append_column("source_uri", origins["source_uri"].take(found))
+
+
+def kind_of_gone(collection: Collection) -> NoticeKind:
+    """What a notice is of where no Extent speaks of published rows."""
+    return NoticeKind.FOLDER_GONE if _is_folder(collection) else NoticeKind.FILE_GONE
+
+
+def _is_folder(collection: Collection) -> bool:
+    return collection.source.kind == "folder"

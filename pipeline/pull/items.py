@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from commonspace.pipeline.config.sections import SpaceSection, space_key
+from commonspace.pipeline.config.sections import space_key
 from commonspace.pipeline.contract.columns import COLUMN_TYPES
-from commonspace.pipeline.contract.layout import items_folder, passages_folder, pull_rejects_key
+from commonspace.pipeline.contract.layout import items_folder, passages_folder
 from commonspace.pipeline.contract.parquet import read_table
-from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.pull.passages import has_passages, join_items, read_passages
 from commonspace.pipeline.workspace.work import Work
 
@@ -72,37 +71,6 @@ def read_item_locations(
     return rows.take(pc.index_in(ids, value_set=rows["id"].combine_chunks()))
 
 
-def read_pull_rejects(work: Work) -> pa.Table:
-    """REJECTS_SCHEMA rows: what `pull` rejected for this space, alone or for every space.
-
-    Raises:
-        UserMistake: the pull stage has not run.
-    """
-    key = pull_rejects_key(work.run.folder)
-    data = work.run.store.read(key)
-    if data is None:
-        raise UserMistake("the pull stage has not run", item=f"run {work.run.id}")
-    table = read_table(data, key)
-    return table.filter(pc.or_(_is_of(table, work.space), pc.is_null(table["space"])))
-
-
-def count_absent(without_content: pa.Table, pull_rejects: pa.Table, space: SpaceSection) -> int:
-    """How many items have no content for the space, rather than one that `pull` refused.
-
-    Args:
-        without_content: `id` and `partition` of the items that have none or a refused one.
-        pull_rejects: REJECTS_SCHEMA rows. One of another partition than its item's is of an older
-            record, and says nothing of the item.
-        space: the space.
-    """
-    refused = pull_rejects.filter(_is_of(pull_rejects, space))
-    row = pc.index_in(refused["id"], value_set=without_content["id"].combine_chunks())
-    partition = pc.fill_null(without_content["partition"].combine_chunks().take(row), "")
-    is_same = pc.equal(partition, pc.fill_null(refused["partition"], ""))
-    refused_here = refused.filter(pc.and_(pc.is_valid(row), is_same))
-    return int(without_content.num_rows - refused_here.num_rows)
-
-
 def _read_items(work: Work, columns: Sequence[str], ids: pa.Array | None = None) -> pa.Table:
     """`id`, the space's `digest` and `columns` of the pulled items, all or those of some ids."""
     run, digest = work.run, f"digest:{space_key(work.space)}"
@@ -118,8 +86,3 @@ def _read_items(work: Work, columns: Sequence[str], ids: pa.Array | None = None)
             rows = table if ids is None else table.filter(pc.is_in(table["id"], value_set=ids))
             tables.append(rows)
     return pa.concat_tables(tables).rename_columns(["id", "digest", *columns])
-
-
-def _is_of(rejects: pa.Table, space: SpaceSection) -> pa.ChunkedArray:
-    """True for what was rejected for this space alone."""
-    return pc.fill_null(pc.equal(rejects["space"], space_key(space)), False)

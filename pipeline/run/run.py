@@ -15,9 +15,9 @@ from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.plan.rejects import rejected_item
 from commonspace.pipeline.plan.stage import plan_stage
 from commonspace.pipeline.publish.stage import publish_stage
+from commonspace.pipeline.pull.rejects import rejected_item
 from commonspace.pipeline.pull.stage import pull_stage
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.pointer import load_current

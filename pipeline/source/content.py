@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from commonspace.encoders.protocol import Content, Failure, Reason
-from commonspace.pipeline.config.sections import SpaceSection
+from commonspace.pipeline.config.sections import SourceSection, SpaceSection
 from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.source.conversion.table import UNREADABLE, convert
 from commonspace.pipeline.source.file_access import FileAccess
@@ -27,6 +27,11 @@ were published under this one are then refused until their owner raises the vers
 """
 IMAGE_RULE = "file-bytes-1"
 """The bytes of the image's file, as they are."""
+
+_OF_UNFINISHED_IMAGES = frozenset(
+    {Reason.EMPTY_IMAGE, Reason.TRUNCATED_IMAGE, Reason.UNREADABLE_IMAGE}
+)
+_OF_UNFINISHED_TEXTS = frozenset({Reason.EMPTY_TEXT, Reason.INVALID_UNICODE})
 
 
 def parse_id(value: Any) -> str | Failure:
@@ -67,6 +72,16 @@ def content_recipe(space: SpaceSection) -> Recipe:
     if space.image:
         return Recipe(image=space.image, rule=IMAGE_RULE)
     return Recipe(fields=space.fields, rule=TEXT_RULE)
+
+
+def reasons_of_unfinished_files(space: SpaceSection, source: SourceSection) -> frozenset[Reason]:
+    """Why a content may be refused while the file that it lies in is written, or copied.
+
+    A text lies in a file of its own only where the source is a folder.
+    """
+    if space.image:
+        return _OF_UNFINISHED_IMAGES
+    return _OF_UNFINISHED_TEXTS if source.kind == "folder" else frozenset()
 
 
 def read_content(

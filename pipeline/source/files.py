@@ -67,7 +67,7 @@ def find_files(uri: str, scope: Scope) -> list[SourceFile]:
     files = []
     for path in sorted(set(glob.glob(uri.replace(PLACEHOLDER, value), recursive=True))):
         partition = None
-        if PLACEHOLDER in uri:
+        if has_partitions(uri):
             match = pattern.fullmatch(path)
             if match is None or scope.partition not in (None, match["partition"]):
                 continue  # `a-{partition}-{partition}` matches a-1-2, `{partition}*` more than one
@@ -110,7 +110,12 @@ def base_folder(uri: str) -> str:
 
 def has_wildcard(uri: str) -> bool:
     """Whether `uri` may name more than one file or folder."""
-    return glob.has_magic(re.sub(r"\[[*?\[]\]", "", uri)) or PLACEHOLDER in uri
+    return glob.has_magic(re.sub(r"\[[*?\[]\]", "", uri)) or has_partitions(uri)
+
+
+def has_partitions(uri: str) -> bool:
+    """Whether the path of a file says which partition it is of."""
+    return PLACEHOLDER in uri
 
 
 def _not_found(uri: str, partition: str | None) -> SourceNotFound:
@@ -130,7 +135,7 @@ def _check_partition(uri: str, partition: str | None) -> None:
     """A partition is one visible name; any other would match other partitions, or none."""
     if partition is None:
         return
-    if PLACEHOLDER not in uri:
+    if not has_partitions(uri):
         raise UserMistake(
             f"the source has no partitions, but the run names partition {partition!r}",
             item=uri,

@@ -15,8 +15,9 @@ from commonspace.pipeline.encode.stage import load_encoder, note_canary_check
 from commonspace.pipeline.gates.gate import Gate
 from commonspace.pipeline.gates.ledger import ScopeCounts
 from commonspace.pipeline.gates.spot import SpotCheckResult, spot_gate
-from commonspace.pipeline.plan.rejects import carried_rejects
+from commonspace.pipeline.pull.rejects import is_in_scope
 from commonspace.pipeline.release.parts import published_rows
+from commonspace.pipeline.release.rejects import read_rejects
 from commonspace.pipeline.source.records import Scope
 from commonspace.pipeline.validate.golden_gate import golden_recall
 from commonspace.pipeline.validate.validate import count_run, validate
@@ -53,7 +54,8 @@ def validate_stage(work: Work) -> Verdict:
 
 def _count_scope(work: Work, published: pa.Table) -> ScopeCounts:
     """What the release before holds, within and outside the run's scope."""
-    scope, carried = work.run.scope, carried_rejects(work)
+    scope, rejects = work.run.scope, read_rejects(work.run.store, work.base).to_pylist()
+    carried = sum(not is_in_scope(row, work) for row in rejects)
     touched = published.filter(_is_in_scope(published, scope, work.contract)).num_rows
     return ScopeCounts(
         # Of a list of ids, nearly every row may go: a share of them would refuse each such run.

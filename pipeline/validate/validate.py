@@ -19,11 +19,11 @@ from commonspace.pipeline.gates.golden_recall import GoldenRecall
 from commonspace.pipeline.gates.ledger import ScopeCounts, account_gates
 from commonspace.pipeline.gates.unknown_texts import UnknownTexts
 from commonspace.pipeline.gates.vectors import UnusableVectors
-from commonspace.pipeline.plan.offer import read_offer_rejects
-from commonspace.pipeline.plan.passing import cut_contents, has_reason, passing_reasons
+from commonspace.pipeline.plan.offer.offer import read_offer_rejects
+from commonspace.pipeline.plan.offer.transient import cut_contents, has_reason, transient_reasons
 from commonspace.pipeline.plan.plan import Plan
 from commonspace.pipeline.plan.plan_file import read_plan
-from commonspace.pipeline.plan.rejects import reject_places
+from commonspace.pipeline.pull.rejects import reject_places
 from commonspace.pipeline.release.rejects import SHOWN_REJECTS, describe_rejects
 from commonspace.pipeline.source.notices import NoticeCount, NoticeKind
 from commonspace.pipeline.validate.account import Accounting, FailedContents, count_outcomes
@@ -66,8 +66,8 @@ def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCoun
     summary, plan = work.read_note(PlanSummary), read_plan(work).encoding(encoded_instead(work))
     pull_rejects = read_offer_rejects(work)
     failures = _read_failures(work, shards)
-    passing = has_reason(failures, passing_reasons(work))
-    permanent = failures.filter(pc.invert(pc.or_(failures["retryable"], passing)))
+    transient = has_reason(failures, transient_reasons(work))
+    permanent = failures.filter(pc.invert(pc.or_(failures["retryable"], transient)))
     failed = FailedContents(
         all=failures["content_digest"].combine_chunks(),
         permanent=permanent["content_digest"].combine_chunks(),
@@ -90,7 +90,7 @@ def count_run(work: Work, published: pa.Table, shards: Sequence[str]) -> RunCoun
         accounting=accounting,
         next_release=next_release_rows(plan, published, failed.all, accounting.removed_ids),
         rejects=tuple(describe_rejects(rejects)),
-        notices=_cut_contents(plan, failures.filter(passing), published["id"]),
+        notices=_cut_contents(plan, failures.filter(transient), published["id"]),
     )
 
 

@@ -86,11 +86,11 @@ def is_readable(store: Store, key: str, spec: EncoderSpec) -> bool:
     return bool(rows)
 
 
-def has_passing_failures(shard: pa.Table) -> bool:
+def has_transient_failures(shard: pa.Table) -> bool:
     """Whether a shard has failures that another run may not have: it may have another limit."""
     costly = pc.equal(shard["reason"], str(Reason.IMAGE_TOO_COSTLY))
-    passing = pc.or_kleene(shard["retryable"], costly)
-    return bool(pc.any(pc.fill_null(passing, False)).as_py())
+    transient = pc.or_kleene(shard["retryable"], costly)
+    return bool(pc.any(pc.fill_null(transient, False)).as_py())
 
 
 def _in_schema(group: pa.Table, schema: pa.Schema) -> pa.Table:

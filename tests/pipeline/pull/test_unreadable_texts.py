@@ -110,7 +110,7 @@ def test_a_text_that_changes_while_it_is_encoded_is_said_to(warehouse: Warehouse
     assert report["rejects_by_reason"] == {}
 
 
-def test_a_changed_text_is_a_passing_failure_of_its_passage(warehouse: Warehouse) -> None:
+def test_a_changed_text_is_a_transient_failure_of_its_passage(warehouse: Warehouse) -> None:
     collection = warehouse.collection(
         [documents.document("a", "one two three")], spaces=[SPACE], **NO_LIMITS
     )

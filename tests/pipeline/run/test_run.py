@@ -341,7 +341,7 @@ def test_a_source_that_changes_during_a_run_is_tried_again(
     assert report["rejects_by_reason"] == {}
 
 
-def test_a_passing_failure_leaves_the_published_row(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_transient_failure_leaves_the_published_row(warehouse: Warehouse, tmp_path: Path) -> None:
     spaces = [{"name": "text", "encoder": "hashed/64", "image": "image"}]
     data = [{"id": f"i{n}", "image": f"{n}.bin"} for n in range(10)]
     files = {f"{n}.bin": f"bytes {n}".encode() for n in range(10)}

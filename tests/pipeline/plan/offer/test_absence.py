@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.plan.absence import judge_ends, notices_of_staying, stays_unoffered
-from commonspace.pipeline.plan.last_records import changed_items, doubtful_items
-from commonspace.pipeline.plan.passing import passing_failures
+from commonspace.pipeline.plan.offer.absence import judge_ends, notices_of_staying, stays_unoffered
+from commonspace.pipeline.plan.offer.last_records import changed_items, doubtful_items
+from commonspace.pipeline.plan.offer.transient import transient_failures
 from commonspace.pipeline.pull.extents import Extents, LastRecord
 from commonspace.pipeline.source.extents import End
+from commonspace.pipeline.source.notices import NoticeKind
 
 FILES = ["a", "b", "c", "d"]
 ends = st.dictionaries(st.sampled_from(FILES), st.sampled_from(End))
@@ -35,20 +36,20 @@ def test_only_open_files_and_gaps_are_judged(
 @given(
     files=st.lists(st.sampled_from(FILES), max_size=12),
     ends=ends.map(lambda e: judge_ends(e)),
-    is_folder=st.booleans(),
+    gone=st.sampled_from([NoticeKind.FOLDER_GONE, NoticeKind.FILE_GONE]),
 )
 def test_a_row_goes_only_with_a_whole_file_and_each_other_row_is_told(
-    files: list[str], ends: dict[str, End], is_folder: bool
+    files: list[str], ends: dict[str, End], gone: NoticeKind
 ) -> None:
     rows = pa.chunked_array([pa.array(files, pa.string())])
     stays = stays_unoffered(rows, ends)
     assert stays.to_pylist() == [ends.get(name) is not End.WHOLE for name in files]
-    notices = notices_of_staying(rows.filter(stays), ends, is_folder=is_folder)
+    notices = notices_of_staying(rows.filter(stays), ends, gone)
     assert sum(notice.count for notice in notices) == sum(stays.to_pylist())
     told = {example: str(n.kind) for n in notices for example in n.examples}
-    gone = "folder_gone" if is_folder else "file_gone"
     kinds = {
-        None: gone, End.EMPTY: "file_empty", End.CUT: "file_cut", End.GAPS: "record_unreadable",
+        None: str(gone), End.EMPTY: "file_empty", End.CUT: "file_cut",
+        End.GAPS: "record_unreadable",
     }  # fmt: skip
     assert told.items() <= {(name, kinds.get(ends.get(name), "")) for name in files}
 
@@ -84,8 +85,8 @@ def test_a_last_record_is_compared_with_what_its_file_has_published(
 @pytest.mark.parametrize("reason", [Reason.TRUNCATED_IMAGE, Reason.IMAGE_TOO_SMALL])
 def test_of_a_published_item_a_cut_content_is_worth_another_try(reason: Reason) -> None:
     failures = dict.fromkeys(["published", "new"], Failure(reason, "why"))
-    passing = passing_failures(
+    transient = transient_failures(
         failures, {Reason.TRUNCATED_IMAGE}, pa.chunked_array([["published", "other"]])
     )
-    assert not passing["new"].retryable
-    assert passing["published"].retryable == (reason is Reason.TRUNCATED_IMAGE)
+    assert not transient["new"].retryable
+    assert transient["published"].retryable == (reason is Reason.TRUNCATED_IMAGE)

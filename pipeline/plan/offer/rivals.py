@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.plan.absence import stays_unoffered
-from commonspace.pipeline.plan.rejects import rejected_item
+from commonspace.pipeline.plan.offer.absence import stays_unoffered
+from commonspace.pipeline.pull.rejects import rejected_item
 from commonspace.pipeline.release.manifest import Release
 from commonspace.pipeline.release.parts import published_details
 from commonspace.pipeline.release.rejects import read_rejects
 from commonspace.pipeline.source.extents import End, Extent
-from commonspace.pipeline.source.files import PLACEHOLDER
+from commonspace.pipeline.source.files import has_partitions
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.protocol import Source
 from commonspace.pipeline.source.record_ids import record_id
@@ -45,7 +45,7 @@ def read_rivals(
     extra = [source.newest] if source.newest else []
     schema = pa.schema([work.contract.schema.field(name) for name in (item, "partition", *extra)])
     rivals = schema.append(pa.field("source_uri", pa.string())).empty_table()
-    if base is None or not (extra or PLACEHOLDER in source.uri):
+    if base is None or not (extra or has_partitions(source.uri)):
         return rivals
     is_rival = _is_otherwise(published, items)
     if work.run.scope.partition is not None:

@@ -8,38 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
-from commonspace.pipeline.plan.absence import (
+from commonspace.pipeline.plan.offer.absence import (
     judge_ends,
     notices_of_staying,
     stays_unoffered,
     unterminated_files,
 )
-from commonspace.pipeline.plan.last_records import changed_items, doubtful_items
-from commonspace.pipeline.plan.passing import (
+from commonspace.pipeline.plan.offer.last_records import changed_items, doubtful_items
+from commonspace.pipeline.plan.offer.precedence import decide_precedence
+from commonspace.pipeline.plan.offer.rivals import read_rivals, without_dropped
+from commonspace.pipeline.plan.offer.transient import (
     as_retryable,
     cut_contents,
     gone_contents,
-    passing_reasons,
-    passing_rejects,
+    transient_reasons,
+    transient_rejects,
+    unavailable_ids,
+    unreadable_ids,
 )
-from commonspace.pipeline.plan.precedence import decide_precedence
-from commonspace.pipeline.plan.rejects import unavailable_ids, unreadable_ids
-from commonspace.pipeline.plan.rivals import read_rivals, without_dropped
-from commonspace.pipeline.pull.extents import Extents, read_extents
-from commonspace.pipeline.pull.items import (
-    count_absent,
-    read_offered_items,
-    read_pull_rejects,
-)
+from commonspace.pipeline.pull.extents import Extents, kind_of_gone, read_extents, with_files
+from commonspace.pipeline.pull.items import read_offered_items
+from commonspace.pipeline.pull.rejects import count_absent, read_pull_rejects
 from commonspace.pipeline.release.manifest import Release
-from commonspace.pipeline.release.parts import published_details
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA, reject_row
 from commonspace.pipeline.source.extents import End
 from commonspace.pipeline.source.notices import NoticeCount
@@ -86,9 +82,9 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
     items, without_content = read_offered_items(work, columns)
     rejects = read_pull_rejects(work)
     absent = count_absent(without_content, rejects, work.space)
-    ids_published = _flat(published[work.contract.item_column])
-    passing = passing_rejects(rejects, passing_reasons(work), ids_published)
-    rejects = as_retryable(rejects, passing)
+    ids_published = published[work.contract.item_column].combine_chunks()
+    transient = transient_rejects(rejects, transient_reasons(work), ids_published)
+    rejects = as_retryable(rejects, transient)
     delete_missing = work.run.delete_missing
     offer = Offer(
         items=items,
@@ -96,7 +92,7 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
         absent=absent,
         unavailable=unavailable_ids(rejects, delete_missing=delete_missing),
         unreadable=unreadable_ids(rejects, delete_missing=delete_missing),
-        notices=cut_contents(rejects.filter(passing)["id"]),
+        notices=cut_contents(rejects.filter(transient)["id"]),
     )
     extents = read_extents(work.run.store, work.run.folder)
     known = base.unterminated if base else ()
@@ -108,7 +104,7 @@ def read_offer(work: Work, base: Release | None, published: pa.Table) -> Offer:
     unterminated = unterminated_files(known, extents.ends, ends, learns=learns)
     rivals = read_rivals(work, base, published, offer.items, ends)
     offer = _without_superseded(work, offer, rivals)
-    told = notices_of_staying(offer.staying, ends, is_folder=_is_folder(work))
+    told = notices_of_staying(offer.staying, ends, kind_of_gone(work.run.collection))
     return replace(offer, unterminated=unterminated, notices=(*told, *offer.notices))
 
 
@@ -124,8 +120,8 @@ def _beside_published(
     doubtful = doubtful_items(extents, known)
     doubtful_ids = {name for name, _ in doubtful}
     absent = published.filter(_is_absent(work, published, offer.items))
-    missing = _with_files(work, base, absent.filter(_is_missing(work, absent, offer)))
-    replaced = _with_files(work, base, published.filter(_is_among(published, item, doubtful_ids)))
+    missing = with_files(work, base, absent.filter(_is_missing(work, absent, offer)))
+    replaced = with_files(work, base, published.filter(_is_among(published, item, doubtful_ids)))
     changed, changed_files = changed_items(doubtful, offer.items, replaced, item)
     lacking = changed_files | set(missing["source_uri"].to_pylist())
     unreadable = set(
@@ -161,7 +157,7 @@ def _without_superseded(work: Work, offer: Offer, rivals: pa.Table) -> Offer:
     return replace(
         offer,
         items=offer.items.filter(pc.invert(pc.is_in(offer.items[item], value_set=superseded))),
-        unavailable=pa.concat_arrays([_flat(offer.unavailable), superseded]),
+        unavailable=pa.concat_arrays([offer.unavailable, superseded]),
         staying=pa.chunked_array([*offer.staying.chunks, *staying.chunks], pa.string()),
         notices=(*offer.notices, *precedence.notices),
     )
@@ -170,7 +166,7 @@ def _without_superseded(work: Work, offer: Offer, rivals: pa.Table) -> Offer:
 def _is_absent(work: Work, published: pa.Table, items: pa.Table) -> pa.ChunkedArray:
     """Which published rows of the run's partition, if it has one, are not offered."""
     item, partition = work.contract.item_column, work.run.scope.partition
-    is_absent = pc.invert(pc.is_in(published[item], value_set=_flat(items[item])))
+    is_absent = pc.invert(pc.is_in(published[item], value_set=items[item].combine_chunks()))
     if partition is None:
         return is_absent
     return pc.and_(is_absent, pc.fill_null(pc.equal(published["partition"], partition), False))
@@ -181,19 +177,8 @@ def _is_missing(work: Work, absent: pa.Table, offer: Offer) -> pa.ChunkedArray:
     item = work.contract.item_column
     if work.run.scope.ids is not None:  # what a list of ids does not find is not deleted anyway
         return _is_among(absent, item, ())
-    rejected = pa.concat_arrays([_flat(offer.unavailable), offer.unreadable])
+    rejected = pa.concat_arrays([offer.unavailable, offer.unreadable])
     return pc.invert(pc.is_in(absent[item], value_set=rejected))
-
-
-def _with_files(work: Work, base: Release | None, rows: pa.Table) -> pa.Table:
-    """Published rows with the column `source_uri`: of a folder's items, their folder."""
-    if _is_folder(work):
-        folders = [str(PurePosixPath(item).parent) for item in rows["id"].to_pylist()]
-        return rows.append_column("source_uri", pa.array(folders, pa.string()))
-    ids = _flat(rows["id"])
-    origins = published_details(work.run.store, base, work.contract, ["source_uri"], ids)
-    found = pc.index_in(ids, value_set=_flat(origins["id"]))
-    return rows.append_column("source_uri", origins["source_uri"].take(found))
 
 
 def _cut_rejects(work: Work, items: pa.Table, extents: Extents) -> pa.Table:
@@ -214,16 +199,8 @@ def _cut_rejects(work: Work, items: pa.Table, extents: Extents) -> pa.Table:
     return pa.Table.from_pylist(rejects, REJECTS_SCHEMA)
 
 
-def _is_folder(work: Work) -> bool:
-    return work.run.collection.source.kind == "folder"
-
-
 def _is_among(rows: pa.Table, column: str, values: Collection[str]) -> pa.ChunkedArray:
     return pc.is_in(rows[column], value_set=pa.array(values, pa.string()))
-
-
-def _flat(values: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
 
 
 def write_offer_rejects(work: Work, rejects: pa.Table) -> None:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from commonspace.pipeline.plan.offer.precedence import decide_precedence
 from commonspace.pipeline.plan.plan import PlanInputs, PlanOptions, make_plan
-from commonspace.pipeline.plan.precedence import decide_precedence
 from commonspace.pipeline.pull.versions import rank_of
 from commonspace.pipeline.source.records import Scope
 

@@ -87,16 +87,16 @@ def stays_unoffered(files: pa.ChunkedArray, ends: Mapping[str, End]) -> pa.Chunk
 
 
 def notices_of_staying(
-    files: pa.ChunkedArray, ends: Mapping[str, End], *, is_folder: bool
+    files: pa.ChunkedArray, ends: Mapping[str, End], gone: NoticeKind
 ) -> tuple[NoticeCount, ...]:
     """Why rows stay, by kind, with their number and the first few files.
 
     Args:
         files: the file of each row that stays.
         ends: as `stays_unoffered` takes them.
-        is_folder: whether the source is of kind `folder`.
+        gone: the kind for files that the run has not found.
     """
-    gone, notices = NoticeKind.FOLDER_GONE if is_folder else NoticeKind.FILE_GONE, Notices()
+    notices = Notices()
     for name, rows in sorted(_counts(files)):
         kind = _KINDS[ends[name]] if name in ends else gone
         notices.add(Notice(kind, ROWS_THAT_STAY, name), rows)

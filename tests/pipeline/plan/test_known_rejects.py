@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from commonspace.encoders.protocol import Failure, Reason, too_slow
-from commonspace.pipeline.plan.rejects import permanent_rejects
+from commonspace.pipeline.plan.known_rejects import permanent_rejects
 from commonspace.pipeline.release.rejects import REJECTS_SCHEMA, reject_row
 
 BROKEN = Failure(Reason.UNREADABLE_IMAGE, "broken")
@@ -22,7 +22,7 @@ def test_what_another_limit_of_time_refused_is_tried_again() -> None:
         row("broken", BROKEN),
         row("late", too_slow(30)),
         row("later", too_slow(2.5)),
-        row("passing", Failure(Reason.MISSING_CONTENT, "gone", retryable=True)),
+        row("transient", Failure(Reason.MISSING_CONTENT, "gone", retryable=True)),
         row("pulled", BROKEN, stage="pull"),
         row("without content", BROKEN, content_digest=None),
     ]
