@@ -1,6 +1,6 @@
 """From the name of an encoder to its spec, and to the encoder itself.
 
-`describe` needs no torch unless torchvision has to be asked for weights or shapes. Everything that
+`describe` needs no torch unless torchvision or timm has to be asked for weights or shapes. What
 computes is imported inside the functions, so that this module loads fast and without torch.
 """
 

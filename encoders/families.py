@@ -21,6 +21,8 @@ from commonspace.encoders.torchvision.architectures import NETWORKS
 _KNOWN = ("hashed", *(f"torchvision/{name}" for name in NETWORKS))
 _ALWAYS = {"name", "modality"}
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_TIMM_NETWORK = re.compile(r"\w[\w-]*(\.[\w.-]+)?", re.ASCII)
+"""With or without the tag of its weights; only timm knows which there are."""
 _HASHED_NAME = re.compile(r"hashed(/[0-9]{1,6})?")
 
 
@@ -73,20 +75,22 @@ def _family_by_name(reference: EncoderReference) -> Family:
         return _HASHED
     if kind == "torchvision" and rest in NETWORKS:
         return _TORCHVISION
+    if kind == "timm" and _TIMM_NETWORK.fullmatch(rest):
+        return _TIMM
     if Path(name).is_absolute() and (Path(name) / "int8.json").is_file():
         return _INT8
     if name.startswith("package:") or Path(name).is_absolute():
         return _CLIP_FOLDER if _is_clip(reference) else _FOLDER
     without_prefix = [known for known in _KNOWN if known == f"torchvision/{name}"]
     near = without_prefix or difflib.get_close_matches(name, _KNOWN, n=3, cutoff=0.8)
-    if _HUB_NAME.fullmatch(name) and kind not in ("hashed", "torchvision") and not near:
+    if _HUB_NAME.fullmatch(name) and kind not in ("hashed", "torchvision", "timm") and not near:
         return _CLIP_HUB if _is_clip(reference) else _HUB
     raise EncoderNotFound(
         "there is no encoder of this name",
         item=name,
         do=(f"Did you mean {', '.join(near)}? " if near else "")
-        + "An encoder is named torchvision/<architecture>, <owner>/<model> with a revision, "
-        "package:<module>, hashed/<dim>, or by the absolute path of a folder.",
+        + "An encoder is named torchvision/<architecture>, timm/<network>, <owner>/<model> with a "
+        "revision, package:<module>, hashed/<dim>, or by the absolute path of a folder.",
     )
 
 
@@ -179,6 +183,21 @@ def _load_network(reference: EncoderReference, spec: EncoderSpec, limits: ImageL
     return load_torchvision_encoder(spec, weights_file(reference), device, limits)
 
 
+def _describe_timm(reference: EncoderReference) -> EncoderSpec:
+    from commonspace.encoders.timm.spec import describe_timm
+
+    return describe_timm(reference)
+
+
+def _load_timm(reference: EncoderReference, spec: EncoderSpec, limits: ImageLimits) -> Encoder:
+    from commonspace.encoders.engines.selection import choose_device
+
+    device = choose_device()
+    from commonspace.encoders.timm.encoder import load_timm_encoder
+
+    return load_timm_encoder(spec, reference, device, limits)
+
+
 def _describe_int8(reference: EncoderReference) -> EncoderSpec:
     from commonspace.encoders.int8.record import describe_int8
 
@@ -203,4 +222,10 @@ _TORCHVISION = Family(
     frozenset({"weights", "layer", "pooling", "precision", "decoder"}),
     _describe_network,
     _load_network,
+)
+_TIMM = Family(
+    ("image",),
+    frozenset({"weights", "revision", "precision", "decoder"}),
+    _describe_timm,
+    _load_timm,
 )

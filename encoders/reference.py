@@ -21,16 +21,19 @@ class EncoderReference:
             an absolute folder: a sentence-transformers, CLIP or int8 model on disk;
             `<owner>/<model>`: a sentence-transformers or CLIP model on the hub;
             `torchvision/<architecture>`: any classification network, `weights` required.
+            `timm/<network>`: any network of timm, `weights` or `revision` required.
         modality: `text` or `image`; only `hashed` and CLIP models encode both.
         revision: models on the hub only, and required there: the 40 hex digits of a commit.
-        weights: torchvision only: a weights name such as `IMAGENET1K_V2`, an absolute path to a
-            `.safetensors` or `.pth` file, or `untrained`.
+        weights: torchvision and timm only: an absolute path to a `.safetensors` or `.pth` file, or
+            `untrained`; torchvision's own by a name such as `IMAGENET1K_V2`; for timm, those in an
+            installed package by `package:<module>`.
         layer: torchvision only: the name of the module whose output is taken.
         pooling: torchvision only: `average` or `max` over that module's feature map.
         overflow: text only: `truncate` (the default), `mean` or `rows`, as in `EncoderSpec`.
         dimensions: text only: how many of a Matryoshka model's first dimensions are kept.
         precision: `fp32` (the default), `fp16` or `bf16`; an int8 model is a folder of its own.
-        decoder: torchvision only: `pillow` (the default), or `nvjpeg`, where a GPU decodes JPEG.
+        decoder: torchvision and timm only: `pillow` (the default), or `nvjpeg`, where a GPU decodes
+            JPEG.
     """
 
     name: str

@@ -32,7 +32,7 @@ class EncoderSpec:
     """
 
     kind: str
-    """Which loader built it: `sentence-transformers`, `clip`, `torchvision` or `hashed`."""
+    """Which loader built it: `sentence-transformers`, `clip`, `torchvision`, `timm` or `hashed`."""
     modality: Modality
     architecture: str
     weights: str

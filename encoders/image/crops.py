@@ -10,7 +10,7 @@ processor (measured with AVX-512, with AVX2 and with neither).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,12 @@ Crop = NDArray[np.uint8]
 
 
 def crop_image(image: Image.Image, preprocessing: Mapping[str, Any]) -> Crop:
-    """Resize the short side of an RGB image and cut out the centre, (crop, crop, 3) uint8.
+    """Resize an RGB image and cut out the centre, (crop, crop, 3) uint8.
 
     Args:
         image: of mode RGB.
-        preprocessing: `resize` and `crop` in pixels, `interpolation` and `antialias`, as in a spec.
+        preprocessing: `resize` (of the short side, or [height, width] whatever the aspect) and
+            `crop` in pixels, `interpolation` and `antialias`, as in a spec.
     """
     with warnings.catch_warnings():
         # torch warns that a tensor over read-only memory might be written to; this one is not.
@@ -76,11 +77,14 @@ def _centre(pixels: torch.Tensor, preprocessing: Mapping[str, Any]) -> torch.Ten
     return pixels[:, top : top + side, left : left + side].permute(1, 2, 0).contiguous()
 
 
-def _resized(height: int, width: int, short: int) -> tuple[int, int]:
-    """Height and width with `short` as the short side; the long one is rounded down.
+def _resized(height: int, width: int, resize: int | Sequence[int]) -> tuple[int, int]:
+    """Height and width with `resize` as the short side, or as both of them.
 
-    As torchvision's `resize` does.
+    The long side is rounded down, as torchvision's `resize` does.
     """
+    if not isinstance(resize, int):
+        tall, wide = resize
+        return tall, wide
     if width <= height:
-        return int(short * height / width), short
-    return short, int(short * width / height)
+        return int(resize * height / width), resize
+    return resize, int(resize * width / height)

@@ -41,7 +41,12 @@ def find_model_folder(reference: EncoderReference) -> Path:
     return _download(name, reference.revision)
 
 
-def _find_in_package(module: str) -> Path:
+def package_folders(module: str) -> list[Path]:
+    """The folders of an installed package, whose code is not run.
+
+    Raises:
+        EncoderNotFound: there is no such package.
+    """
     # To find a dotted name imports its parents, but the package's own code must not run here.
     spec = importlib.util.find_spec(module) if module.isidentifier() else None
     if spec is None or not spec.submodule_search_locations:
@@ -50,7 +55,11 @@ def _find_in_package(module: str) -> Path:
             item=f"package:{module}",
             do="Install it in this environment, or correct the name.",
         )
-    roots = [Path(location) for location in spec.submodule_search_locations]
+    return [Path(location) for location in spec.submodule_search_locations]
+
+
+def _find_in_package(module: str) -> Path:
+    roots = package_folders(module)
     folders = sorted(path.parent for root in roots for path in root.rglob("modules.json"))
     if len(folders) != 1:
         raise EncoderNotFound(

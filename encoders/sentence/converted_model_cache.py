@@ -25,6 +25,7 @@ from pathlib import Path
 
 from commonspace import encoders
 from commonspace.encoders.errors import EncoderError
+from commonspace.encoders.model_folder.cache_folder import cache_folder
 from commonspace.encoders.spec import EncoderSpec
 
 _LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers", "openvino")
@@ -132,16 +133,11 @@ def _remove_unused(models: Path) -> None:
 
 def _models_folder() -> Path | None:
     """The cache's folder of models; None where the user has no home folder for it."""
-    setting, xdg_cache = os.environ.get("COMMONSPACE_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
-    if setting:
-        return Path(setting).absolute() / "models"
-    if Path(xdg_cache).is_absolute():
-        return Path(xdg_cache) / "commonspace" / "models"
-    try:
-        return Path.home() / ".cache" / "commonspace" / "models"
-    except RuntimeError as error:
-        _warn_that_nothing_is_kept(str(error))
+    folder = cache_folder()
+    if folder is None:
+        _warn_that_nothing_is_kept("there is no home folder")
         return None
+    return folder / "models"
 
 
 def _name(spec: EncoderSpec) -> str:

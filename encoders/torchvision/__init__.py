@@ -1,4 +1,4 @@
 """torchvision's classification networks as encoders, with torchvision's weights or a file's.
 
-Imports nvjpeg, image and what is below them.
+Imports image_network and what is below it.
 """

@@ -1,26 +1,16 @@
-"""Loads a torchvision network: which engine runs it, and whether it is the network described."""
+"""Loads a torchvision network as an encoder."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from commonspace.encoders.engines.compiled_engine import CompiledEngine, choose_compile
-from commonspace.encoders.engines.engine import Engine
-from commonspace.encoders.engines.selection import choose_engine
-from commonspace.encoders.engines.torch_engine import TorchEngine
-from commonspace.encoders.errors import EncoderError, WeightsRefused
-from commonspace.encoders.image.batches import ImageBatches
-from commonspace.encoders.image.crops import crop_image
-from commonspace.encoders.image.decoder import Decoder, PillowDecoder
-from commonspace.encoders.image.encoder import CUDA_ROWS, ImageEncoder
+from commonspace.encoders.image.encoder import ImageEncoder
+from commonspace.encoders.image_network.embedding_network import ImageEmbeddingNetwork
+from commonspace.encoders.image_network.encoder import network_encoder
 from commonspace.encoders.protocol import IMAGE_LIMITS, ImageLimits
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.encoders.torchvision.embedding_network import ImageEmbeddingNetwork
 from commonspace.encoders.torchvision.network import load_network
-from commonspace.encoders.vectors import norm_failures
 
 
 def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbeddingNetwork:
@@ -37,72 +27,10 @@ def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbe
 def load_torchvision_encoder(
     spec: EncoderSpec, weights: Path | None, device: str, limits: ImageLimits = IMAGE_LIMITS
 ) -> ImageEncoder:
-    """Load the network for `device`; a CPU computes in fp32 whatever `spec.precision` is.
-
-    Decoding an image may cost `limits`.
+    """Load the network for `device`; decoding an image may cost `limits`.
 
     Raises:
-        WeightsRefused: as `load_embedding_network`, or its vectors are not usable.
-        EncoderNotFound: as `load_embedding_network`.
-        EncoderError: OpenVINO is to run the network and cannot, nvJPEG is to decode and cannot, or
-            the compiled network computes other vectors.
+        WeightsRefused, EncoderNotFound: as `load_network`.
+        WeightsRefused, EncoderError: as `network_encoder`.
     """
-    decoder = _decoder(spec, device, limits)
-    network = load_embedding_network(spec, weights)
-    probe = _probe(spec)
-    if device != "cpu":
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    exact = TorchEngine(network, device)
-    _require_vector(exact, probe, spec)
-    if choose_engine(device) == "openvino":
-        from commonspace.encoders.engines.openvino_conversion import convert_to_engine
-
-        engine = convert_to_engine(network, (np.concatenate([probe, probe]),), exact, spec.label)
-        return ImageEncoder(spec, engine, device, decoder=decoder)
-    in_full = device == "cpu" or spec.precision == "fp32"
-    again = None if in_full else exact
-    if choose_compile(device):
-        compiled = CompiledEngine(network, device, spec, exact)
-        # Compiled now, so that no query has to wait for it.
-        list(ImageBatches(compiled, CUDA_ROWS, fill=True).run(probe))
-        return ImageEncoder(spec, compiled, device, exact=again, decoder=decoder, fill=True)
-    engine = exact if in_full else TorchEngine(network, device, spec.precision)
-    return ImageEncoder(spec, engine, device, exact=again, decoder=decoder)
-
-
-def _decoder(spec: EncoderSpec, device: str, limits: ImageLimits) -> Decoder:
-    """What decodes the images."""
-    if spec.preprocessing["decoder"] != "nvjpeg":
-        return PillowDecoder(spec.preprocessing, crop_image, limits)
-    if device == "cpu":
-        raise EncoderError(
-            "its images are decoded by nvJPEG, which needs a CUDA device",
-            item=spec.label,
-            do="Run on a machine that has one, with COMMONSPACE_DEVICE unset, or add a new version "
-            'of the space without `decoder = "nvjpeg"`: the vectors of images that Pillow decodes '
-            "are different.",
-        )
-    from commonspace.encoders.nvjpeg.decoder import NvjpegDecoder
-
-    return NvjpegDecoder(spec.preprocessing, device, limits)
-
-
-def _probe(spec: EncoderSpec) -> np.ndarray:
-    """One crop of noise, (1, crop, crop, 3) uint8."""
-    side = spec.preprocessing["crop"]
-    return np.random.default_rng(0).integers(0, 256, (1, side, side, 3), dtype=np.uint8)
-
-
-def _require_vector(engine: Engine, probe: np.ndarray, spec: EncoderSpec) -> None:
-    ((_, vector),) = ImageBatches(engine, 1).run(probe)
-    if vector.shape != (1, spec.dim):
-        raise WeightsRefused(
-            f"makes {vector.shape[1]} dimensions, but its description says {spec.dim}",
-            item=spec.label,
-        )
-    for failure in norm_failures(vector).values():
-        raise WeightsRefused(
-            f"makes no usable vectors: {failure.message}",
-            item=spec.label,
-            do="Copy or download the weights again.",
-        )
+    return network_encoder(spec, partial(load_embedding_network, spec, weights), device, limits)

@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from commonspace.encoders.errors import EncoderNotFound
+from commonspace.encoders.image_network.local_weights import SEED
 from commonspace.encoders.torchvision.architectures import PENULTIMATE
 from commonspace.encoders.torchvision.state_dict import load_state_dict_file
-from commonspace.encoders.torchvision.weights import SEED
 
 
 class PooledLayer(torch.nn.Module):

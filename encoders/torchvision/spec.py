@@ -9,17 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from commonspace.encoders.errors import EncoderNotFound
-from commonspace.encoders.image.image_file import IMAGE_RULES_VERSION
+from commonspace.encoders.image_network.decoding import decoding_of
+from commonspace.encoders.image_network.local_weights import untrained_label
 from commonspace.encoders.model_folder.digests import sha256_of
 from commonspace.encoders.reference import EncoderReference, precision_of
 from commonspace.encoders.spec import TOLERANCE, EncoderSpec
 from commonspace.encoders.torchvision.architectures import PENULTIMATE
-from commonspace.encoders.torchvision.weights import (
-    is_weights_name,
-    named_weights,
-    untrained_label,
-    weights_file,
-)
+from commonspace.encoders.torchvision.weights import is_weights_name, named_weights, weights_file
 
 _BASIC = ("resnet18", "resnet34")
 _BOTTLENECK = (
@@ -66,9 +62,9 @@ def describe_network(reference: EncoderReference) -> EncoderSpec:
         kind="torchvision",
         modality="image",
         architecture=architecture,
-        weights=f"sha256:{sha256_of(path)}" if path else untrained_label(),
+        weights=f"sha256:{sha256_of(path)}" if path else untrained_label(("torch",)),
         trained=path is not None,
-        preprocessing={**_decoding(reference), **preprocessing},
+        preprocessing={**decoding_of(reference), **preprocessing},
         layer=layer,
         pooling=pooling,
         dim=_dim(architecture, layer, pooling, preprocessing["crop"]),
@@ -99,23 +95,6 @@ def preprocessing_of(architecture: str, weights: str | None) -> dict[str, Any]:
         "mean": list(transform.mean),
         "std": list(transform.std),
     }
-
-
-def _decoding(reference: EncoderReference) -> dict[str, Any]:
-    """What decodes and resizes images; with `nvjpeg`, most formats are still left to Pillow.
-
-    Pillow's version is not part of it: `rules` covers what its releases may change, and a security
-    fix must not make new vectors incomparable with old ones.
-    """
-    resizers = {"pillow": "torch-uint8", "nvjpeg": "torch-float32"}
-    decoder = reference.decoder or "pillow"
-    if decoder not in resizers:
-        raise EncoderNotFound(
-            f"there is no decoder {decoder!r}",
-            item=reference.name,
-            do="Set it to pillow or nvjpeg.",
-        )
-    return {"decoder": decoder, "rules": IMAGE_RULES_VERSION, "resizer": resizers[decoder]}
 
 
 def _layer_and_pooling(reference: EncoderReference) -> tuple[str, str]:

@@ -1,17 +1,14 @@
-"""Loads the weights in a file into a network: every tensor, or none."""
+"""Loads a file of torchvision's, or of its user's, into a network of torchvision."""
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections import OrderedDict
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
-from commonspace.encoders.errors import WeightsRefused
+from commonspace.encoders.image_network.state_dict import load_every_tensor, read_state_dict
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 """torchvision's DenseNet files still have the names of PyTorch 0.3, which have one dot more."""
@@ -28,56 +25,10 @@ def load_state_dict_file(network: torch.nn.Module, path: Path, architecture: str
     Raises:
         WeightsRefused: the file cannot be opened safely, or does not fit the architecture.
     """
-    state = _read(path)
-    expected = network.state_dict()
-    # Versions, by which a module reads older names: torch.save keeps them, safetensors does not.
-    versions = getattr(state, "_metadata", None) or expected._metadata  # type: ignore[attr-defined]
+    state = read_state_dict(path)
     if architecture.startswith("densenet"):
-        state = {_OLD_DENSENET.sub(r"\1\2.", key): tensor for key, tensor in state.items()}
-    misshapen = [k for k in state if k in expected and state[k].shape != expected[k].shape]
-    fitting = OrderedDict((k, tensor) for k, tensor in state.items() if k not in misshapen)
-    fitting._metadata = versions  # type: ignore[attr-defined]
-    outcome = network.load_state_dict(fitting, strict=False)
-    # Files from before torch 0.4.1 lack these counters, which inference does not need.
-    missing = [k for k in outcome.missing_keys if not k.endswith("num_batches_tracked")]
-    keys_by_problem = {
-        "missing": [key for key in missing if key not in misshapen],
-        "unexpected": outcome.unexpected_keys,
-        "of another shape": misshapen,
-    }
-    problems = [
-        f"{len(keys)} {problem} ({', '.join(sorted(keys)[:2])})"
-        for problem, keys in keys_by_problem.items()
-        if keys
-    ]
-    if problems:
-        raise WeightsRefused(
-            f"the weights are of another architecture than {architecture}; tensors: "
-            f"{'; '.join(problems)}",
-            item=str(path),
-            do="Name the file of this architecture, or the architecture of this file.",
-        )
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    # torch.load reports a file that is cut off differently for each of its formats.
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, LookupError,
-            TypeError, AttributeError, SafetensorError) as error:  # fmt: skip
-        raise WeightsRefused(
-            "the file cannot be opened: it is cut off, of another format, or a pickle that holds "
-            "code",
-            item=str(path),
-            do="Copy or download the file again, or save its state_dict as .safetensors.",
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(t, torch.Tensor) for t in state.values()):
-        raise WeightsRefused(
-            "the file does not hold a state_dict of tensors",
-            item=str(path),
-            do="Save `model.state_dict()`.",
-        )
-    return state
+        renamed = ((_OLD_DENSENET.sub(r"\1\2.", key), tensor) for key, tensor in state.items())
+        versions = getattr(state, "_metadata", None)
+        state = OrderedDict(renamed)
+        state._metadata = versions  # type: ignore[attr-defined]
+    load_every_tensor(network, state, architecture=architecture, path=path)

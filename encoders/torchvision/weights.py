@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from pathlib import Path
 from typing import Any
 
-from commonspace.encoders.errors import INSTALL_HINT, EncoderError, EncoderNotFound, WeightsRefused
+from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
+from commonspace.encoders.image_network.local_weights import UNTRAINED, local_weights
 from commonspace.encoders.model_folder.digests import sha256_of
-from commonspace.encoders.model_folder.safetensors import require_complete
 from commonspace.encoders.reference import EncoderReference
-
-UNTRAINED = "untrained"
-"""What a reference names for random weights."""
-SEED = 0
-"""Of the random weights; part of their specs."""
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")
@@ -39,21 +33,11 @@ def weights_file(reference: EncoderReference) -> Path | None:
         return None
     if weights is not None and is_weights_name(weights):
         return _downloaded(reference.name, weights)
-    path = Path(weights or "")
-    if not weights or not path.is_absolute() or path.suffix not in (".safetensors", ".pth"):
-        raise EncoderNotFound(
-            f"there are no weights {weights!r}" if weights else "no weights are named",
-            item=reference.name,
-            do="Set `weights` to a name of torchvision's such as IMAGENET1K_V1, the absolute "
-            f"path of a .safetensors or .pth file, or {UNTRAINED!r} for a dry run.",
-        )
-    if not path.is_file():
-        raise EncoderNotFound(
-            "there is no such weights file", item=weights, do="Correct the path in `weights`."
-        )
-    if path.suffix == ".safetensors":
-        require_complete(path)
-    return path
+    return local_weights(
+        reference,
+        otherwise="Set `weights` to a name of torchvision's such as IMAGENET1K_V1, the absolute "
+        f"path of a .safetensors or .pth file, or {UNTRAINED!r} for a dry run.",
+    )
 
 
 def named_weights(architecture: str, weights: str | None) -> Any:
@@ -78,19 +62,6 @@ def named_weights(architecture: str, weights: str | None) -> Any:
             do=f"Its weights are: {', '.join(known.__members__)}.",
         )
     return known[weights]
-
-
-def untrained_label() -> str:
-    """What takes the place of a digest in the spec of a network with random weights.
-
-    Raises:
-        EncoderError: torch, whose version decides the random numbers, is not installed.
-    """
-    try:
-        version = importlib.metadata.version("torch").partition("+")[0]
-    except importlib.metadata.PackageNotFoundError as error:
-        raise EncoderError("torch is not installed", do=INSTALL_HINT) from error
-    return f"untrained:seed={SEED},torch={version}"
 
 
 def _downloaded(name: str, weights: str) -> Path:

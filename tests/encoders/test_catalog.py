@@ -33,8 +33,11 @@ TORCH_FREE = [
     "image.probes",
     "image.time_limit",
     "image.to_rgb",
+    "image_network.decoding",
+    "image_network.local_weights",
     "int8.fidelity",
     "int8.record",
+    "model_folder.cache_folder",
     "model_folder.digests",
     "model_folder.json_files",
     "model_folder.loading",
@@ -53,6 +56,11 @@ TORCH_FREE = [
     "text.passages",
     "text.probes",
     "text.validity",
+    "timm.image_settings",
+    "timm.network_facts",
+    "timm.package_weights",
+    "timm.spec",
+    "timm.weights",
     "torchvision.architectures",
     "torchvision.spec",
     "torchvision.weights",
@@ -70,6 +78,9 @@ COMPUTING = [
     "engines.torch_engine",
     "image.crops",
     "image.encoder",
+    "image_network.embedding_network",
+    "image_network.encoder",
+    "image_network.state_dict",
     "int8.encoder",
     "int8.quantise",
     "nvjpeg.decoder",
@@ -84,7 +95,8 @@ COMPUTING = [
     "text.encoder",
     "text.token_kinds",
     "text.tokenizer",
-    "torchvision.embedding_network",
+    "timm.encoder",
+    "timm.network",
     "torchvision.encoder",
     "torchvision.network",
     "torchvision.state_dict",
@@ -93,7 +105,9 @@ COMPUTING = [
 
 def test_what_describes_imports_no_torch() -> None:
     imports = ", ".join(f"commonspace.encoders.{module}" for module in TORCH_FREE)
-    heavy = "{'torch', 'torchvision', 'transformers', 'sentence_transformers', 'tokenizers'}"
+    heavy = (
+        "{'torch', 'torchvision', 'timm', 'transformers', 'sentence_transformers', 'tokenizers'}"
+    )
     script = f"import sys, {imports}\nassert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -122,6 +136,13 @@ def test_every_module_is_torch_free_or_known_to_compute() -> None:
         (EncoderReference("torchvision/resnet18", "image", weights="a.pth"), "absolute path"),
         (EncoderReference("torchvision/resnet18", "image", weights="/none.pth"), "no such"),
         (EncoderReference("torchvision/resnet18", "image", weights="untrained", revision="a"), "r"),
+        (EncoderReference("timm/resnet18", "image"), "no weights are named\n.*hub"),
+        (EncoderReference("timm/resnet18", "text", weights="untrained"), "not 'text'"),
+        (EncoderReference("timm/resnet18", "image", weights="package:numpy"), "nothing is known"),
+        (EncoderReference("timm/resnet18", "image", weights="untrained", revision="a"), "both"),
+        (EncoderReference("timm/resnet18", "image", revision="main"), "40 hexadecimal digits"),
+        (EncoderReference("timm/resnet18", "image", weights="untrained", layer="a"), "no layer"),
+        (EncoderReference("timm/../x", "image", weights="untrained"), "no encoder"),
         (EncoderReference("hashed", "text", weights="x"), "takes no weights"),
         (EncoderReference("owner/model", "text"), "40 hexadecimal digits"),
         (EncoderReference("owner/model", "text", revision="main"), "40 hexadecimal digits"),

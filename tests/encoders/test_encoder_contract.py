@@ -21,13 +21,14 @@ NAMES = [
     "resnet18 untrained",
     "resnet18 local",
     "resnet50 local",
+    "lite0",
 ]
 BIT_EQUAL_ON_CPU = set(NAMES)
 BAD: dict[str, list[Content]] = {"text": ["", " \u200b\n", "a\ud800"], "image": [b""]}
 
 
-SLOW = {"resnet50 local"}
-"""Half a minute of a core: played with the other networks, whenever encoders change."""
+SLOW = {"resnet50 local", "lite0"}
+"""Half a minute of a core each: played with the other networks, whenever encoders change."""
 
 
 @pytest.fixture(
@@ -84,7 +85,7 @@ def test_facts_have_the_promised_keys_and_types(encoder: Encoder, together: Enco
 def test_a_vector_alone_is_the_vector_among_others(
     name: str, encoder: Encoder, items: Sequence[Content], together: Encoded
 ) -> None:
-    every = 16 if name.startswith("resnet") else 1
+    every = 16 if name.startswith(("resnet", "lite")) else 1
     for position in range(0, 64, every):
         alone = encoder.encode([items[position]]).vectors[0]
         assert_same(name, alone, together.vectors[position])

@@ -73,7 +73,9 @@ def _ndcg(ranking: list[int], grades: dict[int, int]) -> float:
     return float((gains * discounts).sum() / (ideal * discounts[: len(ideal)]).sum())
 
 
-@pytest.mark.parametrize(("name", "least"), [("resnet18 local", 0.86), ("resnet50 local", 0.88)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("resnet18 local", 0.86), ("resnet50 local", 0.88), ("lite0", 0.885)]
+)
 def test_imagenette_neighbours(
     name: str, least: float, loaded: Callable[[str], Encoder], shared: Path
 ) -> None:

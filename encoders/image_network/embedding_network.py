@@ -1,4 +1,4 @@
-"""A torchvision network as one module: 8-bit crops in, unit vectors out."""
+"""A network as one module: 8-bit crops in, unit vectors out."""
 
 from __future__ import annotations
 
