@@ -29,13 +29,16 @@ NETWORKS = [
     *("mixer_s32_224", "mobilenetv3_small_050", "mobilevit_xxs", "regnetx_002", "resnet18"),
     *("swin_tiny_patch4_window7_224", "tf_efficientnet_lite0", "vit_tiny_patch16_224"),
 ]
+QUICK = {"convnext_atto", "mobilenetv3_small_050", "resnet18", "vit_tiny_patch16_224"}
 
 
 def untrained(network: str, **options: str) -> EncoderReference:
     return EncoderReference(f"timm/{network}", "image", weights="untrained", **options)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.quality) for n in NETWORKS]
+)
 def test_a_network_gives_the_input_of_its_classifier(
     name: str, contents: dict[str, list[Content]]
 ) -> None:
