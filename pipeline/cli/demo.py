@@ -25,7 +25,7 @@ from commonspace.pipeline.cli.demo_samples import (
     write_texts,
 )
 from commonspace.pipeline.cli.environment import CHECKOUT
-from commonspace.pipeline.config.files import warehouse_address
+from commonspace.pipeline.config.places import warehouse_address
 from commonspace.pipeline.contract.layout import runs_folder
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.read.space import Space, open_space

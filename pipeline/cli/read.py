@@ -11,10 +11,12 @@ from commonspace.pipeline.cli import tables
 from commonspace.pipeline.cli.environment import open_warehouse, readable_collections
 from commonspace.pipeline.cli.options import AnyNameArgument, JsonOption, SpaceArgument
 from commonspace.pipeline.cli.output import log, print_result
-from commonspace.pipeline.config.files import collections_folder
+from commonspace.pipeline.config.places import collections_folder
 from commonspace.pipeline.errors import UserMistake
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from commonspace.pipeline.read.space import Space
 
 app = typer.Typer()
@@ -70,7 +72,7 @@ def search(
         if item is None and (text is None) != (image is None):  # `search` refuses the other cases
             log(f"loading {space.spec.label} to encode the query")
         rows = space.search(text, image=image, id=item, k=k, where=where, exact=exact)
-    print_result({**_heading(space), "hits": rows.to_pylist()}, as_json, tables.hits)
+    print_result({**_heading(space), "hits": _rows(rows)}, as_json, tables.hits)
 
 
 @app.command()
@@ -79,7 +81,7 @@ def get(
 ) -> None:
     """Print the rows of some ids, in the order given."""
     space = _open(name, release)
-    print_result({**_heading(space), "rows": space.get(ids).to_pylist()}, as_json, tables.rows)
+    print_result({**_heading(space), "rows": _rows(space.get(ids))}, as_json, tables.rows)
 
 
 @app.command()
@@ -95,7 +97,7 @@ def rejects(
 ) -> None:
     """List the items that could not be embedded, why, and whether trying again may help."""
     space = _open(name, release)
-    print_result({**_heading(space), "rejects": space.rejects.to_pylist()}, as_json, tables.rejects)
+    print_result({**_heading(space), "rejects": _rows(space.rejects)}, as_json, tables.rejects)
 
 
 @app.command()
@@ -133,3 +135,9 @@ def _heading(space: Space) -> dict[str, Any]:
         "encoder": space.spec.label,
         "trained": space.spec.trained,
     }
+
+
+def _rows(table: pa.Table) -> list[dict[str, Any]]:
+    from commonspace.pipeline.contract.arrays import rows_of  # needs Arrow
+
+    return rows_of(table)

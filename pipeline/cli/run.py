@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from commonspace.pipeline.cli import run_tables, tables
-from commonspace.pipeline.cli.environment import CHECKOUT, open_warehouse
+from commonspace.pipeline.cli.environment import CHECKOUT, find_collection, open_warehouse
 from commonspace.pipeline.cli.options import (
     CollectionArgument,
     DeleteMissingOption,
@@ -23,13 +23,12 @@ from commonspace.pipeline.cli.options import (
     SpaceOption,
 )
 from commonspace.pipeline.cli.output import exit_if_refused, log, print_result
-from commonspace.pipeline.config.collection import Collection
-from commonspace.pipeline.config.files import find_collection
 from commonspace.pipeline.config.ids import read_ids
 from commonspace.pipeline.errors import UserMistake, did_you_mean
-from commonspace.pipeline.source.records import Scope
 
 if TYPE_CHECKING:
+    from commonspace.pipeline.config.collection import Collection
+    from commonspace.pipeline.source.records import Scope
     from commonspace.pipeline.workspace.work import Run
 
 app = typer.Typer()
@@ -222,6 +221,8 @@ def _scope(
         raise UserMistake("--partition, --ids and --only-rejects exclude each other")
     if partition is not None:
         collection.check_partition(partition)
+    from commonspace.pipeline.source.records import Scope
+
     return Scope(ids=read_ids(ids)) if ids else Scope(partition=partition)
 
 

@@ -10,9 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from commonspace.encoders.protocol import FACTS
-from commonspace.pipeline.release.pointer import RollbackHold
-
 console = Console(width=None if sys.stdout.isatty() else 160)
 
 Answer = Mapping[str, Any]
@@ -50,6 +47,8 @@ def catalog(values: Sequence[Answer]) -> None:
 
 def hits(value: Answer) -> None:
     """Search results, nearest first."""
+    from commonspace.encoders.protocol import FACTS  # needs numpy
+
     _print_heading(value)
     hidden = {name for facts in FACTS.values() for name in facts}
     shown = [{n: v for n, v in hit.items() if n not in hidden} for hit in value["hits"]]
@@ -185,6 +184,8 @@ def warn_untrained(value: Answer) -> None:
 def warn_held(space: str, held: Answer | None) -> None:
     """A warning wherever it is shown what a held space serves, or what a run did to it."""
     if held:
+        from commonspace.pipeline.release.pointer import RollbackHold  # needs Arrow
+
         hold = cell(RollbackHold(held["since"], held["reason"])).plain
         message = f"{space} is HELD at release {held['release']} ({hold}): runs do not promote"
         console.print(Text(message, style="bold yellow"))

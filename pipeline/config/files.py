@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.config.places import collections_folder
 from commonspace.pipeline.config.sections import (
     CollectionSection,
     GatesSection,
@@ -39,16 +39,6 @@ def load_collection(path: Path) -> Collection:
         mistakes += error.errors()
     _refuse(path, mistakes)
     return collection
-
-
-def collections_folder() -> Path:
-    """The folder of collection files: COMMONSPACE_COLLECTIONS, or `dags/collections`."""
-    return Path(os.environ.get("COMMONSPACE_COLLECTIONS", "dags/collections"))
-
-
-def warehouse_address() -> str:
-    """Where releases are published: COMMONSPACE_WAREHOUSE, or `./warehouse`."""
-    return os.environ.get("COMMONSPACE_WAREHOUSE", "./warehouse")
 
 
 def collection_files(folder: Path | None = None) -> list[Path]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from commonspace.encoders.protocol import FACTS
 from commonspace.encoders.spec import EncoderSpec
+from commonspace.pipeline.contract.arrays import numbers_of
 
 COLUMN_TYPES: Mapping[str, pa.DataType] = {
     "string": pa.string(),
@@ -55,4 +56,4 @@ def vectors_of(table: pa.Table, dim: int) -> NDArray[np.float32]:
     """
     column = table["vector"]
     chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return np.asarray(chunk.flatten(), np.float32).reshape(-1, dim)
+    return np.asarray(numbers_of(chunk.flatten()), np.float32).reshape(-1, dim)

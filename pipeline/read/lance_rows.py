@@ -65,6 +65,15 @@ class LanceRows:
         check_table(table, self._contract)  # the newest version may have other columns
         return table
 
+    @property
+    def is_open(self) -> bool:
+        """Whether the table has been opened, and LanceDB been loaded for it."""
+        return "table" in self.__dict__  # where `cached_property` keeps it
+
+    def uses_index(self, query: VectorQuery) -> bool:
+        """Whether the vector index answers the query; else every row is compared."""
+        return self._index(query) is not None
+
     def by_ids(self, ids: Sequence[str]) -> pa.Table:
         """The rows of these ids, in no particular order; ids that are missing are left out."""
         with translating_table_errors(self._space):
@@ -72,8 +81,7 @@ class LanceRows:
 
     def nearest(self, query: VectorQuery) -> pa.Table:
         """See `Rows`. The vector index is used where its recall is high enough."""
-        indexes = self._pointer.indexes if not query.exact else None
-        index, row_filter = indexes.usable if indexes else None, _lance_filter(query.where)
+        index, row_filter = self._index(query), _lance_filter(query.where)
         rows = self._nearest(query, index, row_filter)
         if index and row_filter is None and rows.num_rows < query.k:
             rows = self._nearest(query, None, row_filter)  # the probed partitions hold fewer
@@ -113,6 +121,10 @@ class LanceRows:
         query = text_index.match_query(self.table, words, indexed_columns, k, _lance_filter(where))
         rows = self._execute(query, [*columns, "_score"], where)
         return rows.rename_columns([*columns, "bm25"])
+
+    def _index(self, query: VectorQuery) -> VectorIndex | None:
+        indexes = self._pointer.indexes if not query.exact else None
+        return indexes.usable if indexes else None
 
     def _nearest(
         self, query: VectorQuery, index: VectorIndex | None, row_filter: LanceFilter | None

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from commonspace.pipeline.contract.arrays import string_array
 from commonspace.pipeline.contract.contract import Contract
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.stored_columns import in_columns_of
@@ -25,15 +26,16 @@ from commonspace.pipeline.read.filters import (
 from commonspace.pipeline.read.lance_rows import LanceRows
 from commonspace.pipeline.read.parquet_rows import ParquetRows
 from commonspace.pipeline.read.rows import Rows, VectorQuery
+from commonspace.pipeline.read.served_rows import ServedRows
 from commonspace.pipeline.release.changes import Changes, changes_between
 from commonspace.pipeline.release.manifest import Part, Release, load_release, release_numbers
-from commonspace.pipeline.release.parts import read_part
+from commonspace.pipeline.release.parts import concat_or_empty, read_part, read_part_groups
 from commonspace.pipeline.release.pointer import Current, load_current
 from commonspace.pipeline.storage.store import Store
 
 
 class ReleaseReader:
-    """Reads one release: from LanceDB where it is served, from its Parquet parts otherwise.
+    """Reads one release: its Parquet parts, or LanceDB where it is served and that is quicker.
 
     An error says whether something is damaged, or whether the release was removed or replaced
     after the reader had opened it.
@@ -57,14 +59,20 @@ class ReleaseReader:
     @cached_property
     def rows(self) -> Rows:
         """Where the rows are read from."""
-        if self.pointer:
-            return LanceRows(self.store.address, self.contract, self.pointer)
-        return ParquetRows(self.contract, self.release.parts, self.read_part)
+        parquet = ParquetRows(self.contract, self.release.parts, self.read_part)
+        if self.pointer is None:
+            return parquet
+        return ServedRows(LanceRows(self.store.address, self.contract, self.pointer), parquet)
 
-    def read_part(self, part: Part, columns: Sequence[str] | None = None) -> pa.Table:
-        """The rows of one part; all columns by default."""
+    def read_part(
+        self, part: Part, columns: Sequence[str] | None = None, ids: pa.Array | None = None
+    ) -> pa.Table:
+        """The rows of one part: all columns by default; with `ids`, only the rows with those."""
         try:
-            return read_part(self.store, part, self.contract, columns)
+            if ids is None:
+                return read_part(self.store, part, self.contract, columns)
+            groups = read_part_groups(self.store, part, self.contract, columns, ids)
+            return concat_or_empty(groups, self.contract.schema)
         except ContractBroken as error:
             raise self._explained(error, self.release.number) from error
 
@@ -78,7 +86,7 @@ class ReleaseReader:
         with self._explaining_promotions():
             rows = self.rows.by_ids(list(dict.fromkeys(ids)))
         rows = in_columns_of(self.contract, rows).combine_chunks()
-        wanted_ids = pa.array(ids, pa.string())
+        wanted_ids = string_array(ids)
         positions = pc.index_in(wanted_ids, value_set=rows["id"].combine_chunks())
         in_order = rows.take(positions).set_column(0, "id", wanted_ids)
         return in_order.append_column("found", pc.is_valid(positions))
@@ -111,7 +119,8 @@ class ReleaseReader:
         with self._explaining_promotions():
             rows = self.rows.nearest(query)
         if without is not None:
-            rows = rows.filter(pc.not_equal(rows["id"], without))
+            is_itself = pc.is_in(rows["id"], value_set=string_array([without]))
+            rows = rows.filter(pc.invert(is_itself))
         return rows.slice(0, k)
 
     def matching(self, words: str, k: int, where: Where, columns: Sequence[str] | None) -> pa.Table:
@@ -123,7 +132,7 @@ class ReleaseReader:
                 item=str(self.name),
                 do='Its owner adds text_index = ["a column"] to its [[space]] and runs again.',
             )
-        if not isinstance(self.rows, LanceRows):
+        if not isinstance(self.rows, ServedRows):
             raise UserMistake(
                 f"release {self.release.number} is read from Parquet, which has no full-text index",
                 item=str(self.name),

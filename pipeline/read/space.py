@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 
 from commonspace.encoders.spec import EncoderSpec
-from commonspace.pipeline.config.files import warehouse_address
+from commonspace.pipeline.config.places import warehouse_address
 from commonspace.pipeline.contract.contract import load_contract
 from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import NotPublished, UserMistake

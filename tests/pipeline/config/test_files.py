@@ -6,12 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from commonspace.pipeline.config.files import (
-    collection_files,
-    collections_folder,
-    find_collection,
-    warehouse_address,
-)
+from commonspace.pipeline.config.files import collection_files, find_collection
+from commonspace.pipeline.config.places import collections_folder, warehouse_address
 from commonspace.pipeline.errors import UserMistake
 from tests.pipeline.config.books import GOOD, Load
 

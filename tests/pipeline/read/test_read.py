@@ -162,18 +162,6 @@ def test_other_engines_find_the_same_neighbours(space: Space, warehouse: Warehou
         assert set(ids) == set(scores), engine
 
 
-@pytest.mark.usefixtures("space")
-def test_reading_imports_neither_torch_nor_airflow(warehouse: Warehouse) -> None:
-    code = (
-        "import sys, commonspace\n"
-        f"s = commonspace.open('books/text', warehouse={warehouse.address!r})\n"
-        "s.search(id='b001'); s.get(['b002']); s.to_arrow(); s.files()\n"
-        "bad = {'torch', 'torchvision', 'airflow', 'transformers', 'PIL'} & set(sys.modules)\n"
-        "assert not bad, bad"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
 def test_the_contract_travels_in_every_file(space: Space, warehouse: Warehouse) -> None:
     for table in space.batches():
         contract = json.loads(table.schema.metadata[b"commonspace"])

@@ -31,11 +31,12 @@ ITEMS: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def spaces(tmp_path_factory: pytest.TempPathFactory) -> tuple[Space, Space]:
-    """One release, read from LanceDB as long as it was served, and from Parquet after that."""
+    """One release, read from LanceDB as when it was served, and from Parquet as after that."""
     warehouse = Warehouse.within(tmp_path_factory.mktemp("where"))
     source = {"metadata": TYPES}
     warehouse.run_without_error(ITEMS, source=source)
     served = warehouse.open()
+    served._reader.rows = served._reader.rows.lance  # so small a release would be read from Parquet
     assert len(served.search(vector=[1.0] * 64, k=1)) == 1
     warehouse.run_without_error([*ITEMS, {"id": "new", "text": "a new one"}], source=source)
     return served, warehouse.open().at(1)
