@@ -44,15 +44,23 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)
 	@$(BIN)/commonspace demo
 
-# One process alone loads the models (tests/conftest.py), and returns no memory that it asks for
-# again; the warehouses lie in memory where there is enough of it, so that no test waits for a disk.
+# What loads PyTorch or Airflow is played by one process beside those that play the rest, which so
+# never import them. A process that has memory keeps it; the warehouses lie in memory where there
+# is enough of it, so that no test waits for a disk.
 SHM := $(shell df --output=avail /dev/shm 2>/dev/null | awk 'NR > 1 && $$1 > 4e6 {print "/dev/shm"}')
+FAST := not (models or quality or sources or crash or airflow or demo or gpu or soak or stack)
+HEAVY := tests/dags tests/encoders tests/pipeline/run/test_odd_texts.py \
+  tests/pipeline/run/test_unknown_texts.py
 test: export TMPDIR := $(or $(TMPDIR),$(SHM))
 test: export MALLOC_TRIM_THRESHOLD_ = 1000000000
 test: export MALLOC_MMAP_THRESHOLD_ = 1000000000
 test: $(READY)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-	  -m "not (models or quality or sources or crash or airflow or demo or gpu or soak or stack)" $(ARGS)
+	@heavy=$$(mktemp); trap 'kill $$!; rm -f $$heavy' INT TERM; \
+	$(BIN)/python -m pytest -m "$(FAST)" $(HEAVY) $(ARGS) > $$heavy 2>&1 & \
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "$(FAST)" \
+	  tests $(HEAVY:%=--ignore=%) $(ARGS); \
+	rest=$$?; wait $$!; code=$$?; cat $$heavy; rm -f $$heavy; \
+	test $$rest = 0 -o $$rest$$code = 50 && test $$code = 0 -o $$rest$$code = 05
 
 test-models: $(READY)
 	@$(BIN)/python -m pytest -m "models and not quality" $(ARGS)

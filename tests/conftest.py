@@ -11,33 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from xdist.scheduler import LoadFileScheduling
 
 from tests.support.checkout import REPOSITORY
 
 BUCKET = "warehouses"
-LOAD_MODELS = (
-    "tests/encoders/",
-    "tests/pipeline/run/test_odd_texts.py",
-    "tests/pipeline/run/test_unknown_texts.py",
-)
-"""Tests that load PyTorch and models into their own process."""
-
 if "COMMONSPACE_CACHE" not in os.environ:  # the user's own is left alone; workers share this one
     os.environ["COMMONSPACE_CACHE"] = tempfile.mkdtemp(prefix="commonspace-tests-")
     atexit.register(shutil.rmtree, os.environ["COMMONSPACE_CACHE"], ignore_errors=True)
-
-
-class OneProcessLoadsModels(LoadFileScheduling):
-    """A process takes a whole file of tests, and one process all the files that load models."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        return "models" if nodeid.startswith(LOAD_MODELS) else str(super()._split_scope(nodeid))
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneProcessLoadsModels | None:
-    is_asked_for = config.getoption("dist") == "loadfile"
-    return OneProcessLoadsModels(config, log) if is_asked_for else None
 
 
 @pytest.fixture(scope="session")
