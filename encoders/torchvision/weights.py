@@ -64,11 +64,19 @@ def named_weights(architecture: str, weights: str | None) -> Any:
     return known[weights]
 
 
-def _downloaded(name: str, weights: str) -> Path:
-    url: str = named_weights(name.partition("/")[2], weights).url
+def cached_weights(weights: Any) -> Path:
+    """Where torchvision's own weights lie once they are downloaded."""
     import torch
 
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    return Path(torch.hub.get_dir()) / "checkpoints" / str(weights.url).rpartition("/")[2]
+
+
+def _downloaded(name: str, weights: str) -> Path:
+    known = named_weights(name.partition("/")[2], weights)
+    url: str = known.url
+    import torch
+
+    path = cached_weights(known)
     match = _HASH_IN_NAME.search(path.name)
     prefix = match.group(1) if match else ""
     if not path.exists():

@@ -18,7 +18,7 @@ import typer
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.allocator import use_one_allocator
-from commonspace.pipeline.cli import read, release, run
+from commonspace.pipeline.cli import init, read, release, run
 from commonspace.pipeline.cli.output import print_json
 from commonspace.pipeline.cli.verb import Verb
 from commonspace.pipeline.errors import UserMistake
@@ -32,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _group in (run, read, release):
+for _group in (init, run, read, release):
     for _verb in _group.app.registered_commands:
         _verb.cls = Verb
     app.add_typer(_group.app)

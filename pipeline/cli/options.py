@@ -8,6 +8,12 @@ from typing import Annotated
 import typer
 
 CollectionArgument = Annotated[str, typer.Argument(help="A collection's name, or its TOML file.")]
+DataArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A collection's name, or its TOML file; or data without one, as `init` takes it."
+    ),
+]
 SpaceArgument = Annotated[str, typer.Argument(help="collection/space or collection/space/vN.")]
 AnyNameArgument = Annotated[
     str | None,

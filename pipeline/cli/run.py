@@ -12,8 +12,10 @@ from rich.console import Console
 
 from commonspace.pipeline.cli import run_tables, tables
 from commonspace.pipeline.cli.environment import CHECKOUT, find_collection, open_warehouse
+from commonspace.pipeline.cli.init import find_collection_of
 from commonspace.pipeline.cli.options import (
     CollectionArgument,
+    DataArgument,
     DeleteMissingOption,
     ForceOption,
     IdsOption,
@@ -57,7 +59,7 @@ def plan(
 
 @app.command()
 def run(
-    collection: CollectionArgument,
+    collection: DataArgument,
     space: SpaceOption = None,
     partition: PartitionOption = None,
     ids: IdsOption = None,
@@ -83,7 +85,7 @@ def run(
     """Pull, plan, encode, validate, publish and promote a collection."""
     from commonspace.pipeline.run.run import plan_collection, rejected_ids, run_collection
 
-    chosen = _with_spaces(find_collection(collection), space)
+    chosen = _with_spaces(find_collection_of(collection), space)
     scope = _scope(chosen, partition, ids, only_rejects=only_rejects)
     spaces = list(chosen.space)
     if only_rejects:

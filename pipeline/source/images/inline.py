@@ -42,12 +42,17 @@ def decode_data_address(value: str, max_bytes: int) -> bytes | Failure:
     return too_large("the data: address", max_bytes) if len(content) > max_bytes else content
 
 
+def begins_as_an_image(content: bytes) -> bool:
+    """Whether the bytes begin as the file of a common format does."""
+    return bool(_SIGNATURES.match(content))
+
+
 def looks_like_an_image(value: str) -> bool:
     """Whether the text, read as base64, begins as an image file does."""
     start = "".join(value[: 2 * _SIGNATURE_CHARACTERS].split())[:_SIGNATURE_CHARACTERS]
     start = start[: len(start) // 4 * 4]
     try:
-        return bool(_SIGNATURES.match(_decode(start)))
+        return begins_as_an_image(_decode(start))
     except ValueError:
         return False
 

@@ -1,0 +1,56 @@
+"""TOML as text: strings, keys and comments of any characters that it can have."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def is_writable(text: str) -> bool:
+    """Whether TOML can hold the text: it has no lone surrogate."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def toml_string(text: str) -> str:
+    """The text in quotes, as TOML's basic strings have it."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def toml_key(text: str) -> str:
+    """The key, in quotes where it has to be."""
+    return text if _BARE_KEY.fullmatch(text) else toml_string(text)
+
+
+def toml_value(value: object) -> str:
+    """A string, a boolean, an integer, a list of strings, or a table of strings in one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{toml_key(key)} = {toml_value(item)}" for key, item in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml_value, value)) + "]"
+    return toml_string(str(value))
+
+
+def comment(text: str) -> str:
+    """The text as a comment, a line for each of its lines, escaped where TOML allows none."""
+    return "".join(f"# {shown(line)}".rstrip() + "\n" for line in text.split("\n"))
+
+
+def comments(texts: Iterable[str]) -> str:
+    """Each text as an entry of a list of comments."""
+    return "".join(comment(f"- {shown(text)}") for text in texts)
+
+
+def shown(text: str) -> str:
+    """The text in one line of printable characters."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in text
+    )
