@@ -23,6 +23,7 @@ from commonspace.encoders.protocol import Content
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.contract.columns import vector_type
 from commonspace.pipeline.contract.contract import Contract, bad_vectors
+from commonspace.pipeline.contract.documents import DAMAGE
 from commonspace.pipeline.contract.layout import canary_key, candidate_canary_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import parquet_bytes, read_table
@@ -141,6 +142,8 @@ def _parse(
     try:
         table = read_table(data, key)
         origin = json.loads((table.schema.metadata or {})[_METADATA])
+        if not {"run", "device"} <= origin.keys() or not isinstance(origin["versions"], dict):
+            raise ContractBroken("does not say what made it", item=key)
         if origin["fingerprint"] != spec.fingerprint:
             raise ContractBroken("was made by another encoder", item=key)
         columns = table.cast(_schema(spec)).to_pydict()
@@ -152,7 +155,7 @@ def _parse(
             raise ContractBroken(f"does not hold {PROBES} probes with vectors", item=key)
     except ContractBroken as error:
         raise ContractBroken(error.what, item=key, do=restore_hint) from error
-    except (ValueError, KeyError, TypeError, pa.ArrowException) as error:
+    except (*DAMAGE, pa.ArrowException) as error:
         raise ContractBroken(
             f"is not a canary of this space: {error}", item=key, do=restore_hint
         ) from error

@@ -21,16 +21,16 @@ from commonspace.pipeline.contract.columns import (
     provenance_fields,
     vector_type,
 )
+from commonspace.pipeline.contract.documents import read_document
 from commonspace.pipeline.contract.layout import spec_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.recipe import Recipe
-from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.store import Store
 
 METADATA_KEY = b"commonspace"
 """The key of the contract in the metadata of a file's or a table's schema."""
-DAMAGE = (ValueError, TypeError, KeyError, AttributeError)
-"""What `Contract.from_json` raises."""
+LARGEST_DIM = 2**31 - 1
+"""The longest list of Arrow's type for vectors."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Contract:
         """The contract that `to_bytes` or a schema's metadata holds.
 
         Raises:
-            ValueError, TypeError, KeyError, AttributeError: it is damaged.
+            ValueError or another error of `documents.DAMAGE`: it is damaged.
         """
         canonical = json.dumps(
             value["spec"], sort_keys=True, separators=(",", ":"), ensure_ascii=False
@@ -71,6 +71,8 @@ class Contract:
         if not set(value["metadata"].values()) <= COLUMN_TYPES.keys():
             raise ValueError("a metadata column has no known type")
         spec = EncoderSpec.from_json(value["spec"])
+        if not 0 < spec.dim <= LARGEST_DIM:
+            raise ValueError(f"no vector has {spec.dim} dimensions")
         recipe = Recipe.from_json(value["recipe"]) if "recipe" in value else None
         return cls(value["space"], value["fingerprint"], spec, value["metadata"], recipe)
 
@@ -139,17 +141,14 @@ def load_contract(store: Store, name: SpaceName) -> Contract | None:
     data = store.read(spec_key(name))
     if data is None:
         return None
-    try:
-        contract = Contract.from_json(json.loads(data.to_pybytes()))
+
+    def parse(document: Any) -> Contract:
+        contract = Contract.from_json(document)
         if contract.space != str(name):
             raise ValueError(f"it is the contract of {contract.space}")
-    except DAMAGE as error:
-        raise ContractBroken(
-            f"is damaged: {error}",
-            item=spec_key(name),
-            do="Restore the file from a copy.",
-        ) from error
-    return contract
+        return contract
+
+    return read_document(data, spec_key(name), parse, do="Restore the file from a copy.")
 
 
 def bad_vectors(vectors: NDArray[np.float32], spec: EncoderSpec) -> NDArray[np.bool_]:

@@ -7,8 +7,14 @@ from dataclasses import dataclass
 
 from commonspace.pipeline.errors import NotPublished, UserMistake
 
+_NAME = re.compile(r"[a-z0-9_-]+")
 _REFERENCE = re.compile(r"([a-z0-9_-]+)/([a-z0-9_-]+)(?:/v([0-9]+))?")
 _REFERENCE_WITHIN = re.compile(r"([a-z0-9_-]+)(?:/v([0-9]+))?")
+
+
+def is_name(folder: str) -> bool:
+    """Whether a folder of a warehouse may be that of a collection or of a space."""
+    return _NAME.fullmatch(folder) is not None
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from commonspace.encoders.spec import differences
 from commonspace.pipeline.contract.columns import provenance_fields
-from commonspace.pipeline.contract.contract import DAMAGE, METADATA_KEY, Contract
+from commonspace.pipeline.contract.contract import METADATA_KEY, Contract
+from commonspace.pipeline.contract.documents import DAMAGE, check_types, damage
 from commonspace.pipeline.errors import ContractBroken
 
 
@@ -83,9 +84,11 @@ def _carried_contract(schema: pa.Schema) -> Contract | list[str]:
     if document is None:
         return ["it carries no contract"]
     try:
-        return Contract.from_json(json.loads(document))
+        contract = Contract.from_json(json.loads(document))
+        check_types(contract)
     except DAMAGE as error:
-        return [f"the contract it carries is damaged: {error}"]
+        return [f"the contract it carries is damaged: {damage(error)}"]
+    return contract
 
 
 def _faults(schema: pa.Schema, contract: Contract, carried: Contract) -> list[str]:

@@ -116,7 +116,12 @@ class CrashLog:
                 return before
             is_certain = _is_from_here(process)
             return CrashCount(all=before.all + 1, certain=before.certain + is_certain)
-        except (ValueError, KeyError, TypeError):  # damaged: only that some attempt began is known
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+        ):  # damaged: only that some attempt began is known
             return CrashCount(all=1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +11,9 @@ from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.contract.contract import Contract, load_contract
 from commonspace.pipeline.contract.layout import report_suffix, runs_folder, table_address
-from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.errors import ContractBroken, NotPublished, did_you_mean
+from commonspace.pipeline.contract.name import SpaceName, is_name
+from commonspace.pipeline.contract.recipe import Recipe
+from commonspace.pipeline.errors import ContractBroken, NotPublished, StoreFailed, did_you_mean
 from commonspace.pipeline.read.space_versions import published_versions
 from commonspace.pipeline.release.manifest import Release, load_release, release_numbers
 from commonspace.pipeline.release.markers.retirement import Retirement, load_retirement
@@ -71,19 +73,27 @@ def confirmed_at(store: Store, name: SpaceName) -> str | None:
     }
     for key, written in sorted(reports.items(), key=lambda pair: -pair[1]):
         data = store.read(key)
-        report = json.loads(data.to_pybytes()) if data is not None else {}
+        report = _report(data.to_pybytes()) if data is not None else {}
         is_served = report.get("state") in {"promoted", "unchanged"}
         if is_served and report.get("whole_scope", False):
             return datetime.fromtimestamp(written, UTC).isoformat(timespec="seconds")
     return None
 
 
+def _report(data: bytes) -> Mapping[str, Any]:
+    """A run's report; nothing where it is damaged, for it is of the past."""
+    try:
+        report = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return report if isinstance(report, dict) else {}
+
+
 def _published_names(store: Store) -> list[str]:
     return [
         str(SpaceName(collection, space, version))
-        for collection in store.folders("")
-        if "." not in collection
-        for space in store.folders(collection)
+        for collection in filter(is_name, store.folders(""))
+        for space in filter(is_name, store.folders(collection))
         for version in published_versions(store, collection, space)
     ]
 
@@ -94,16 +104,19 @@ def _entry(store: Store, space: str, owner: str) -> dict[str, Any]:
     retired: Retirement | None = None
     release: Release | None = None
     contract: Contract | None = None
+    recipe: Recipe | None = None
     problem = None
     try:
         require_pointer(store, name)
         retired, pointer = load_retirement(store, name), load_current(store, name)
         contract = load_contract(store, name)
         release = load_release(store, name, pointer.release) if pointer else None
-    except ContractBroken as error:
-        problem = f"{error.item}: {error.what}"
+        recipe = release.recipe_as_served(contract) if release else None
+    except (ContractBroken, NotPublished, StoreFailed) as error:
+        if error.retry:  # the store is out of reach, with all that is in it
+            raise
+        release, problem = None, f"{error.item}: {error.what}"
     spec = EncoderSpec.from_json(release.spec) if release else None
-    recipe = release.recipe_as_served(contract) if release else None
     return {
         "space": space,
         "owner": release.owner if release else owner,

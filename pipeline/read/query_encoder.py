@@ -14,6 +14,7 @@ from commonspace.encoders.spec import differences
 from commonspace.pipeline.canary.check import check_canary
 from commonspace.pipeline.canary.reference import read_published_canary
 from commonspace.pipeline.contract.contract import Contract, bad_vectors
+from commonspace.pipeline.contract.documents import DAMAGE, check_types, damage
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, UserMistake
 from commonspace.pipeline.release.manifest import Release
@@ -102,7 +103,7 @@ def unchecked_encoder(release: Release, contract: Contract) -> Encoder:
     Raises:
         ContractBroken: it is another encoder by now.
     """
-    reference = EncoderReference.from_json(release.encoder)
+    reference = _reference(release)
     spec = catalog.describe(reference)
     if spec.fingerprint != contract.fingerprint:
         changed = "\n  ".join(str(d) for d in differences(contract.spec, spec))
@@ -113,6 +114,19 @@ def unchecked_encoder(release: Release, contract: Contract) -> Encoder:
             do="Restore the model; search by vector or id works without it.",
         )
     return catalog.load(reference)
+
+
+def _reference(release: Release) -> EncoderReference:
+    try:
+        reference = EncoderReference.from_json(release.encoder)
+        check_types(reference)
+    except DAMAGE as error:
+        raise ContractBroken(
+            f"the manifest of release {release.number} names no encoder: {damage(error)}",
+            item=release.space,
+            do="Search by vector or id works without it.",
+        ) from error
+    return reference
 
 
 def _image_bytes(image: bytes | str | Path | None) -> bytes:

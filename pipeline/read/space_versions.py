@@ -6,6 +6,7 @@ import re
 
 from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName, SpaceReference
+from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.release.markers.retirement import load_retirement
 from commonspace.pipeline.release.pointer import any_was_served
 from commonspace.pipeline.storage.store import Store
@@ -36,11 +37,14 @@ def published_versions(store: Store, collection: str, space: str) -> list[int]:
     """The versions of a space that were promoted, ascending, even where CURRENT is lost."""
     begun = begun_versions(store, collection, space)
     names = [SpaceName(collection, space, version) for version in begun]
-    return [
-        name.version
-        for name in names
-        if store.read(current_key(name)) or any_was_served(store, name)
-    ]
+    return [name.version for name in names if _was_promoted(store, name)]
+
+
+def _was_promoted(store: Store, name: SpaceName) -> bool:
+    try:
+        return bool(store.read(current_key(name))) or any_was_served(store, name)
+    except ContractBroken:  # a folder stands there, say: whoever opens the space is told
+        return True
 
 
 def begun_versions(store: Store, collection: str, space: str) -> list[int]:

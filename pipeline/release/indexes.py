@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from commonspace.pipeline.contract.documents import made
+
 RECALL_GATE = "index_recall"
 RECALL_K = 10
 """Recall is measured over so many nearest rows."""
@@ -88,7 +90,8 @@ class Indexes:
         """The indexes in CURRENT.
 
         Raises:
-            TypeError, KeyError: they are damaged.
+            ValueError, TypeError, KeyError: they are damaged.
         """
         vector = value["vector"]
-        return cls(value["sha256"], VectorIndex(**vector) if vector else None, tuple(value["text"]))
+        index = made(VectorIndex, vector) if vector else None
+        return cls(value["sha256"], index, tuple(value["text"]))

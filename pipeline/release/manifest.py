@@ -5,18 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from commonspace.encoders.spec import EncoderSpec
+from commonspace.pipeline.contract.columns import COLUMN_TYPES
 from commonspace.pipeline.contract.contract import Contract
-from commonspace.pipeline.contract.layout import release_key, releases_folder
+from commonspace.pipeline.contract.documents import (
+    DAMAGE,
+    check_types,
+    damage,
+    made,
+    read_document,
+)
+from commonspace.pipeline.contract.layout import (
+    parts_folder,
+    rejects_folder,
+    release_key,
+    releases_folder,
+)
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.recipe import Recipe
 from commonspace.pipeline.errors import ContractBroken, NotPublished
 from commonspace.pipeline.release.indexes import IndexSettings
 from commonspace.pipeline.storage.store import Store
 
+Value = TypeVar("Value")
 RESTORE_HINT = (
     "`commonspace verify` lists the damage, and with `--repair` restores parts from LanceDB; "
     "restore any other file from a copy."
@@ -80,7 +95,7 @@ class Release:
     @property
     def index_settings(self) -> IndexSettings:
         """The indexes that its table gets."""
-        return IndexSettings.from_json(self.index)
+        return self._read(self.index, IndexSettings.from_json)
 
     def contract(self, stored: Contract) -> Contract:
         """What the release was published under: the space's contract, with its own columns."""
@@ -91,18 +106,64 @@ class Release:
 
         The contract may have got it since, from a run that found the release unchanged.
         """
-        recorded = Recipe.from_json(self.recipe) if self.recipe else None
+        recorded = self._read(self.recipe, Recipe.from_json) if self.recipe else None
         return recorded or (stored.recipe if stored else None)
+
+    def _read(self, value: Any, parse: Callable[[Any], Value]) -> Value:
+        """What a nested document stands for. Raises ContractBroken."""
+        try:
+            made = parse(value)
+            check_types(made)
+        except DAMAGE as error:
+            what = f"the manifest of release {self.number} is damaged: {damage(error)}"
+            raise ContractBroken(what, item=self.space, do=RESTORE_HINT) from error
+        return made
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Release:
-        parts = tuple(Part(**part) for part in value["parts"])
+        parts = tuple(made(Part, part) for part in value["parts"])
         lists = {"gates": tuple(value["gates"]), "notices": tuple(value.get("notices", ()))}
         lists["unterminated"] = tuple(value.get("unterminated", ()))
-        return cls(**{**value, "parts": parts, **lists})
+        return made(cls, {**value, "parts": parts, **lists})
+
+    def check(self, name: SpaceName, number: int) -> None:
+        """Refuse what nobody can read, and what leads out of the space.
+
+        Args:
+            name: the space that the release must be of.
+            number: that of its manifest's file.
+
+        Raises:
+            ValueError or another error of `documents.DAMAGE`: it is damaged.
+        """
+        if (self.space, self.number) != (str(name), number):
+            raise ValueError(f"it is release {self.number} of {self.space}")
+        if self.parent >= number:
+            raise ValueError(f"it is made from release {self.parent}")
+        for part in self.parts:
+            _check_within(part.key, parts_folder(name))
+        if self.rejects is not None:
+            _check_within(self.rejects["key"], rejects_folder(name))
+            check_types(_Rejects(self.rejects["rows"], self.rejects.get("by_reason", {})))
+        if self.columns is not None and not set(self.columns.values()) <= COLUMN_TYPES.keys():
+            raise ValueError("a column has no known type")
+        check_types(EncoderSpec.from_json(self.spec))
+
+
+@dataclass(frozen=True)
+class _Rejects:
+    """What a manifest says of the rejects beside their key."""
+
+    rows: int
+    by_reason: Mapping[str, int]
+
+
+def _check_within(key: Any, folder: str) -> None:
+    if not isinstance(key, str) or not key.startswith(f"{folder}/") or ".." in key.split("/"):
+        raise ValueError(f"{key!r:.200} is no file of {folder}")
 
 
 def canonical_digest(document: Mapping[str, Any]) -> str:
@@ -144,14 +205,17 @@ def load_release(store: Store, name: SpaceName, number: int) -> Release:
             item=str(name),
             do="`commonspace releases` lists them; a pinned release is never removed.",
         )
-    try:
-        document = json.loads(data.to_pybytes())
+
+    def parse(document: Any) -> Release:
         digest = document.pop("sha256")
         if canonical_digest(document) != digest:
             raise ValueError("its checksum does not match")
-        return Release.from_json(document)
-    except (ValueError, TypeError, KeyError) as error:
-        raise ContractBroken(f"is damaged: {error}", item=key, do=RESTORE_HINT) from error
+        release = Release.from_json(document)
+        check_types(release)
+        release.check(name, number)
+        return release
+
+    return read_document(data, key, parse, do=RESTORE_HINT)
 
 
 def create_release(store: Store, name: SpaceName, release: Release) -> bool:

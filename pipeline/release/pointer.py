@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
+from commonspace.pipeline.contract.documents import DAMAGE, check_types, damage, made
 from commonspace.pipeline.contract.layout import current_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import ContractBroken, NotPublished
@@ -103,24 +105,30 @@ class Current:
             ContractBroken: the bytes are damaged.
         """
         try:
-            document = json.loads(data)
-            # Before there was a checksum, pointers had none.
-            if document.pop("sha256", None) not in (None, canonical_digest(document)):
-                raise ValueError("its checksum does not match")
-            served = tuple(ServedRelease(**entry) for entry in document.pop("served", ()))
-            hold, indexes = document.pop("hold", None), document.pop("indices", None)
-            return cls(
-                **document,
-                served=served,
-                indexes=Indexes.from_json(indexes) if indexes else None,
-                hold=RollbackHold(**hold) if hold else None,
-            )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            pointer = cls._parse(json.loads(data))
+            check_types(pointer)
+            datetime.fromisoformat(pointer.promoted_at)
+        except DAMAGE as error:
             raise ContractBroken(
-                f"the pointer to the served release is damaged: {error}",
+                f"the pointer to the served release is damaged: {damage(error)}",
                 item="CURRENT",
                 do="Restore the file from a copy: it names the release that readers see.",
             ) from error
+        return pointer
+
+    @classmethod
+    def _parse(cls, document: Any) -> Current:
+        # Before there was a checksum, pointers had none.
+        if document.pop("sha256", None) not in (None, canonical_digest(document)):
+            raise ValueError("its checksum does not match")
+        served = document.pop("served", ())
+        hold, indexes = document.pop("hold", None), document.pop("indices", None)
+        values = {
+            "served": tuple(made(ServedRelease, entry) for entry in served),
+            "indexes": Indexes.from_json(indexes) if indexes else None,
+            "hold": made(RollbackHold, hold) if hold else None,
+        }
+        return made(cls, {**document, **values})
 
 
 def load_current(store: Store, name: SpaceName) -> Current | None:
@@ -133,10 +141,13 @@ def load_current(store: Store, name: SpaceName) -> Current | None:
     if data is None:
         return None
     try:
-        return Current.from_bytes(data.to_pybytes())
+        pointer = Current.from_bytes(data.to_pybytes())
+        if pointer.table != name.table:
+            raise ContractBroken(f"the pointer is damaged: its table is {pointer.table!r}")
     except ContractBroken as error:
         key, do = current_key(name), pointer_recovery_hint(store, name)
         raise ContractBroken(error.what, item=key, do=do) from error
+    return pointer
 
 
 def require_pointer(store: Store, name: SpaceName) -> None:

@@ -91,7 +91,7 @@ def _document(owner: str, seconds: float) -> bytes:
 def _is_owned_by(owner: str, document: bytes) -> bool:
     try:
         return bool(json.loads(document)["owner"] == owner)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return False
 
 
@@ -99,5 +99,5 @@ def _is_expired(document: bytes) -> bool:
     """Whether its time is over; one that cannot be read counts as expired."""
     try:
         return bool(json.loads(document)["until"] <= time.time())
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return True

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from commonspace.pipeline.storage.keys import confined
 from commonspace.pipeline.storage.local_errors import translating_os_errors
 
 _TEMPORARY_NAME = re.compile(r"\.[0-9a-f]{16}\.tmp")
@@ -34,20 +35,20 @@ class LocalStore:
         self.address = str(root)
 
     def url(self, key: str) -> str:
-        return str(self.root / key)
+        return str(self._path(key))
 
     def read(self, key: str) -> pa.Buffer | None:
-        with translating_os_errors(self.root / key):
+        with translating_os_errors(self._path(key)):
             try:
-                with pa.memory_map(str(self.root / key)) as file:
+                with pa.memory_map(str(self._path(key))) as file:
                     return file.read_buffer()
             except FileNotFoundError:
                 return None
 
     def exists(self, key: str) -> bool:
-        with translating_os_errors(self.root / key):
+        with translating_os_errors(self._path(key)):
             try:
-                mode = (self.root / key).stat().st_mode
+                mode = (self._path(key)).stat().st_mode
             except FileNotFoundError:
                 return False
             if stat.S_ISDIR(mode):
@@ -55,7 +56,7 @@ class LocalStore:
             return True
 
     def put_if_absent(self, key: str, data: bytes | pa.Buffer) -> bool:
-        with translating_os_errors(self.root / key), self._temporary(key, data) as (file, target):
+        with translating_os_errors(self._path(key)), self._temporary(key, data) as (file, target):
             try:
                 os.link(file, target)
             except FileExistsError:
@@ -63,11 +64,11 @@ class LocalStore:
             return True
 
     def put(self, key: str, data: bytes | pa.Buffer) -> None:
-        with translating_os_errors(self.root / key), self._temporary(key, data) as (file, target):
+        with translating_os_errors(self._path(key)), self._temporary(key, data) as (file, target):
             file.rename(target)
 
     def compare_and_swap(self, key: str, expected: bytes | None, data: bytes) -> bool:
-        path = self.root / key
+        path = self._path(key)
         with translating_os_errors(path):
             _make_folder(path.parent)
             with (path.parent / ".lock").open("w") as lock:
@@ -81,9 +82,9 @@ class LocalStore:
                 return True
 
     def folders(self, prefix: str) -> list[str]:
-        with translating_os_errors(self.root / prefix):
+        with translating_os_errors(self._path(prefix)):
             try:
-                inside = (self.root / prefix).iterdir()
+                inside = (self._path(prefix)).iterdir()
                 return sorted(path.name for path in inside if path.is_dir())
             except (FileNotFoundError, NotADirectoryError):
                 return []
@@ -101,8 +102,8 @@ class LocalStore:
         """The keys of the files whose name is listed, each with when it was last written."""
         times: dict[str, float] = {}
         root = str(self.root)
-        with translating_os_errors(self.root / prefix):
-            for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
+        with translating_os_errors(self._path(prefix)):
+            for folder, _, files in os.walk(self._path(prefix), onerror=_unless_gone):
                 for name in filter(is_listed, files):
                     # A run lists thousands of files: building a Path of each took half of its time.
                     path = f"{folder}/{name}"
@@ -112,13 +113,13 @@ class LocalStore:
         return times
 
     def delete(self, key: str) -> None:
-        with translating_os_errors(self.root / key):
-            (self.root / key).unlink(missing_ok=True)
+        with translating_os_errors(self._path(key)):
+            (self._path(key)).unlink(missing_ok=True)
 
     @contextmanager
     def lock(self, key: str) -> Iterator[None]:
         """As `Store.lock`, among the processes of this machine or of a shared disk."""
-        path = self.root / key
+        path = self._path(key)
         with translating_os_errors(path):
             _make_folder(path.parent)
             lock = path.open("w")
@@ -129,21 +130,24 @@ class LocalStore:
 
     def flush(self, prefix: str) -> None:
         """Flush every file below the folder to disk, for writers that do not do so themselves."""
-        with translating_os_errors(self.root / prefix):
-            for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
+        with translating_os_errors(self._path(prefix)):
+            for folder, _, files in os.walk(self._path(prefix), onerror=_unless_gone):
                 for path in (*(Path(folder) / name for name in files), Path(folder)):
                     _flush(path)
 
     def delete_prefix(self, prefix: str) -> None:
-        with translating_os_errors(self.root / prefix):
-            shutil.rmtree(self.root / prefix, ignore_errors=True)
+        with translating_os_errors(self._path(prefix)):
+            shutil.rmtree(self._path(prefix), ignore_errors=True)
             with suppress(OSError):  # folders that this leaves empty, the root included
-                os.removedirs((self.root / prefix).parent)
+                os.removedirs((self._path(prefix)).parent)
+
+    def _path(self, key: str) -> Path:
+        return self.root / confined(key)
 
     @contextmanager
     def _temporary(self, key: str, data: bytes | pa.Buffer) -> Iterator[tuple[Path, Path]]:
         """A flushed file beside the target, and the target; the folder is flushed afterwards."""
-        target = self.root / key
+        target = self._path(key)
         _make_folder(target.parent)
         temporary = target.parent / f".{secrets.token_hex(8)}.tmp"
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.storage.keys import confined
 from commonspace.pipeline.storage.s3_errors import store_failure
 
 if TYPE_CHECKING:
@@ -145,6 +146,7 @@ class S3Client:
         """What `act` returns, called up to TRIES times while retrying helps."""
         from obstore.exceptions import BaseError
 
+        confined(key)
         for left in reversed(range(TRIES)):
             try:
                 return act()

@@ -16,6 +16,8 @@ from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.storage.local import LocalStore
 from commonspace.pipeline.storage.s3 import S3Store
 
+_FOLDER = "Set COMMONSPACE_WAREHOUSE to a folder or to s3://BUCKET/PREFIX."
+
 
 class Store(Protocol):
     """Keys are relative paths with `/`; every method raises StoreFailed on trouble."""
@@ -94,19 +96,31 @@ class Store(Protocol):
         ...
 
 
+def _folder(address: str) -> Path:
+    """The folder that an address names; whether it is there already does not matter."""
+    try:
+        folder = Path(address).expanduser().resolve()
+        is_other = folder.exists() and not folder.is_dir()
+    except (OSError, RuntimeError, ValueError) as error:  # no such user, a loop of links, a NUL
+        raise UserMistake("can be no folder", item=repr(address), do=_FOLDER) from error
+    if is_other:
+        raise UserMistake("is not a folder", item=address, do=_FOLDER)
+    return folder
+
+
 def open_store(address: str) -> Store:
     """The store behind a warehouse address, a folder or a URL.
 
     Raises:
-        UserMistake: no store serves this kind of URL, or it names no bucket.
+        UserMistake: no store serves this kind of URL, it names no bucket, or it is a file.
     """
     scheme, colons, _ = address.partition("://")
     if not colons:
-        return LocalStore(Path(address).expanduser().resolve())
+        return LocalStore(_folder(address))
     if scheme == "s3":
         return S3Store(address)
     raise UserMistake(
         f"there are no warehouses on {scheme}://",
         item=address,
-        do="Set COMMONSPACE_WAREHOUSE to a folder or to s3://BUCKET/PREFIX.",
+        do=_FOLDER,
     )

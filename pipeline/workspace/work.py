@@ -20,6 +20,7 @@ from commonspace.encoders.spec import EncoderSpec
 from commonspace.pipeline.config.collection import Collection
 from commonspace.pipeline.config.sections import SpaceSection, space_key
 from commonspace.pipeline.contract.contract import Contract
+from commonspace.pipeline.contract.documents import read_document
 from commonspace.pipeline.contract.layout import run_file_key, run_folder, shard_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, UserMistake
@@ -32,6 +33,7 @@ from commonspace.pipeline.workspace.progress import Progress
 from commonspace.pipeline.workspace.shards import is_readable
 
 AnyNote = TypeVar("AnyNote", bound=Note)
+NEW_RUN = "Start a new run: it uses what is encoded already."
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,9 @@ class Run:
 
     def find_note(self) -> RunNote | None:
         """What `pull` left behind; None where it has not ended."""
-        data = self.store.read(f"{self.folder}/{RunNote.FILE}")
-        return None if data is None else RunNote.from_json(json.loads(data.to_pybytes()))
+        key = f"{self.folder}/{RunNote.FILE}"
+        data = self.store.read(key)
+        return None if data is None else read_document(data, key, RunNote.from_json, NEW_RUN)
 
     def as_started(self) -> Run:
         """This run with the scope and the options that its `pull` was given."""
@@ -193,7 +196,7 @@ class Work:
 
     def _note(self, kind: type[AnyNote], key: str) -> AnyNote | None:
         data = self.run.store.read(key)
-        return None if data is None else kind.from_json(json.loads(data.to_pybytes()))
+        return None if data is None else read_document(data, key, kind.from_json, NEW_RUN)
 
 
 @contextmanager

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from commonspace.pipeline.errors import ContractBroken
+from commonspace.pipeline.contract.documents import made, read_document
 from commonspace.pipeline.storage.store import Store
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ def load_marker(store: Store, key: str, kind: type[Marker]) -> Marker | None:
     data = store.read(key)
     if data is None:
         return None
-    try:
-        return kind(**json.loads(data.to_pybytes()))
-    except (ValueError, TypeError) as error:
-        raise ContractBroken(
-            "is damaged",
-            item=key,
-            do="Delete this file, then repeat the command that wrote it: see docs/releases.md.",
-        ) from error
+    do = "Delete this file, then repeat the command that wrote it: see docs/releases.md."
+    return read_document(data, key, lambda document: made(kind, _with_sets(document)), do)
+
+
+def _with_sets(document: Any) -> Any:
+    """The document with sets for its lists, which hold nothing twice and in no order."""
+    if not isinstance(document, dict):
+        return document
+    return {n: frozenset(v) if isinstance(v, list) else v for n, v in document.items()}

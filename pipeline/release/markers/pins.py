@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from commonspace.pipeline.contract.layout import pin_key, pins_folder
 from commonspace.pipeline.contract.name import SpaceName
-from commonspace.pipeline.errors import Conflict, UserMistake
+from commonspace.pipeline.errors import Conflict, ContractBroken, UserMistake
 from commonspace.pipeline.release.manifest import load_release, number_ranges
 from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes
 from commonspace.pipeline.release.markers.removal import require_not_in_removal
@@ -63,10 +63,20 @@ def unpin_release(store: Store, name: SpaceName, number: int) -> None:
 
 
 def load_pins(store: Store, name: SpaceName) -> Mapping[int, Pin]:
-    """Every pin of the space, by release."""
+    """Every pin of the space, by release.
+
+    Raises:
+        ContractBroken: one is damaged.
+    """
     pins = {}
     for key in store.list(pins_folder(name)):
         pin = load_marker(store, key, Pin) if re.search(r"/[0-9]{6,}\.json$", key) else None
+        if pin is not None and key != pin_key(name, pin.release):
+            raise ContractBroken(
+                f"is damaged: it is the pin of release {pin.release}",
+                item=key,
+                do="Delete this file, then pin the release that was meant.",
+            )
         if pin is not None:
             pins[pin.release] = pin
     return pins
