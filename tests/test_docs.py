@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import BaseModel
 
+from commonspace.encoders.protocol import Reason
 from commonspace.pipeline.config.files import load_collection
 from commonspace.pipeline.config.sections import (
     CollectionSection,
@@ -22,8 +24,10 @@ from commonspace.pipeline.config.sections import (
     SourceSection,
     SpaceSection,
 )
+from commonspace.pipeline.errors import CommonspaceError
 from commonspace.pipeline.run.run import new_run_id, run_collection
 from commonspace.pipeline.source.metadata import convert_metadata
+from commonspace.pipeline.source.notices import NoticeKind
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record
 from commonspace.pipeline.storage.local import LocalStore
@@ -158,3 +162,27 @@ def test_every_link_leads_somewhere() -> None:
     for document in DOCUMENTS:
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
             assert (document.parent / link).exists(), (document, link)
+
+
+def test_whatever_fails_has_a_row() -> None:
+    """Every error, exit code, gate, reason and notice, and no row of what does not exist."""
+    document = (REPOSITORY / "docs/when-it-fails.md").read_text(encoding="utf-8")
+    named = {
+        head.split("|")[1].strip(" `"): {
+            code for row in rows for code in re.findall(r"`(\w+)`", row.split("|")[1])
+        }
+        for head, *rows in tables(document)
+    }
+    gates = tables((REPOSITORY / "docs/gates.md").read_text(encoding="utf-8"))[0]
+    assert named["error"] == {error.__name__ for error in all_errors(CommonspaceError)}
+    assert named["gate"] == {re.findall(r"`(\w+)`", row)[0] for row in gates[1:]}
+    assert named["reason"] == set(Reason)
+    assert named["notice"] == set(NoticeKind)
+
+
+def all_errors(error: type[CommonspaceError]) -> Iterator[type[CommonspaceError]]:
+    """The classes of errors below one, at any depth."""
+    for kind in error.__subclasses__():
+        if kind.__module__.startswith("commonspace."):
+            yield kind
+            yield from all_errors(kind)
