@@ -175,12 +175,24 @@ def _describe_network(reference: EncoderReference) -> EncoderSpec:
 
 def _load_network(reference: EncoderReference, spec: EncoderSpec, limits: ImageLimits) -> Encoder:
     from commonspace.encoders.engines.selection import choose_device
-    from commonspace.encoders.torchvision.weights import weights_file
 
+    if (encoder := _converted_network(spec, limits)) is not None:
+        return encoder
     device = choose_device()
     from commonspace.encoders.torchvision.encoder import load_torchvision_encoder
 
-    return load_torchvision_encoder(spec, weights_file(reference), device, limits)
+    return load_torchvision_encoder(spec, reference, device, limits)
+
+
+def _converted_network(spec: EncoderSpec, limits: ImageLimits) -> Encoder | None:
+    """The encoder of a network that this machine has converted before, if OpenVINO is to run it."""
+    from commonspace.encoders.engines.selection import uses_openvino
+
+    if spec.preprocessing["decoder"] == "nvjpeg" or not uses_openvino():
+        return None
+    from commonspace.encoders.image_network.converted_network import cached_encoder
+
+    return cached_encoder(spec, limits)
 
 
 def _describe_timm(reference: EncoderReference) -> EncoderSpec:
@@ -192,6 +204,8 @@ def _describe_timm(reference: EncoderReference) -> EncoderSpec:
 def _load_timm(reference: EncoderReference, spec: EncoderSpec, limits: ImageLimits) -> Encoder:
     from commonspace.encoders.engines.selection import choose_device
 
+    if (encoder := _converted_network(spec, limits)) is not None:
+        return encoder
     device = choose_device()
     from commonspace.encoders.timm.encoder import load_timm_encoder
 

@@ -27,6 +27,18 @@ _SETTINGS = {
 }
 
 
+def save_network(network: openvino.Model, path: Path) -> None:
+    """Write the network to the path, an `.xml` file, and its numbers to the `.bin` beside it.
+
+    Raises:
+        OSError: they cannot be written.
+    """
+    try:
+        openvino.save_model(network, path, compress_to_fp16=False)
+    except RuntimeError as error:  # what OpenVINO raises when the disk is full
+        raise OSError(str(error)) from error
+
+
 class OpenVinoEngine:
     """A compiled model that computes several batches at once, each on one thread."""
 

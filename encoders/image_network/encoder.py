@@ -11,7 +11,7 @@ from commonspace.encoders.engines.compiled_engine import CompiledEngine, choose_
 from commonspace.encoders.engines.engine import Engine
 from commonspace.encoders.engines.selection import choose_engine
 from commonspace.encoders.engines.torch_engine import TorchEngine
-from commonspace.encoders.errors import EncoderError, WeightsRefused
+from commonspace.encoders.errors import FILES_CHANGED, EncoderError, WeightsRefused
 from commonspace.encoders.image.batches import ImageBatches
 from commonspace.encoders.image.crops import crop_image
 from commonspace.encoders.image.decoder import Decoder, PillowDecoder
@@ -25,6 +25,7 @@ from commonspace.encoders.vectors import norm_failures
 def network_encoder(
     spec: EncoderSpec,
     load_network: Callable[[], ImageEmbeddingNetwork],
+    describe: Callable[[], EncoderSpec],
     device: str,
     limits: ImageLimits,
 ) -> ImageEncoder:
@@ -33,11 +34,13 @@ def network_encoder(
     Args:
         spec: what it computes.
         load_network: from crops to vectors, on the CPU in fp32; called once.
+        describe: the spec by the files as they are by now.
         device: where it computes.
         limits: what decoding an image may cost.
 
     Raises:
-        WeightsRefused: the network's vectors are not usable; or as `load_network`.
+        WeightsRefused: the network's vectors are not usable, or its files changed while they were
+            loaded; or as `load_network`.
         EncoderError: OpenVINO is to run the network and cannot, nvJPEG is to decode and cannot, or
             the compiled network computes other vectors.
     """
@@ -49,9 +52,7 @@ def network_encoder(
     exact = TorchEngine(network, device)
     _require_vector(exact, probe, spec)
     if choose_engine(device) == "openvino":
-        from commonspace.encoders.engines.openvino_conversion import convert_to_engine
-
-        engine = convert_to_engine(network, (np.concatenate([probe, probe]),), exact, spec.label)
+        engine = _openvino_engine(network, exact, probe, spec, describe)
         return ImageEncoder(spec, engine, device, decoder=decoder)
     in_full = device == "cpu" or spec.precision == "fp32"
     again = None if in_full else exact
@@ -62,6 +63,30 @@ def network_encoder(
         return ImageEncoder(spec, compiled, device, exact=again, decoder=decoder, fill=True)
     engine = exact if in_full else TorchEngine(network, device, spec.precision)
     return ImageEncoder(spec, engine, device, exact=again, decoder=decoder)
+
+
+def _openvino_engine(
+    network: ImageEmbeddingNetwork,
+    exact: Engine,
+    probe: np.ndarray,
+    spec: EncoderSpec,
+    describe: Callable[[], EncoderSpec],
+) -> Engine:
+    from commonspace.encoders.engines.openvino_conversion import (
+        convert_to_openvino,
+        require_openvino_agrees,
+    )
+    from commonspace.encoders.image_network.converted_network import converted_engine
+
+    probes = (np.concatenate([probe, probe]),)
+
+    def check(engine: Engine) -> None:
+        require_openvino_agrees(engine, exact, probes, spec.label)
+        # Before it is kept: later processes would take it for the network that `spec` names.
+        if describe() != spec:
+            raise WeightsRefused(FILES_CHANGED, item=spec.label, retry=True)
+
+    return converted_engine(convert_to_openvino(network, probes, spec.label), spec, check)
 
 
 def _decoder(spec: EncoderSpec, device: str, limits: ImageLimits) -> Decoder:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from commonspace.encoders.converted.cache import new_model_folder
 from commonspace.encoders.engines.engine import Engine
 from commonspace.encoders.engines.openvino_conversion import (
     convert_to_openvino,
@@ -14,7 +15,6 @@ from commonspace.encoders.errors import FILES_CHANGED, WeightsRefused
 from commonspace.encoders.protocol import Purpose
 from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.sentence.converted_model import ConvertedModel
-from commonspace.encoders.sentence.converted_model_cache import new_model_folder
 from commonspace.encoders.sentence.loaded_model import LoadedSentenceModel
 from commonspace.encoders.sentence.spec import describe_sentence
 from commonspace.encoders.spec import EncoderSpec

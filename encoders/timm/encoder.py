@@ -13,6 +13,7 @@ from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.timm.network import load_network
 from commonspace.encoders.timm.network_facts import forget_facts, network_facts
+from commonspace.encoders.timm.spec import describe_timm
 from commonspace.encoders.timm.weights import find_weights
 
 
@@ -47,4 +48,5 @@ def load_timm_encoder(
         WeightsRefused, EncoderNotFound: as `load_embedding_network`.
         WeightsRefused, EncoderError: as `network_encoder`.
     """
-    return network_encoder(spec, partial(load_embedding_network, spec, reference), device, limits)
+    load = partial(load_embedding_network, spec, reference)
+    return network_encoder(spec, load, partial(describe_timm, reference), device, limits)

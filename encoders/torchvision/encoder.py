@@ -9,8 +9,11 @@ from commonspace.encoders.image.encoder import ImageEncoder
 from commonspace.encoders.image_network.embedding_network import ImageEmbeddingNetwork
 from commonspace.encoders.image_network.encoder import network_encoder
 from commonspace.encoders.protocol import IMAGE_LIMITS, ImageLimits
+from commonspace.encoders.reference import EncoderReference
 from commonspace.encoders.spec import EncoderSpec
 from commonspace.encoders.torchvision.network import load_network
+from commonspace.encoders.torchvision.spec import describe_network
+from commonspace.encoders.torchvision.weights import weights_file
 
 
 def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbeddingNetwork:
@@ -25,12 +28,16 @@ def load_embedding_network(spec: EncoderSpec, weights: Path | None) -> ImageEmbe
 
 
 def load_torchvision_encoder(
-    spec: EncoderSpec, weights: Path | None, device: str, limits: ImageLimits = IMAGE_LIMITS
+    spec: EncoderSpec,
+    reference: EncoderReference,
+    device: str,
+    limits: ImageLimits = IMAGE_LIMITS,
 ) -> ImageEncoder:
     """Load the network for `device`; decoding an image may cost `limits`.
 
     Raises:
-        WeightsRefused, EncoderNotFound: as `load_network`.
+        WeightsRefused, EncoderNotFound: as `load_network` and `weights_file`.
         WeightsRefused, EncoderError: as `network_encoder`.
     """
-    return network_encoder(spec, partial(load_embedding_network, spec, weights), device, limits)
+    load = partial(load_embedding_network, spec, weights_file(reference))
+    return network_encoder(spec, load, partial(describe_network, reference), device, limits)

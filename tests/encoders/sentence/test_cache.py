@@ -217,7 +217,7 @@ def test_others_may_read_what_is_kept(cache: Path, tiny_model: Path) -> None:
 def test_of_twins_one_is_kept(
     cache: Path, tiny_model: Path, said: pytest.LogCaptureFixture
 ) -> None:
-    from commonspace.encoders.sentence.converted_model_cache import find_cached, new_model_folder
+    from commonspace.encoders.converted.cache import find_cached, new_model_folder
 
     spec = describe(EncoderReference(str(tiny_model), "text"))
 
@@ -234,7 +234,7 @@ def test_of_twins_one_is_kept(
 
 
 def test_a_conversion_that_fails_leaves_nothing(cache: Path, tiny_model: Path) -> None:
-    from commonspace.encoders.sentence.converted_model_cache import find_cached, new_model_folder
+    from commonspace.encoders.converted.cache import find_cached, new_model_folder
 
     spec = describe(EncoderReference(str(tiny_model), "text"))
 

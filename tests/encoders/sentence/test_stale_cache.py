@@ -14,14 +14,14 @@ import commonspace
 
 KEEP = """
 from commonspace.encoders.hashed import hashed_spec
-from commonspace.encoders.sentence.converted_model_cache import new_model_folder
+from commonspace.encoders.converted.cache import new_model_folder
 spec = hashed_spec(64, "text")
 with new_model_folder(spec, lambda folder: (folder / "network.xml").write_text("x")):
     pass
 """
 LOOK = """
 from commonspace.encoders.hashed import hashed_spec
-from commonspace.encoders.sentence.converted_model_cache import find_cached
+from commonspace.encoders.converted.cache import find_cached
 print(find_cached(hashed_spec(64, "text")) is not None)
 """
 

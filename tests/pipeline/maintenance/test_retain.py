@@ -108,19 +108,25 @@ def test_a_reader_whose_table_went_on_is_told_to_open_again(
     warehouse.run(numbered_items(3))
     time.sleep(0.1)
     retain(warehouse.store, NAME, 1)
+    in_lance = {"vector": [1.0] * 64, "where": "id IS NOT NULL"}
     for reader in readers:  # one that has not looked yet, and one that has
-        for ask in (
-            lambda r=reader: r.get(["i0000"]),
-            lambda r=reader: r.search(vector=[1.0] * 64),
-        ):
-            with pytest.raises(NotPublished, match="release 3 is served") as refusal:
-                ask()
-            assert refusal.value.do == "Open the space again."
+        with pytest.raises(NotPublished, match="release 3 is served") as refusal:
+            reader.search(**in_lance)
+        assert refusal.value.do == "Open the space again."
+    for ask in (
+        lambda: readers[0].get(["i0000"]),
+        lambda: readers[0].search(vector=[1.0] * 64),
+    ):
+        with pytest.raises(NotPublished, match="no release 1") as refusal:
+            ask()
+        assert refusal.value.do.startswith("Open the space again")
+    assert asked.get(["i0000"])["found"].to_pylist() == [True]  # it has the rows in memory
     fresh = warehouse.open()
     shutil.rmtree(warehouse.root / "lancedb/things__text__v1.lance")
     with pytest.raises(ContractBroken, match="is gone") as broken:
-        fresh.get(["i0000"])
+        fresh.search(**in_lance)
     assert "--repair" in broken.value.do
+    assert fresh.get(["i0000"])["found"].to_pylist() == [True]  # Parquet holds it
 
 
 def test_rolling_back_stays_possible(warehouse: Warehouse) -> None:

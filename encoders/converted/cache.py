@@ -1,6 +1,6 @@
 """Keeps converted models on this machine, so that they load in two seconds instead of twenty.
 
-    <cache>/models/<fingerprint>-<code>/   a folder of `converted_model`
+    <cache>/models/<fingerprint>-<code>/   files with a `record`
 
 `<cache>` is COMMONSPACE_CACHE, else `commonspace` in XDG_CACHE_HOME or in ~/.cache; `<code>` stands
 for the code and the libraries that converted the model. The folders may be removed at any time;
@@ -22,13 +22,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TypeVar
 
 from commonspace import encoders
 from commonspace.encoders.errors import EncoderError
 from commonspace.encoders.model_folder.cache_folder import cache_folder
 from commonspace.encoders.spec import EncoderSpec
 
-_LIBRARIES = ("torch", "transformers", "sentence-transformers", "tokenizers", "openvino")
+_LIBRARIES = (
+    *("torch", "torchvision", "timm", "transformers", "sentence-transformers", "tokenizers"),
+    "openvino",
+)
 _PART_PREFIX = ".part-"
 _OUR_FOLDERS = re.compile(rf"[0-9a-f]{{32}}-[0-9a-f]{{16}}|{re.escape(_PART_PREFIX)}[0-9a-f]{{16}}")
 """Only folders of such names are removed: COMMONSPACE_CACHE may name one that has others, too."""
@@ -37,6 +41,7 @@ _MAX_PART_AGE = 3600.0
 _MAX_UNUSED_AGE = 30 * 24 * 3600.0
 """Seconds without use after which a model is removed."""
 
+Loaded = TypeVar("Loaded")
 _log = logging.getLogger(__name__)
 
 
@@ -52,6 +57,24 @@ def find_cached(spec: EncoderSpec) -> Path | None:
     with suppress(OSError):  # the folder may be another user's
         os.utime(models / _name(spec))
     return models / _name(spec)
+
+
+def load_cached(spec: EncoderSpec, load: Callable[[Path], Loaded]) -> Loaded | None:
+    """What `load` makes of the folder of the converted model of `spec`; None where there is none.
+
+    A folder for which it raises ValueError or FileNotFoundError is damaged, and removed.
+    """
+    folder = find_cached(spec)
+    if folder is None:
+        return None
+    try:
+        return load(folder)
+    except (ValueError, FileNotFoundError) as error:
+        _log.warning("the model in %s is damaged (%s) and is converted again", folder, error)
+        remove_cached(folder)
+    except OSError as error:
+        _log.warning("the model in %s cannot be read (%s) and is converted again", folder, error)
+    return None
 
 
 def remove_cached(folder: Path) -> None:
