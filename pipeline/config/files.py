@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,7 +83,9 @@ def find_collection(name: str, folder: Path | None = None) -> Collection:
     raise UserMistake(
         f"there is no collection {name!r} in {folder or collections_folder()}"
         + did_you_mean(name, names),
-        do="`commonspace show` lists the collections.",
+        do=f"`commonspace init {shlex.quote(name)}` writes a collection file for this data."
+        if Path(name).exists()
+        else "`commonspace show` lists the collections.",
     )
 
 

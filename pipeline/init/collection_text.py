@@ -17,6 +17,7 @@ from commonspace.pipeline.init.toml_text import (
     toml_key,
     toml_value,
 )
+from commonspace.pipeline.source.files import PLACEHOLDER
 
 _IDS = {
     "content": (
@@ -55,6 +56,10 @@ def collection_text(draft: Draft, folder: Path) -> str:
         remark = "Columns that are published beside the vectors, and their types."
         sections.append(f"[source.metadata]\n{comment(remark)}{_lines(metadata)}")
     sections += map(_space, draft.spaces)
+    if PLACEHOLDER in uri:
+        sections[1] += comment(
+            'partitions = "day"  # with that schedule, a run processes one of them'
+        )
     gates = comment("[gates]\nmax_reject_share = 0.01  # of the items; a run with more is refused")
     return "\n".join([*sections, gates])
 

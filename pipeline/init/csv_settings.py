@@ -26,6 +26,7 @@ LONGEST_NAME = 80
 """Characters; a first line with a longer field is a record, and no header."""
 _UNUSED_MARKS = "\t|;\x1f"
 _UNDEFINED_IN_CP1252 = re.compile(rb"[\x81\x8d\x8f\x90\x9d]")
+_NAME = re.compile(r"[\w-]+")
 _YEARS = range(1800, 2201)
 
 
@@ -134,6 +135,8 @@ def _best_reading(text: str) -> _Reading:
     comments = [None, "#"] if re.match(r"\s*#", text) else [None]
     readings = [_read(text, *marks) for marks in product(DELIMITERS, escapes, comments)]
     tables = [reading for reading in readings if reading.width > 1 and reading.agreement > 0.5]
+    # A header of several names says that there are columns, whatever the records look like.
+    tables = tables or [r for r in readings if r.rows and len(r.rows[0]) > 1 and _is_header(r)]
     if tables:
         return max(tables, key=lambda reading: round(reading.agreement, 2))
     unused = next((mark for mark in _UNUSED_MARKS if mark not in text), "\x1f")
@@ -142,6 +145,12 @@ def _best_reading(text: str) -> _Reading:
         (_read(text, delimiter, *marks) for marks in product(escapes, comments)),
         key=lambda reading: reading.agreement,
     )
+
+
+def _is_header(reading: _Reading) -> bool:
+    """Whether the first record could be names: none with a blank, and none twice."""
+    names = [name.strip() for name in reading.rows[0]]
+    return len(set(names)) == len(names) and all(map(_NAME.fullmatch, names))
 
 
 def _read(text: str, delimiter: str, escape: str | None, comment: str | None) -> _Reading:

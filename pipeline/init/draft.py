@@ -17,8 +17,9 @@ from commonspace.pipeline.config.names import NAME
 from commonspace.pipeline.errors import UserMistake
 from commonspace.pipeline.init.columns import Column, columns_of
 from commonspace.pipeline.init.encoder_choice import choose_encoder
+from commonspace.pipeline.init.file_kinds import IMAGES
 from commonspace.pipeline.init.image_column import ImageColumn, find_image_column
-from commonspace.pipeline.init.location import IMAGES, Location
+from commonspace.pipeline.init.location import Location
 from commonspace.pipeline.init.roles import Roles, choose_roles, choose_rule
 from commonspace.pipeline.init.sample import Sample, read_sample
 from commonspace.pipeline.source.files import base_folder

@@ -6,21 +6,22 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Literal
 
+from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.init.columns import Column
-from commonspace.pipeline.init.location import IMAGES
+from commonspace.pipeline.init.file_kinds import IMAGES
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.images.inline import (
     begins_as_an_image,
     is_data_address,
     looks_like_an_image,
 )
-from commonspace.pipeline.source.images.value import is_image_struct
+from commonspace.pipeline.source.images.value import is_image_struct, read_image_value
 
-ASKED_PATHS = 50
-"""How many of a column's paths are looked for."""
+ASKED_VALUES = 50
+"""How many of a column's images are read."""
 Form = Literal["bytes", "text", "path", "address"]
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
@@ -60,14 +61,12 @@ def find_image_column(
                 f"{column.name!r} holds addresses of images, which are never fetched: download "
                 "them and name their paths"
             )
-        elif form == "path":
-            located = _located(column, folder, folders)
+        elif form is not None:
+            located = _located(column, form, folder, folders)
             if located is None:
                 doubts.append(f"{column.name!r} names image files, none of which is found")
             else:
                 found.append(located)
-        elif form is not None:
-            found.append(ImageColumn(name=column.name))
     if len(found) > 1:
         doubts.append(f"{', '.join(repr(c.name) for c in found[1:])} holds images, too")
     return (found[0] if found else None), tuple(doubts)
@@ -95,31 +94,26 @@ def _form_of_value(value: Any) -> Form | None:
     return "address" if _ADDRESS.match(value) and not value.startswith("file:") else "path"
 
 
-def _located(column: Column, folder: str, folders: Sequence[str]) -> ImageColumn | None:
-    values = [value for value in column.values if _form_of_value(value) == "path"][:ASKED_PATHS]
-    paths = [value if isinstance(value, str) else value["path"] for value in values]
-    counts = {root: _count(paths, root) for root in (folder, *folders)}
-    best = max(counts, key=lambda root: counts[root])
-    if not counts[best]:
+def _located(column: Column, form: Form, folder: str, folders: Sequence[str]) -> ImageColumn | None:
+    """The column, with the folder from which most of its values can be read; None if none can."""
+    values = column.values[:ASKED_VALUES]
+    roots = [folder, *folders] if form == "path" else [folder]
+    failures = {root: _failures(values, folder, root) for root in roots}
+    best = min(failures, key=lambda root: len(failures[root]))
+    lost = failures[best]
+    if len(lost) == len(values):
         return None
-    missing = len(paths) - counts[best]
+    doubt = f"{len(lost)} of {len(values)} images of {column.name!r} cannot be read"
     return ImageColumn(
         name=column.name,
-        is_path=True,
+        is_path=form == "path",
         root=None if best == folder else best,
-        doubts=(f"{missing} of {len(paths)} files of {column.name!r} are missing",)
-        if missing
-        else (),
+        doubts=(f"{doubt}: {lost[0].message}",) if lost else (),
     )
 
 
-def _count(paths: Sequence[str], root: str) -> int:
-    """How many of the paths name a file below the folder."""
+def _failures(values: Sequence[Any], folder: str, root: str) -> list[Failure]:
+    """Why some of the values stand for no image, with the paths below a folder."""
     access = FileAccess(image_root=root)
-    found = 0
-    for path in paths:
-        spelled = path.strip().replace("\\", "/").removeprefix("file://")
-        located = access.resolve(root, path) or access.resolve(root, spelled)
-        is_file = located is not None and Path(located).is_file()
-        found += is_file or Path(root, spelled).is_file()
-    return found
+    read = (read_image_value(value, folder, access) for value in values)
+    return [found for found in read if isinstance(found, Failure)]

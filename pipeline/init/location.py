@@ -7,28 +7,31 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Literal
 
 from commonspace.pipeline.config.periods import CADENCES
-from commonspace.pipeline.config.sections import SourceSection
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
-from commonspace.pipeline.source.files import PLACEHOLDER, find_files, has_wildcard
+from commonspace.pipeline.init.file_kinds import (
+    IMAGES,
+    TEXTS,
+    Kind,
+    file_suffixes,
+    kind_by_name,
+    table_kind,
+)
+from commonspace.pipeline.source.files import (
+    PLACEHOLDER,
+    find_files,
+    has_wildcard,
+)
 from commonspace.pipeline.source.records import EVERYTHING
-from commonspace.pipeline.source.text.stream import TextStream
 
-Kind = Literal["folder", "csv", "jsonl", "parquet"]
 MOST_ENTRIES = 100_000
 """Files of a folder that are looked at by name."""
-_KINDS: Mapping[str, Kind] = {
-    ".csv": "csv", ".tsv": "csv", ".psv": "csv",
-    ".jsonl": "jsonl", ".ndjson": "jsonl",
-    ".parquet": "parquet", ".pq": "parquet",
-}  # fmt: skip
-_COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
-_TEXTS = frozenset(SourceSection.model_fields["text_suffixes"].default)
-IMAGES = frozenset(SourceSection.model_fields["image_suffixes"].default)
+MOST_FOLDERS = 100
+"""Folders in which the images of a table are looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,18 +69,18 @@ def locate(path: str) -> Location:
     if Path(absolute).is_dir():
         return _of_folder(absolute)
     if Path(absolute).exists():
-        return _of_files(_kind_of(Path(absolute)), _as_uri(absolute), near=Path(absolute).parent)
+        return _of_files(table_kind(Path(absolute)), _as_uri(absolute), near=Path(absolute).parent)
     if has_wildcard(path):
-        files = [file.path for file in find_files(absolute, EVERYTHING)]
-        return _of_files(_kind_of(files[0]), absolute, near=files[0].parent)
+        files = _files_of(absolute)
+        return _of_files(table_kind(files[0]), absolute, near=files[0].parent)
     raise SourceNotFound(
         "there is no such file or folder", item=path, do="Correct the path; a glob needs quotes."
     )
 
 
 def _of_files(kind: Kind, uri: str, *, near: Path, doubts: Sequence[str] = ()) -> Location:
-    files = tuple(file.path for file in find_files(uri, EVERYTHING))
-    size = sum(file.stat().st_size for file in files)
+    files = _files_of(uri)
+    size = sum(map(size_of, files))
     many = f"{len(files):,} {kind} files" if len(files) > 1 else f"one {kind} file"
     return Location(
         kind=kind,
@@ -89,6 +92,23 @@ def _of_files(kind: Kind, uri: str, *, near: Path, doubts: Sequence[str] = ()) -
     )
 
 
+def _files_of(uri: str) -> tuple[Path, ...]:
+    """The files that a glob names. Raises SourceNotFound where there are none."""
+    files = tuple(file.path for file in find_files(uri, EVERYTHING) if file.path.is_file())
+    if not files:
+        do = "Name a folder, a file, or a glob for the files of tables."
+        raise SourceNotFound("there is no such file", item=uri, do=do)
+    return files
+
+
+def size_of(path: Path) -> int:
+    """The bytes of a file; 0 where it has gone."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _of_folder(folder: str) -> Location:
     tables: dict[Kind, list[str]] = defaultdict(list)
     texts, images, others = list[str](), list[str](), Counter[str]()
@@ -98,9 +118,9 @@ def _of_folder(folder: str) -> Location:
             doubts.append(f"only the first {MOST_ENTRIES:,} files were looked at")
             break
         suffix = PurePath(name).suffix.lower()
-        if kind := _table_kind(name):
+        if kind := kind_by_name(name):
             tables[kind].append(name)
-        elif suffix in _TEXTS:
+        elif suffix in TEXTS:
             texts.append(name)
         elif suffix in IMAGES:
             images.append(name)
@@ -142,8 +162,7 @@ def _tables_of_folder(
     folder: str, tables: Mapping[Kind, Sequence[str]], others: int, doubts: Sequence[str]
 ) -> Location:
     sizes = {
-        kind: sum(Path(folder, name).stat().st_size for name in names)
-        for kind, names in tables.items()
+        kind: sum(size_of(Path(folder, name)) for name in names) for kind, names in tables.items()
     }
     kind = max(sizes, key=lambda kind: sizes[kind])
     doubts = list(doubts)
@@ -164,7 +183,7 @@ def _pattern(folder: str, names: Sequence[str]) -> str:
     """A path or glob for files of one kind: `f/a.csv`, `f/*.csv`, `f/{partition}/*.csv` …"""
     if len(names) == 1:
         return _as_uri(str(Path(folder, names[0])))
-    suffix = Counter("".join(_suffixes(name)) for name in names).most_common(1)[0][0]
+    suffix = Counter("".join(file_suffixes(name)) for name in names).most_common(1)[0][0]
     files = f"*{glob.escape(suffix)}"
     parents = {str(PurePath(name).parent) for name in names}
     if parents == {"."}:
@@ -190,43 +209,6 @@ def _partition_prefix(folders: set[str]) -> tuple[str] | None:
     return None
 
 
-def _kind_of(path: Path) -> Kind:
-    """The kind of a table, by its content.
-
-    Raises:
-        SourceNotFound: it is no table.
-    """
-    with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            return "parquet"
-    if path.suffix.lower() in IMAGES or path.suffix.lower() in _TEXTS:
-        raise SourceNotFound(
-            "is one image or text, not a table", item=str(path), do="Name the folder that it is in."
-        )
-    if (kind := _table_kind(path.name)) == "parquet":
-        raise SourceNotFound("is no Parquet file", item=str(path))
-    stream = TextStream(path, "utf-8")
-    try:
-        head = stream.file.read(2**12).decode(stream.encoding, errors="replace").lstrip()
-    finally:
-        stream.close()
-    if head.startswith("<"):
-        do = "Make a CSV or JSON Lines of it."
-        raise SourceNotFound("is XML or HTML, which no source reads", item=str(path), do=do)
-    return "jsonl" if kind == "jsonl" or head[:1] in {"{", "["} else "csv"
-
-
-def _table_kind(name: str) -> Kind | None:
-    suffixes = _suffixes(name)
-    return _KINDS.get(suffixes[0].lower()) if suffixes else None
-
-
-def _suffixes(name: str) -> list[str]:
-    """`[".csv", ".gz"]`: the last suffix, with the one before it where it says a compression."""
-    suffixes = PurePath(name).suffixes
-    return suffixes[-2:] if suffixes and suffixes[-1].lower() in _COMPRESSED else suffixes[-1:]
-
-
 def _files_below(folder: str) -> Iterator[str]:
     """Paths of the files below a folder, in order; neither hidden ones nor links to folders."""
     for parent, folders, files in os.walk(folder):
@@ -238,9 +220,12 @@ def _files_below(folder: str) -> Iterator[str]:
 
 def _image_folders(near: Path) -> tuple[str, ...]:
     """The folder of a table, and folders in it or beside it."""
-    beside = [*near.iterdir(), *near.parent.iterdir()] if near != near.parent else []
-    folders = sorted(str(path) for path in beside[:1000] if path.is_dir() and path != near)
-    return (str(near), *(name for name in folders if not Path(name).name.startswith(".")))
+    found: list[str] = []
+    for parent in dict.fromkeys([near, near.parent]):
+        with suppress(OSError), os.scandir(parent) as entries:
+            visible = (entry for entry in entries if not entry.name.startswith("."))
+            found += sorted(entry.path for entry in visible if entry.is_dir())[:MOST_FOLDERS]
+    return tuple(dict.fromkeys([str(near), *found]))
 
 
 def _as_uri(path: str) -> str:

@@ -76,6 +76,7 @@ class _Choice:
         if chosen or has_image:
             return tuple(chosen)
         weaker = [*texts.values()] or [c for c in columns.values() if c.texts is not None]
+        weaker = weaker or [c for c in by_name(columns, _TEXTS) if c.values and c.type]
         weaker.sort(key=lambda c: (c.blank_share, -c.distinct_share, -c.longest))
         if weaker:
             self.doubts.append(

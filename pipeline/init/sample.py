@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import SourceNotFound, UserMistake
 from commonspace.pipeline.init.csv_settings import CsvSettings, guess_encoding, guess_settings
-from commonspace.pipeline.init.location import Kind, Location
+from commonspace.pipeline.init.file_kinds import Kind
+from commonspace.pipeline.init.location import Location, size_of
 from commonspace.pipeline.source.csv import CsvSource
 from commonspace.pipeline.source.jsonl import JsonlSource
 from commonspace.pipeline.source.parquet import ParquetSource
@@ -64,7 +65,7 @@ def read_sample(location: Location) -> Sample:
         SourceNotFound: no file has a record, or none can be read.
         UserMistake: the files do not belong together.
     """
-    files = [path for path in location.files if path.stat().st_size]
+    files = [path for path in location.files if size_of(path)]
     chosen = [files[n * len(files) // MOST_FILES] for n in range(MOST_FILES)] if files else []
     chosen = list(dict.fromkeys(chosen)) if len(files) > MOST_FILES else files
     sample = Sample(is_whole=len(chosen) == len(files))

@@ -6,12 +6,14 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 
+LONGEST_LINE = 600
+"""Characters of a line of a comment."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def is_writable(text: str) -> bool:
-    """Whether TOML can hold the text: it has no lone surrogate."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    """Whether a collection file can hold the text: it has neither a lone surrogate nor a NUL."""
+    return not any("\ud800" <= character <= "\udfff" or character == "\0" for character in text)
 
 
 def toml_string(text: str) -> str:
@@ -49,7 +51,8 @@ def comments(texts: Iterable[str]) -> str:
 
 
 def shown(text: str) -> str:
-    """The text in one line of printable characters."""
+    """The beginning of the text, in one line of printable characters."""
+    text = text if len(text) <= LONGEST_LINE else f"{text[:LONGEST_LINE]}…"
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode()
         for character in text

@@ -111,6 +111,8 @@ def test_what_is_unique_and_not_called_an_id_is_none() -> None:
 def test_names_that_a_release_cannot_have_are_left_out() -> None:
     rows = table(text=PROSE, run=["a"] * 3, TEXT=["b"] * 3, **{"a.b": ["c"] * 3})
     assert roles(rows).metadata == {"text": "string"}
+    rows = [{"text\0": text, "\ud800": text, "of it": text} for text in PROSE]
+    assert (roles(rows).fields, list(roles(rows).metadata)) == (("of it",), ["of it"])
 
 
 def test_a_table_without_texts_is_refused_and_a_weak_one_is_doubted() -> None:

@@ -30,6 +30,7 @@ def test_the_delimiter_is_the_one_by_which_records_agree(mark: str) -> None:
         ("#id,text\n1,a\n2,b\n", {}),
         ('id,text\n1,"a \\"b\\", c"\n2,"d \\"e\\""\n', {"escape": "\\"}),
         ("id, text\n1, a\n2, b\n", {}),
+        ("id,text\n1,a,b\n2\n3,c,d\n", {}),
         ("", {}),
     ],
 )

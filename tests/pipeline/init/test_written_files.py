@@ -6,6 +6,7 @@ import csv
 import io
 import tempfile
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.init.draft import EncoderWishes
 from commonspace.pipeline.init.init import Written, init_collection
 from commonspace.pipeline.init.toml_text import comment, toml_key, toml_value
@@ -134,4 +136,18 @@ def test_a_table_whose_images_lie_in_a_folder_beside_it(tmp_path: Path) -> None:
     source = made.collection.source
     assert (source.kind, source.image_root) == ("jsonl", str(tmp_path / "data/pics"))
     assert [space.name for space in made.collection.space] == ["text", "image"]
-    assert "1 of 4 files of 'file_name' are missing" in made.doubts
+    doubt = "1 of 4 images of 'file_name' cannot be read: there is no file '3.jpg'"
+    assert doubt in made.doubts
+
+
+@settings(max_examples=60)
+@given(
+    st.binary(max_size=60) | st.text(max_size=40).map(str.encode),
+    st.sampled_from(["csv", "jsonl", "parquet", "json", "csv.gz", "tsv", ""]),
+)
+def test_any_bytes_are_described_or_refused(content: bytes, suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary, f"data.{suffix}")
+        path.write_bytes(content)
+        with suppress(CommonspaceError):
+            assert init(Path(temporary), path).collection.space
