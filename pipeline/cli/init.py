@@ -99,6 +99,7 @@ def _show(answer: dict[str, Any]) -> None:
     if answer["not_sure"]:
         lines += ["", "It is NOT SURE of:", *(f"  {line}" for line in answer["not_sure"])]
     lines += ["", "Next:", f"  commonspace plan {name}", f"  commonspace run {name}"]
-    lines += [f'  commonspace search {name}/{space} "…"' for space in answer["spaces"][:1]]
+    query = {"text": '"…"', "image": "--image PHOTO"}
+    lines += [f"  commonspace search {name}/{space} {query[space]}" for space in answer["spaces"]]
     for line in lines:
         tables.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -24,6 +24,7 @@ def test_a_run_of_data_takes_the_collection_file_that_it_has(
     assert made.returncode == 0, made.stderr
     assert "all 2 records" in made.stdout
     assert "commonspace run books" in made.stdout
+    assert 'commonspace search books/text "…"' in made.stdout
     file = warehouse.folder / "books.toml"
     before = file.read_bytes()
     run = command("run", "in put/books.csv", "--json")
