@@ -6,7 +6,8 @@ computes is imported inside the functions, so that this module loads fast and wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def describe(reference: EncoderReference) -> EncoderSpec:
             modality.
         WeightsRefused: the files exist but are cut off, incomplete or unsafe.
     """
-    return family_of(reference).describe(reference)
+    with _naming_what_is_missing(reference.name):
+        return family_of(reference).describe(reference)
 
 
 def load(reference: EncoderReference, *, image_limits: ImageLimits = IMAGE_LIMITS) -> Encoder:
@@ -45,13 +47,14 @@ def load(reference: EncoderReference, *, image_limits: ImageLimits = IMAGE_LIMIT
         EncoderNotFound, WeightsRefused: as `describe`, or the weights do not fit the network.
         EncoderError: torch is missing or broken.
     """
-    family = family_of(reference)
-    spec = family.describe(reference)
-    encoder = family.load(reference, spec, image_limits)
-    # Described again: if files were replaced during the load, the weights may match no spec.
-    if not encoder.spec == spec == family.describe(reference):
-        raise WeightsRefused(FILES_CHANGED, item=reference.name, retry=True)
-    return encoder
+    with _naming_what_is_missing(reference.name):
+        family = family_of(reference)
+        spec = family.describe(reference)
+        encoder = family.load(reference, spec, image_limits)
+        # Described again: if files were replaced during the load, the weights may match no spec.
+        if not encoder.spec == spec == family.describe(reference):
+            raise WeightsRefused(FILES_CHANGED, item=reference.name, retry=True)
+        return encoder
 
 
 def passage_splitter(reference: EncoderReference) -> Callable[[str], list[tuple[int, int]]]:
@@ -96,13 +99,8 @@ def probes(modality: Modality) -> list[Content]:
         from commonspace.encoders.text.probes import text_probes
 
         return [*text_probes()]
-    try:
+    with _naming_what_is_missing():
         from commonspace.encoders.image.probes import image_probes
-    except ModuleNotFoundError as error:
-        raise EncoderError(
-            f"{error.name} is not installed",
-            do=INSTALL_HINT,
-        ) from error
     return [*image_probes()]
 
 
@@ -148,3 +146,14 @@ def quantise(
         "calibrated_on": len(calibration),
         **compare(load(reference), load(quantised), compared),
     }
+
+
+@contextmanager
+def _naming_what_is_missing(item: str | None = None) -> Iterator[None]:
+    """Turns the import of a library that is not installed into an EncoderError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("commonspace"):
+            raise
+        raise EncoderError(f"{error.name} is not installed", item=item, do=INSTALL_HINT) from error

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-INSTALL_HINT = 'In a checkout of commonspace: pip install ".[encoders]".'
-"""The project is on no package index: its name alone installs nothing."""
+INSTALL_HINT = (
+    'Install the libraries that encode: pip install "commonspace[encoders]" beside the installed '
+    'commonspace, or pip install ".[encoders]" in a checkout.'
+)
 FILES_CHANGED = "the model's files changed while it was loaded"
 
 

@@ -143,7 +143,7 @@ def _load_sentence(reference: EncoderReference, spec: EncoderSpec, _: ImageLimit
 
 def _is_clip(reference: EncoderReference) -> bool:
     """Whether the model is CLIP: names do not say, so its files are read."""
-    from commonspace.encoders.clip.spec import is_clip_folder
+    from commonspace.encoders.clip.recognition import is_clip_folder
     from commonspace.encoders.model_folder.location import find_model_folder
 
     return is_clip_folder(find_model_folder(reference))

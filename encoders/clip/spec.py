@@ -36,19 +36,6 @@ _DEFAULT_DIM, _DEFAULT_IMAGE_SIZE, _DEFAULT_TOKENS = 512, 224, 77
 """The defaults of transformers' CLIPConfig."""
 
 
-def is_clip_folder(folder: Path) -> bool:
-    """Whether the folder's first module, or the folder itself, is a CLIP model by its own account.
-
-    Raises:
-        EncoderNotFound: a file is missing.
-        WeightsRefused: its files are no JSON, or its modules are unsafe or not supported.
-    """
-    if not (folder / "modules.json").exists():
-        return _model_type(folder) == "clip"
-    head = read_modules(folder)[0]
-    return head.kind == "CLIPModel" or _model_type(folder / head.path) == "clip"
-
-
 def network_folder(folder: Path) -> Path:
     """The folder of the network and its tokenizer, inside the model's."""
     return folder / _modules(folder)[0].path
@@ -102,11 +89,6 @@ def _modules(folder: Path) -> list[ModuleEntry]:
             item=str(folder / "modules.json"),
         )
     return modules
-
-
-def _model_type(folder: Path) -> str:
-    path = folder / "config.json"
-    return str(read_json_object(path).get("model_type")) if path.exists() else ""
 
 
 def _require_clip(model: Path, config: Mapping[str, Any]) -> None:

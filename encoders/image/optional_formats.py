@@ -10,8 +10,6 @@ from functools import cache
 
 from PIL import features
 
-from commonspace.encoders.errors import INSTALL_HINT
-
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _MOST_BRANDS = 64
@@ -54,4 +52,5 @@ def what_is_missing(name: str) -> str:
     """What to install, for who has a file of the format and no library for it."""
     if name == "AVIF":
         return "AVIF needs a build of Pillow that has it"
-    return f"HEIC needs pillow-heif. {INSTALL_HINT.replace('encoders', 'encoders,heif')}"
+    # Releases store this message and compare it: the wording stays as it is.
+    return 'HEIC needs pillow-heif. In a checkout of commonspace: pip install ".[encoders,heif]".'
