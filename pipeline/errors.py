@@ -14,8 +14,10 @@ __all__ = [
     "Conflict",
     "ContractBroken",
     "GateRefused",
+    "NestedTooDeeply",
     "NotPublished",
     "NothingOffered",
+    "OutOfMemory",
     "PartitionNotFound",
     "SourceNotFound",
     "StoreFailed",
@@ -79,6 +81,22 @@ class GateRefused(CommonspaceError):
 
     def to_json(self) -> dict[str, Any]:
         return {**super().to_json(), "gates": list(self.gates)}
+
+
+class OutOfMemory(CommonspaceError):
+    """The process was refused memory that it asked for."""
+
+    usual_retry = True
+    usual_do = (
+        "Give the process more memory, or let it do less at once: fewer rows a search, a smaller "
+        "`shard_rows` in [run]. What a run has finished is kept."
+    )
+
+
+class NestedTooDeeply(CommonspaceError):
+    """A value of the data, or of a file, has more levels than this program follows."""
+
+    usual_do = "Look for lists or objects within each other, hundreds of levels deep."
 
 
 class Conflict(CommonspaceError):

@@ -21,7 +21,7 @@ from commonspace.pipeline.allocator import use_one_allocator
 from commonspace.pipeline.cli import init, read, release, run
 from commonspace.pipeline.cli.output import print_json
 from commonspace.pipeline.cli.verb import Verb
-from commonspace.pipeline.errors import UserMistake
+from commonspace.pipeline.errors import NestedTooDeeply, OutOfMemory, UserMistake
 
 _MistakenUsage: type[Exception] = typer.BadParameter.mro()[1]
 """What typer raises of any mistake in the options. It exports this subclass, but not the class."""
@@ -57,6 +57,8 @@ def main() -> None:
         _refuse(error, as_json)
     except _MistakenUsage as error:
         _refuse(_explained(error), as_json)
+    except (MemoryError, RecursionError) as error:
+        _refuse(_limit_of_python(error), as_json)
     except KeyboardInterrupt:
         sys.stderr.write("commonspace: interrupted; finished shards are kept for the next run\n")
         sys.exit(130)
@@ -78,6 +80,12 @@ def _explained(error: Any) -> UserMistake:
     """A mistake in the options as one of our errors."""
     command = error.ctx.command_path if error.ctx else "commonspace"
     return UserMistake(error.format_message(), do=f"Try `{command} --help`.")
+
+
+def _limit_of_python(error: Exception) -> CommonspaceError:
+    if isinstance(error, MemoryError):
+        return OutOfMemory("the process ran out of memory")
+    return NestedTooDeeply("a value is nested too deeply")
 
 
 def _exit_on_signal(number: int, _: FrameType | None) -> None:

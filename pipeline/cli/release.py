@@ -105,7 +105,9 @@ def unpin(name: SpaceArgument, number: NumberArgument, as_json: JsonOption = Fal
 @app.command()
 def retain(
     name: AnyNameArgument = None,
-    keep: Annotated[int | None, typer.Option(min=1, help="How many releases to keep.")] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="How many releases to keep; 1: none to roll back to.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only list what would be removed.")] = False,
     retired: Annotated[
         bool, typer.Option("--retired", help="Remove retired versions of spaces entirely.")

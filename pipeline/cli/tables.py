@@ -52,6 +52,9 @@ def hits(value: Answer) -> None:
     _print_heading(value)
     hidden = {name for facts in FACTS.values() for name in facts}
     shown = [{n: v for n, v in hit.items() if n not in hidden} for hit in value["hits"]]
+    files = {hit.get("source_uri") for hit in shown}
+    if len(files) == len(shown):  # of a folder: each stands for a file of its own
+        shown = [{**hit, "file": hit.get("source_uri")} for hit in shown]
     _print_rows(shown, first=["similarity", "bm25", "id"])
 
 

@@ -15,7 +15,9 @@ from commonspace.encoders.reference import EncoderReference
 TORCH_FREE = [
     "catalog",
     "clip.image_settings",
+    "clip.recognition",
     "clip.spec",
+    "defaults",
     "engines.agreement",
     "engines.bounded_map",
     "engines.engine",

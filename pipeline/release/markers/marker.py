@@ -20,6 +20,15 @@ def marker_bytes(marker: DataclassInstance) -> bytes:
     return (json.dumps(asdict(marker), default=sorted, sort_keys=True) + "\n").encode()
 
 
+def reword_marker(store: Store, key: str, old: Marker, new: Marker) -> Marker:
+    """The new marker in the old one's place; whatever has come to stand there meanwhile stays."""
+    stored = store.read(key)
+    is_old = stored is not None and load_marker(store, key, type(old)) == old
+    if is_old and stored is not None:
+        store.compare_and_swap(key, stored.to_pybytes(), marker_bytes(new))
+    return load_marker(store, key, type(old)) or old
+
+
 def load_marker(store: Store, key: str, kind: type[Marker]) -> Marker | None:
     """The marker, or None where there is none.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from commonspace.pipeline.contract.layout import pin_key, pins_folder
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict, ContractBroken, UserMistake
 from commonspace.pipeline.release.manifest import load_release, number_ranges
-from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes
+from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes, reword_marker
 from commonspace.pipeline.release.markers.removal import require_not_in_removal
 from commonspace.pipeline.storage.store import Store
 
@@ -29,7 +29,8 @@ def pin_release(store: Store, name: SpaceName, number: int, reason: str = "") ->
     """Keep a release from being removed.
 
     Returns:
-        the pin, or the older one where the release is pinned already.
+        the pin; where the release is pinned already, the older one, with the new reason if there
+        is one.
 
     Raises:
         NotPublished: there is no such release.
@@ -39,7 +40,8 @@ def pin_release(store: Store, name: SpaceName, number: int, reason: str = "") ->
     new = Pin(number, reason, datetime.now(UTC).isoformat(timespec="seconds"))
     key = pin_key(name, number)
     if not store.put_if_absent(key, marker_bytes(new)):
-        return load_pins(store, name).get(number, new)
+        old = load_pins(store, name).get(number, new)
+        return reword_marker(store, key, old, replace(old, reason=reason)) if reason else old
     try:
         require_not_in_removal(store, name, release)
     except (Conflict, UserMistake):

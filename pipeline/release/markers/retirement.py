@@ -7,13 +7,13 @@ vectors of another meaning.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from commonspace.pipeline.contract.layout import retirement_key, spec_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import UserMistake
-from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes
+from commonspace.pipeline.release.markers.marker import load_marker, marker_bytes, reword_marker
 from commonspace.pipeline.storage.store import Store
 
 
@@ -37,11 +37,15 @@ def retire_space(store: Store, name: SpaceName, reason: str = "") -> Retirement:
     """Retire a space version.
 
     Returns:
-        the retirement, or the older one where the version is retired already.
+        the retirement; where the version is retired already, the older one, with the new reason
+        if there is one.
     """
     new = Retirement(reason, datetime.now(UTC).isoformat(timespec="seconds"))
-    store.put_if_absent(retirement_key(name), marker_bytes(new))
-    return load_retirement(store, name) or new
+    key = retirement_key(name)
+    if store.put_if_absent(key, marker_bytes(new)):
+        return new
+    old = load_retirement(store, name) or new
+    return reword_marker(store, key, old, replace(old, reason=reason)) if reason else old
 
 
 def revive_space(store: Store, name: SpaceName) -> None:

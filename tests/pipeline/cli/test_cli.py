@@ -190,7 +190,7 @@ def test_an_unknown_name_says_what_there_is(warehouse: Warehouse, command: Comma
         (["run", "things", "--space", "text/vtwo"], "not the name of a space"),  # not the newest
         (["run", "things", "--partition", "x"], "no partitions"),
         (["search", "things/text", "x"], "no promoted release"),
-        (["search", "things", "x"], "collection/space"),
+        (["search", "things", "x"], "no promoted release"),
         (["show", "nothing"], "nothing"),
     ):
         answer = command(*arguments)

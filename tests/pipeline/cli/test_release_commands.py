@@ -108,7 +108,7 @@ def test_retiring(warehouse: Warehouse, command: CommandLine) -> None:
     assert command("retire", "things/text/v1", "--undo")[0] == 0
     assert command("run", "things")[0] == 0
     code, _, err = command("retire", "things/nothing/v1")
-    assert (code, "was never published" in err) == (2, True)
+    assert (code, "has no promoted release" in err) == (2, True)
 
 
 def test_a_conflict_is_no_mistake(warehouse: Warehouse, command: CommandLine) -> None:

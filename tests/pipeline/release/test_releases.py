@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -225,9 +226,10 @@ def test_another_release_is_read_from_parquet(warehouse: Warehouse) -> None:
 def test_pins_have_a_reason_and_stand(warehouse: Warehouse) -> None:
     warehouse.run(numbered_items(5))
     made = pin_release(warehouse.store, NAME, 1, "paper")
-    assert pin_release(warehouse.store, NAME, 1, "another reason") == made
-    assert load_pins(warehouse.store, NAME)[1].reason == "paper"
-    assert list_releases(warehouse.store, NAME)[0].pinned == "paper"
+    assert pin_release(warehouse.store, NAME, 1) == made
+    again = pin_release(warehouse.store, NAME, 1, "another reason")
+    assert again == load_pins(warehouse.store, NAME)[1] == replace(made, reason="another reason")
+    assert list_releases(warehouse.store, NAME)[0].pinned == "another reason"
     unpin_release(warehouse.store, NAME, 1)
     with pytest.raises(UserMistake, match="not pinned"):
         unpin_release(warehouse.store, NAME, 1)

@@ -33,7 +33,9 @@ def test_two_versions_live_side_by_side(warehouse: Warehouse) -> None:
 def test_a_retired_version_warns_readers_and_refuses_runs(warehouse: Warehouse) -> None:
     collection = warehouse.collection(numbered_items(10))
     warehouse.run(collection)
-    retire_space(warehouse.store, NAME, "replaced by v2")
+    retired = retire_space(warehouse.store, NAME, "too old")
+    assert retire_space(warehouse.store, NAME) == retired
+    assert retire_space(warehouse.store, NAME, "replaced by v2").retired_at == retired.retired_at
     with pytest.warns(FutureWarning, match=r"things/text/v1 was retired .*: replaced by v2"):
         assert len(warehouse.open()) == 10
     with pytest.raises(UserMistake, match="retired"):
