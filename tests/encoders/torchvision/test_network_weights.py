@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import re
 from pathlib import Path
 
 import pytest
 
-from commonspace.encoders.catalog import load
+from commonspace.encoders.catalog import describe, load
 from commonspace.encoders.errors import WeightsRefused
 from commonspace.encoders.reference import EncoderReference
+from tests.support.file_server import Fault, file_server
 
 torch = pytest.importorskip("torch")
 torchvision = pytest.importorskip("torchvision")
@@ -52,6 +54,31 @@ def test_weights_with_a_tensor_missing_or_too_many(
     assert "1 missing (layer1.0.conv1.weight)" in refused(path)
     torch.save(resnet18_state | {"more": torch.zeros(1)}, path)
     assert "1 unexpected (more)" in refused(path)
+
+
+def test_torchvisions_own_weights_are_downloaded_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(7)
+    torch.save(torchvision.models.mobilenet_v3_small().state_dict(), tmp_path / "w.pth")
+    body = (tmp_path / "w.pth").read_bytes()
+    path = f"/models/mobilenet_v3_small-{hashlib.sha256(body).hexdigest()[:8]}.pth"
+    reference = EncoderReference("torchvision/mobilenet_v3_small", "image", weights="IMAGENET1K_V1")
+    weights = torchvision.models.MobileNet_V3_Small_Weights.IMAGENET1K_V1.value
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    with file_server() as server:
+        monkeypatch.setattr(weights, "url", server.address + path)
+        server.files[path] = body[:-1] + b"x"
+        with pytest.raises(WeightsRefused, match="another file: its sha256 begins with"):
+            describe(reference)
+        server.files[path] = body
+        server.faults[path] = [Fault(1_000_000)]
+        assert load(reference).spec.trained
+        assert server.bodies_asked(path) == [None, None, "bytes=1000000-"]
+        (kept,) = (tmp_path / "torch").rglob("*.pth")
+        kept.write_bytes(body[:-1] + b"x")
+        with pytest.raises(WeightsRefused, match="not the one in its name"):
+            describe(reference)
 
 
 class Payload:
