@@ -15,10 +15,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from commonspace.encoders import catalog
-from commonspace.encoders.errors import CommonspaceError, EncoderNotFound
-from commonspace.encoders.reference import EncoderReference
+from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.cli import run_tables, tables
+from commonspace.pipeline.cli.demo_picture import Found, draw_neighbours
 from commonspace.pipeline.cli.demo_samples import (
     write_collection_files,
     write_photos,
@@ -37,6 +36,13 @@ QUERIES = (
     "group rows and take the mean of each group",
     "distance between two probability distributions",
 )
+PHOTO_QUERIES = (
+    "coffee/crop-1-1.jpg",
+    "chelsea/crop-0-2.jpg",
+    "rocket/crop-1-2.jpg",
+    "astronaut/crop-1-0.jpg",
+)
+NEIGHBOURS = 5
 
 
 def run_demo(folder: Path, photos: Path | None) -> list[dict[str, Any]]:
@@ -62,7 +68,8 @@ def run_demo(folder: Path, photos: Path | None) -> list[dict[str, Any]]:
         )
     _print_title("1. Samples")
     photo_name = "photos" if photos is None else "my-photos"
-    photo_space = f"{photo_name}/{_prepare(folder, photos, photo_name)}"
+    photo_folder = _prepare(folder, photos, photo_name)
+    photo_space = f"{photo_name}/image"
     environment = _environment(folder)
     _print_title("2. Airflow: one DAG for each collection (SQLite, no server)")
     _airflow(folder, environment, "db", "migrate")
@@ -72,12 +79,14 @@ def run_demo(folder: Path, photos: Path | None) -> list[dict[str, Any]]:
     reports = [_latest_report(name) for name in ("docs", photo_name)]
     run_tables.reports(reports)
     _print_title("4. Searching")
-    _search(photo_space)
+    _search_texts()
+    _search_photos(photo_space, photo_folder, folder / "neighbours.png")
     _print_next_steps(folder, photo_space)
     return reports
 
 
-def _prepare(folder: Path, photos: Path | None, name: str) -> str:
+def _prepare(folder: Path, photos: Path | None, name: str) -> Path:
+    """Write the samples that are missing and the collection files; the folder of photos."""
     if photos is not None and not photos.is_dir():
         raise UserMistake("there is no such folder of photos", item=str(photos))
     texts, crops = folder / "samples/docs.jsonl", folder / "samples/photos"
@@ -86,27 +95,10 @@ def _prepare(folder: Path, photos: Path | None, name: str) -> str:
     if photos is None and not crops.exists():
         _print_line(f"{write_photos(crops):,} photos from installed packages -> {crops}")
     source = crops if photos is None else photos.resolve()
-    space, weights = _photo_weights()
     files = folder / "collections"
-    write_collection_files(files, name=name, photos=source, space=space, weights=weights)
+    write_collection_files(files, name=name, photos=source)
     _print_line(f"collection files -> {files}")
-    return space
-
-
-def _photo_weights() -> tuple[str, str]:
-    """The space's name and weights: torchvision's where they can be downloaded, else untrained."""
-    weights = "IMAGENET1K_V1"
-    try:
-        catalog.describe(EncoderReference("torchvision/resnet18", "image", weights=weights))
-    except EncoderNotFound as error:
-        tables.console.print(
-            f"\n[bold yellow]Pretrained image weights are not available here:[/] {error.what}.\n"
-            "The photo space is filled by an UNTRAINED network instead. Its vectors reflect colour "
-            "and texture only;\nthe space is named photo-untrained, and a warning is printed "
-            "wherever it is shown.\n"
-        )
-        return "photo-untrained", "untrained"
-    return "photo", weights
+    return source
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -176,16 +168,31 @@ def _latest_report(collection: str) -> dict[str, Any]:
     return list(_reports(collection).values())[-1]
 
 
-def _search(photo_space: str) -> None:
+def _search_texts() -> None:
     docs = open_space("docs/text")
     for query in QUERIES:
         tables.console.print(f'\n   commonspace search docs/text "{query}" -k 3')
         _print_hits(docs, docs.search(query, k=3))
+
+
+def _search_photos(photo_space: str, folder: Path, picture: Path) -> None:
     photos = open_space(photo_space)
     ids = photos.to_arrow(["id"])["id"].to_pylist()
-    item = next((item for item in ids if item.startswith("coffee/crop-0-1")), ids[0])
-    tables.console.print(f"\n   commonspace search {photo_space} --id {item} -k 3")
-    _print_hits(photos, photos.search(id=item, k=3))
+    asked = [item for item in PHOTO_QUERIES if item in ids] or sorted(ids)[: len(PHOTO_QUERIES)]
+    found = []
+    for item in asked:
+        hits = photos.search(id=item, k=NEIGHBOURS)
+        if item == asked[0]:
+            tables.console.print(f"\n   commonspace search {photo_space} --id {item} -k 3")
+            _print_hits(photos, hits.slice(0, 3))
+        neighbours = [(folder / hit["id"], hit["similarity"]) for hit in hits.to_pylist()]
+        found.append(Found(folder / item, neighbours))
+    try:
+        draw_neighbours(found, picture)
+    except OSError as error:  # a format that Pillow reads by a plugin only
+        _print_line(f"no picture of them: {error}")
+    else:
+        _print_line(f"{NEIGHBOURS} neighbours of {len(asked)} photos, as a picture -> {picture}")
 
 
 def _print_hits(space: Space, rows: pa.Table) -> None:

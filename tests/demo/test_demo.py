@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 pytestmark = [pytest.mark.demo, pytest.mark.timeout(1800)]
 
@@ -23,8 +25,12 @@ def demo(folder: Path) -> dict[str, dict[str, Any]]:
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stdout[-2000:] + answer.stderr[-2000:]
     found = ledgers(folder)
-    assert ("UNTRAINED" in answer.stdout) == ("photos/photo-untrained" in found)
+    assert "UNTRAINED" not in answer.stdout
     assert "wasserstein" in answer.stdout, "a search by meaning finds what it should"
+    neighbours = re.findall(r"^ *0\.\d+ +(\w+)/\S+\.jpg", answer.stdout, re.MULTILINE)
+    assert neighbours == ["coffee"] * 3
+    with Image.open(folder / "neighbours.png") as picture:
+        assert (picture.format, picture.width > picture.height) == ("PNG", True)
     return found
 
 
