@@ -51,7 +51,9 @@ def collection_files(folder: Path | None = None) -> list[Path]:
     folder = folder or collections_folder()
     if not folder.is_dir():
         raise UserMistake(
-            "there is no such folder of collection files",
+            "is a file, not the folder of collection files"
+            if folder.exists()
+            else "there is no such folder of collection files",
             item=str(folder),
             do="Set COMMONSPACE_COLLECTIONS to the folder of your TOML files.",
         )

@@ -34,8 +34,25 @@ def read_ids(path: Path) -> frozenset[str]:
         return _ids_of_json(text) if path.suffix.lower() == ".json" else _ids_of_lines(text)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserMistake(
-            f"the file of ids cannot be read: {error}", item=str(path), do=_advice(error, data)
+            f"the file of ids cannot be read: {_reason(error)}",
+            item=str(path),
+            do=_advice(error, data),
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case OSError():
+            return error.strerror or str(error)
+        case UnicodeDecodeError():
+            line = error.object.count(b"\n", 0, error.start) + 1
+            return f"it is not UTF-8 (line {line})"
+        case json.JSONDecodeError():
+            return f"it is not JSON (line {error.lineno}, character {error.colno})"
+        case RecursionError():
+            return "it is nested too deeply"
+        case _:
+            return str(error)
 
 
 def _advice(error: Exception, data: bytes) -> str:

@@ -14,6 +14,11 @@ from commonspace.pipeline.errors import ContractBroken, StoreFailed
 from commonspace.pipeline.index.table import Database, Table
 from commonspace.pipeline.storage.s3_errors import is_store_error, store_failure
 
+_LAYERS = re.compile(
+    r"lance error: |LanceError\(\w+\): |Generic [\w/]+ error: |Wrapped error: "
+    r"|External error: |A prerequisite task failed: |Not found: (?=.*Not found: )"
+)
+
 
 def connect(address: str) -> Database:
     """The LanceDB database of a warehouse; access to a bucket comes from the environment.
@@ -48,9 +53,12 @@ def open_table(database: Database, name: str) -> Table | None:
 
 
 def plain_message(error: Exception | str) -> str:
-    """LanceDB's message on one line, without places in the code that it was built from."""
+    """LanceDB's message on one line: what it says, without the code that says it.
+
+    Each layer of that puts its name before the message, and places in its source behind it.
+    """
     message = re.sub(r",?\s*\S+\.rs:[0-9:]+.*", "", str(error))
-    return " ".join(message.split())[:400]
+    return " ".join(_LAYERS.sub("", message).split())[:400]
 
 
 @contextmanager

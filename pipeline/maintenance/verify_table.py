@@ -8,7 +8,12 @@ import pyarrow as pa
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.contract.stored_columns import has_columns_of, in_columns_of
 from commonspace.pipeline.index.checksum import index_files_digest
-from commonspace.pipeline.index.connection import connect, open_table, translating_store_errors
+from commonspace.pipeline.index.connection import (
+    connect,
+    open_table,
+    plain_message,
+    translating_store_errors,
+)
 from commonspace.pipeline.index.difference import read_compared_columns, rows_equal
 from commonspace.pipeline.index.indexes import text_index, vector_index
 from commonspace.pipeline.index.recall import measure_recall, sample_queries
@@ -39,7 +44,7 @@ def verify_table(space: ServedSpace) -> list[str]:
     except CommonspaceError as error:
         return [f"{error.item}: {error.what}"]
     except (OSError, ValueError, RuntimeError, pa.ArrowException) as error:
-        return [f"the LanceDB table cannot be read: {str(error).splitlines()[0][:200]}"]
+        return [f"the LanceDB table cannot be read: {plain_message(error)}"]
     return problems or promotion_problems(space.store, space.name)
 
 

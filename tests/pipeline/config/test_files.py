@@ -25,6 +25,8 @@ def test_finding_a_collection(load: Load, tmp_path: Path) -> None:
         find_collection("broken", tmp_path)
     with pytest.raises(UserMistake, match="no such folder"):
         find_collection("books", tmp_path / "nowhere")
+    with pytest.raises(UserMistake, match="is a file, not the folder"):
+        find_collection("books", tmp_path / "books.toml")
 
 
 def test_finding_a_space_names_the_nearest(load: Load) -> None:

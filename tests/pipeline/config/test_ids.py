@@ -96,8 +96,8 @@ def test_json_of_another_shape_is_refused(tmp_path: Path, data: bytes) -> None:
         (b'["a", null]', "entry 2 of the list is null, not an id", "in quotes"),
         (b'{"a": 1}', "not a JSON list", "as a JSON list"),
         (b'"a"', "not a JSON list", "as a JSON list"),
-        ('["a"]'.encode("utf-16"), "can't decode", "as UTF-8, not as UTF-16"),
-        (b'["a\xff"]', "can't decode", "Save it as UTF-8."),
+        ('["a"]'.encode("utf-16"), "it is not UTF-8", "as UTF-8, not as UTF-16"),
+        (b'["a\xff"]', "it is not UTF-8", "Save it as UTF-8."),
     ],
 )
 @pytest.mark.parametrize("suffix", ["json", "JSON"])
@@ -114,6 +114,11 @@ def test_the_advice_is_of_what_is_wrong(
 
 def test_lines_of_another_encoding_are_refused_with_advice(ids: Ids) -> None:
     for data, do in ((b"a\xff\n", "Save it as UTF-8."), ("a\n".encode("utf-16"), "not as UTF-16")):
-        with pytest.raises(UserMistake, match="can't decode") as error:
+        with pytest.raises(UserMistake, match="it is not UTF-8") as error:
             ids(data)
         assert do in error.value.do
+
+
+def test_a_folder_is_no_file_of_ids(tmp_path: Path) -> None:
+    with pytest.raises(UserMistake, match="cannot be read: Is a directory"):
+        read_ids(tmp_path)
