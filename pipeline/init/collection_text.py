@@ -21,12 +21,12 @@ from commonspace.pipeline.source.files import PLACEHOLDER
 
 _IDS = {
     "content": (
-        "A changed text is another item, and equal ones are one. For ids by the number of the row, "
-        'which move when rows come and go: "row".'
+        "A changed text is another item, and equal ones are one. `row` makes ids of the number of\n"
+        "the row, which move where rows come and go before it."
     ),
     "row": (
-        "The ids of later rows move when one comes or goes before them. For ids that stay with "
-        'their content, where equal ones are one item: "content".'
+        "The ids of later rows move where one comes or goes before them. `content` makes ids that\n"
+        "stay with their content; equal ones are then one item."
     ),
 }
 

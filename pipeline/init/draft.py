@@ -138,7 +138,8 @@ def _add_table(draft: Draft, location: Location, wishes: EncoderWishes) -> None:
     image, image_doubts = find_image_column(columns, folder, location.image_folders)
     draft.doubts += image_doubts
     roles = choose_roles(columns, image)
-    draft.seen.append(f"{len(columns)} columns: {', '.join(map(repr, [*columns][:20]))}")
+    more = f" and {len(columns) - 20:,} others" if len(columns) > 20 else ""
+    draft.seen.append(f"columns: {', '.join(map(repr, [*columns][:20]))}{more}")
     draft.doubts += roles.doubts
     _add_source_keys(draft, sample, roles, image)
     if roles.fields:

@@ -87,7 +87,7 @@ def _of_files(kind: Kind, uri: str, *, near: Path, doubts: Sequence[str] = ()) -
         uri=uri,
         files=files,
         image_folders=_image_folders(near),
-        seen=(f"{many} of {size / 1e6:,.1f} MB",),
+        seen=(f"{many} of {size / 1e6:,.1f} MB" if size >= 1e5 else f"{many} of {size:,} bytes",),
         doubts=tuple(doubts),
     )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from textwrap import wrap
 
 LONGEST_LINE = 600
-"""Characters of a line of a comment."""
+"""Characters of what a comment says in one piece."""
+WIDTH = 98
+"""Characters of a line in a list of comments."""
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -46,8 +49,9 @@ def comment(text: str) -> str:
 
 
 def comments(texts: Iterable[str]) -> str:
-    """Each text as an entry of a list of comments."""
-    return "".join(comment(f"- {shown(text)}") for text in texts)
+    """Each text as an entry of a list of comments, in lines of a readable length."""
+    entries = (wrap(f"- {shown(text)}", WIDTH, subsequent_indent="  ") for text in texts)
+    return "".join(comment(line) for entry in entries for line in entry)
 
 
 def shown(text: str) -> str:

@@ -57,6 +57,7 @@ def test_what_cannot_be_written_is_refused(warehouse: Warehouse, command: Comman
     for options in (["--name", "My Books", *HASHED], ["--text-encoder", "hashed/x"]):
         assert command("init", "books.csv", *options).returncode == 2
     assert command("init", "nothing.csv", *HASHED).returncode == 2
+    assert "`commonspace init books.csv` writes a" in command("plan", "books.csv").stderr
     assert not list(warehouse.folder.glob("*.toml"))
     made = command("init", "books.csv", "--name", "my-books", *HASHED, "--json")
     assert made.json["collection"] == "my-books"

@@ -84,7 +84,7 @@ def test_any_table_runs(rows: list[dict[str, Any]], kind: str, name: str) -> Non
 
 
 @pytest.mark.sources
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(tables, KINDS, names)
 def test_any_of_many_tables_runs(rows: list[dict[str, Any]], kind: str, name: str) -> None:
     runs(rows, kind, name)
