@@ -103,7 +103,7 @@ def dag_params(collection: Collection) -> dict[str, Param]:
         "delete_missing": Param(
             False,
             type=["null", "boolean"],
-            description="Delete rows whose file is gone, empty or cut; otherwise they stay.",
+            description="Delete rows whose file is gone, empty, cut or unreadable; else they stay.",
         ),
         "dry_run": Param(
             False,

@@ -32,6 +32,6 @@ IdsOption = Annotated[
 ForceOption = Annotated[bool, typer.Option("--force", help="Encode again even what is published.")]
 DeleteMissingOption = Annotated[
     bool,
-    typer.Option("--delete-missing", help="Delete rows whose file is gone, empty or cut, too."),
+    typer.Option("--delete-missing", help="Delete rows whose file is gone or unreadable, too."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]

@@ -46,7 +46,7 @@ class ScopeCounts:
     Attributes:
         deletable: Its rows that the run may delete.
         untouched: Its items outside the scope, `carried` included, and the rows within that stay
-            because their file is gone, empty or cut.
+            because their file is gone, empty, cut or unreadable.
         carried: Its rejects outside the scope.
     """
 

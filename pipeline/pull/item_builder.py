@@ -19,7 +19,7 @@ from commonspace.pipeline.pull.versions import OLDER_RECORDS, Outcome, Versions
 from commonspace.pipeline.release.rejects import reject_row
 from commonspace.pipeline.source.content import read_content
 from commonspace.pipeline.source.conversion.text import printable
-from commonspace.pipeline.source.extents import Extent
+from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.file_access import FileAccess
 from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.notices import Notice, NoticeKind, Notices
@@ -121,7 +121,8 @@ class ItemBuilder:
     def check_fields(self, scope: Scope) -> None:
         """Compare the fields that the records had with those that the collection file names.
 
-        A few ids may well lack an optional field; what a whole partition lacks is a notice.
+        A few ids may well lack an optional field; what a whole partition lacks is a notice, as is
+        what a file may have that could not be read.
 
         Raises:
             UserMistake: no record of the whole source has a field.
@@ -136,10 +137,11 @@ class ItemBuilder:
             names = [*space.fields, *([space.image] if space.image else [])]
             needed |= dict.fromkeys(names, f"space {space.name!r}")
         needed |= dict.fromkeys(collection.source.metadata, "`metadata`")
+        is_part = any(row["end"] == End.UNREADABLE for row in self.extents)
         for name, owner in needed.items():
             if name in self.field_names:
                 continue
-            if scope.partition is not None:
+            if scope.partition is not None or is_part:
                 self.notices.add(Notice(NoticeKind.MISSING_FIELD, f"{name!r} of {owner}"))
             else:
                 raise UserMistake(

@@ -79,7 +79,7 @@ def run_stage(
         shards: for `encode`: which of the plan's shards, by position.
         only_rejects: for `pull`: try again what was rejected.
         force: for `pull`: encode again what is published.
-        delete_missing: for `pull`: delete rows whose file is gone, empty or cut.
+        delete_missing: for `pull`: delete rows whose file is gone, empty, cut or unreadable.
 
     Returns:
         counts and numbers. Of `pull` and `plan`, `empty` says why there is nothing to do.

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
-from commonspace.pipeline.source.extents import Extent
+from commonspace.pipeline.source.extents import Extent, FileScan, scan_files
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.source.text.csv_layout import (
@@ -38,17 +38,19 @@ class CsvSource:
     def __init__(self, uri: str, files: TextFiles, layout: CsvLayout) -> None:
         self._uri, self._files, self._layout = uri, files, layout
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord | Extent]:
-        for file in find_files(self._uri, scope):
-            record: Record | UnreadableRecord | None = None
-            with self._files.open(file) as lines:
-                records = _Records(file, read_layout(lines, self._layout, file))
-                for record in records.of(lines):
-                    yield record
-            end = lines.end(record)
-            # A text that lost its last words is a text, too.
-            doubtful = record if lines.is_open and isinstance(record, Record) else None
-            yield Extent(file.name, end, doubtful)
+    def scan(self, scope: Scope) -> FileScan:
+        yield from scan_files(find_files(self._uri, scope), self._scan_file)
+
+    def _scan_file(self, file: SourceFile) -> FileScan:
+        record: Record | UnreadableRecord | None = None
+        with self._files.open(file) as lines:
+            records = _Records(file, read_layout(lines, self._layout, file))
+            for record in records.of(lines):
+                yield record
+        end = lines.end(record)
+        # A text that lost its last words is a text, too.
+        doubtful = record if lines.is_open and isinstance(record, Record) else None
+        yield Extent(file.name, end, doubtful)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         records: dict[str, _Records] = {}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import SourceNotFound
-from commonspace.pipeline.source.extents import Extent
+from commonspace.pipeline.source.extents import Extent, FileScan, scan_files
 from commonspace.pipeline.source.files import SourceFile, find_files
 from commonspace.pipeline.source.records import Record, Scope, UnreadableRecord
 from commonspace.pipeline.source.text.json_values import decode_record
@@ -24,13 +24,15 @@ class JsonlSource:
     def __init__(self, uri: str, files: TextFiles, columns: Sequence[str]) -> None:
         self._uri, self._files, self._columns = uri, files, columns
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord | Extent]:
-        for file in find_files(self._uri, scope):
-            record: Record | UnreadableRecord | None = None
-            with self._files.open(file) as lines:
-                for record in self._records(file, lines):
-                    yield record
-            yield Extent(file.name, lines.end(record))
+    def scan(self, scope: Scope) -> FileScan:
+        yield from scan_files(find_files(self._uri, scope), self._scan_file)
+
+    def _scan_file(self, file: SourceFile) -> FileScan:
+        record: Record | UnreadableRecord | None = None
+        with self._files.open(file) as lines:
+            for record in self._records(file, lines):
+                yield record
+        yield Extent(file.name, lines.end(record))
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         for file, locator, lines in self._files.read_records(locators):

@@ -18,7 +18,8 @@ class NoticeKind(StrEnum):
     BAD_CELL = "bad_cell"
     """A metadata value that cannot be read as its declared type; the row has null there."""
     MISSING_FIELD = "missing_field"
-    """A field that the collection file names and no record of the partition has."""
+    """A field that the collection file names and no record of the partition has, or none that could
+    be read."""
     RECIPE_RECORDED = "recipe_recorded"
     """A space from before content recipes were recorded gets its own, from the collection file."""
     RECIPE_UNKNOWN = "recipe_unknown"
@@ -31,6 +32,8 @@ class NoticeKind(StrEnum):
     """Published rows of a file that has no record any more."""
     FILE_CUT = "file_cut"
     """Published rows of a file that ends before its format allows, or earlier than it did."""
+    FILE_UNREADABLE = "file_unreadable"
+    """Published rows of a file that is damaged, encrypted or of another format."""
     NOT_OFFERED = "not_offered"
     """An id that a run is limited to, and that no record of the source has."""
     RECORD_UNREADABLE = "record_unreadable"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,14 +12,23 @@ import pyarrow as pa
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.errors import NO_ID_COLUMN, SourceNotFound, UserMistake, did_you_mean
 from commonspace.pipeline.source.content import parse_id
-from commonspace.pipeline.source.extents import End, Extent
+from commonspace.pipeline.source.extents import (
+    End,
+    Extent,
+    FileScan,
+    UnreadableFile,
+    scan_files,
+)
 from commonspace.pipeline.source.files import SourceFile, find_files, read_failure, require_readable
 from commonspace.pipeline.source.records import EVERYTHING, Record, Scope, UnreadableRecord
-from commonspace.pipeline.source.row_groups.batches import RowBatches, TooLarge, Values
-
-_MAGIC = b"PAR1"
-"""What a Parquet file begins and ends with."""
-_CUT = Failure(Reason.SOURCE_UNREADABLE, "the file ends before its footer", retryable=True)
+from commonspace.pipeline.source.row_groups.batches import (
+    UNREADABLE,
+    EncryptedColumn,
+    RowBatches,
+    TooLarge,
+    Values,
+)
+from commonspace.pipeline.source.row_groups.diagnosis import why_unreadable
 
 
 class ParquetSource:
@@ -32,26 +41,22 @@ class ParquetSource:
         self._uri, self._columns, self._limit = uri, list(columns), max_record_bytes
         self._id_column = id_column
 
-    def scan(self, scope: Scope) -> Iterator[Record | UnreadableRecord | Extent]:
-        names, all_read = set[str](), True
-        for source_file in find_files(self._uri, scope):
-            end = _end(require_readable(source_file))
-            if end is End.CUT:
-                place = source_file.locator(0, 0)
-                yield UnreadableRecord(place, source_file.name, _CUT, source_file.partition)
-            elif end is End.WHOLE:
-                with _raising_source_not_found(source_file):
-                    rows = self._open(source_file)
-                    names.update(rows.names)
-                    end = End.WHOLE if rows.row_bounds[-1] else End.EMPTY
-                    for first, batch in rows.from_group(0):
-                        if isinstance(batch, Failure):
-                            end = End.CUT  # nobody knows which records these are
-                        yield from self._records(source_file, rows, first, batch)
-            all_read = all_read and end is not End.CUT
-            yield Extent(source_file.name, end)
-        if scope == EVERYTHING and all_read:
-            self._require_columns(names)
+    def scan(self, scope: Scope) -> FileScan:
+        files, columns = find_files(self._uri, scope), list[list[str]]()
+        yield from scan_files(files, partial(self._scan_file, columns))
+        if scope == EVERYTHING and len(columns) == len(files):
+            self._require_columns(set(chain.from_iterable(columns)))
+
+    def _scan_file(self, columns: list[list[str]], source_file: SourceFile) -> FileScan:
+        """The records of a file, whose columns are added to those of the files before."""
+        rows = self._open(source_file)
+        columns.append(rows.names)
+        end = End.WHOLE if rows.row_bounds[-1] else End.EMPTY
+        for first, batch in rows.from_group(0):
+            if isinstance(batch, Failure):  # nobody knows which records these are
+                end = End.CUT if batch.reason is Reason.TOO_LARGE else End.UNREADABLE
+            yield from self._records(source_file, rows, first, batch)
+        yield Extent(source_file.name, end)
 
     def load(self, locators: Sequence[str]) -> Iterator[Record | UnreadableRecord]:
         """Read each row group once where the locators are in the order of the file."""
@@ -59,11 +64,10 @@ class ParquetSource:
         for locator in locators:
             source_file, row, _ = SourceFile.parse_locator(locator)
             try:
-                with _raising_source_not_found(source_file):
-                    if reader is None or reader.path != source_file.path:
-                        reader = _RowReader(source_file.path, self._open(source_file))
-                    values = reader.row(row)
-            except (OSError, UserMistake) as error:
+                if reader is None or reader.path != source_file.path:
+                    reader = _RowReader(source_file.path, self._open(source_file))
+                values = reader.row(row)
+            except (OSError, UserMistake, UnreadableFile) as error:
                 cause = error if isinstance(error, OSError) else OSError(str(error))
                 yield UnreadableRecord(locator, source_file.name, read_failure(cause))
                 reader = None
@@ -83,14 +87,19 @@ class ParquetSource:
             yield _record(source_file, locator, values)
 
     def _open(self, source_file: SourceFile) -> RowBatches:
-        rows = RowBatches(
-            require_readable(source_file), self._columns, self._limit, id_column=self._id_column
-        )
+        """Raises UnreadableFile, or SourceNotFound where the file cannot be opened."""
+        path = require_readable(source_file)
+        try:
+            rows = RowBatches(path, self._columns, self._limit, id_column=self._id_column)
+        except EncryptedColumn as error:
+            what = f"has an encrypted column, {error.args[0]!r}, which needs a key"
+            raise UnreadableFile(what) from error
+        except UNREADABLE as error:
+            raise why_unreadable(source_file, error) from error
         for column in self._columns:
             if rows.names.count(column) > 1:
-                raise UserMistake(
+                raise UnreadableFile(
                     f"has more than one column {column!r}",
-                    item=str(source_file.path),
                     do="Rename all but the one that is meant.",
                 )
         return rows
@@ -152,25 +161,3 @@ class _RowReader:
                 raise SourceNotFound(batch.message, item=str(self.path))
             self._rows = self._source.values(batch)
         return self._rows[row - self._first]
-
-
-def _end(path: Path) -> End:
-    """Whether the file can be read: rows are found by its footer, which is written last."""
-    with path.open("rb") as file:
-        head, size = file.read(len(_MAGIC)), file.seek(0, os.SEEK_END)
-        file.seek(max(size - len(_MAGIC), 0))
-        has_footer = size > len(_MAGIC) and file.read() == _MAGIC
-    if not size:
-        return End.EMPTY
-    return End.CUT if _MAGIC.startswith(head) and not has_footer else End.WHOLE
-
-
-@contextmanager
-def _raising_source_not_found(source_file: SourceFile) -> Iterator[None]:
-    """Turn Arrow's errors about a broken file into SourceNotFound."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        raise SourceNotFound(
-            f"is not a readable Parquet file: {error}", item=str(source_file.path)
-        ) from error

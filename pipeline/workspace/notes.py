@@ -116,8 +116,8 @@ class PlanSummary(PlainNote):
         estimated_seconds: Of encoding; None where the pace is not known.
         seconds: What planning took.
         notices: What the run met that is neither an item nor a reject, by `pull` and by the plan.
-        staying: Published rows that stay although they are not offered: their file is gone, empty
-            or cut, or holds a record that nobody can read.
+        staying: Published rows that stay although they are not offered: their file is gone, empty,
+            cut or unreadable, or holds a record that nobody can read.
         unterminated: Files of the source that are known to be written without a final line end.
     """
 

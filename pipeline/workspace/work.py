@@ -49,7 +49,7 @@ class Run:
     force: bool = False
     """Whether it encodes again what is published."""
     delete_missing: bool = False
-    """Whether it deletes rows whose file is gone, empty or cut."""
+    """Whether it deletes rows whose file is gone, empty, cut or unreadable."""
 
     @property
     def folder(self) -> str:

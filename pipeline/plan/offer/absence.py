@@ -1,9 +1,9 @@
 """What it says of a published row that the source does not offer it: deleted, or not seen.
 
 A row is deleted where the file that it came from was read whole and does not offer it any more. A
-file that is gone, empty or cut says nothing of its rows, nor does one with a record of which nobody
-can read the id, as it may be that of any of them: they stay until it is whole again, or until their
-owner lets them go.
+file that is gone, empty, cut or unreadable says nothing of its rows, nor does one with a record of
+which nobody can read the id, as it may be that of any of them: they stay until it is whole again,
+or until their owner lets them go.
 
 Of a source of kind `folder` the listing says which files there are, so that a single file that is
 gone is deleted. But a folder without any item left, in it or below it, may be a disk that is not
@@ -25,6 +25,7 @@ ROWS_THAT_STAY = "published rows, which stay; --delete-missing deletes them"
 _KINDS = {
     End.EMPTY: NoticeKind.FILE_EMPTY,
     End.CUT: NoticeKind.FILE_CUT,
+    End.UNREADABLE: NoticeKind.FILE_UNREADABLE,
     End.GAPS: NoticeKind.RECORD_UNREADABLE,
 }
 

@@ -1,7 +1,7 @@
 """What the source offers a space, seen beside what is published.
 
-Rows stay whose file is gone, empty or cut, or holds a record that nobody can read; the last record
-of a cut file is not taken, nor is one that is older than its published row.
+Rows stay whose file is gone, cut or unreadable, or holds a record that nobody can read; the last
+record of a cut file is not taken, nor is one that is older than its published row.
 """
 
 from __future__ import annotations

@@ -5,15 +5,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from commonspace.encoders.protocol import Failure
+from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.source.conversion.arrow import column_values
 from commonspace.pipeline.source.records import record_too_large
+from commonspace.pipeline.source.row_groups.footer import read_row_groups
 from commonspace.pipeline.source.row_groups.pages import Page, column_pages
 
 BATCH_ROWS = 256
@@ -32,6 +34,8 @@ STRETCH_ROWS = 2**16
 PAGE_BUFFER_BYTES = 2**16
 """Pages are read through a buffer of this size, so that memory never holds a whole row group."""
 
+UNREADABLE = (OSError, ValueError, ArithmeticError, pa.ArrowException)
+"""What damaged bytes raise in Arrow and in Python."""
 
 Values = dict[str, Any]
 
@@ -47,6 +51,10 @@ class TooLarge:
     failure: Failure
 
 
+class EncryptedColumn(Exception):
+    """A column that is needed can only be read with a key; its name is the first argument."""
+
+
 class RowBatches:
     """Reads some columns of a Parquet file.
 
@@ -57,7 +65,7 @@ class RowBatches:
     def __init__(
         self, path: Path, columns: Sequence[str], max_record_bytes: int, *, id_column: str | None
     ) -> None:
-        """Raises OSError and pa.ArrowException where the file cannot be read."""
+        """Raises `UNREADABLE` where the file cannot be read, and EncryptedColumn."""
         self._path, self._limit, self._id_column = path, max_record_bytes, id_column
         self.file = pq.ParquetFile(
             path,
@@ -68,7 +76,16 @@ class RowBatches:
         )
         self.names = self.file.schema_arrow.names
         self._columns = [column for column in columns if column in self.names]
-        self.row_bounds = _row_bounds(self.file)
+        self._column_of = _leaf_columns(self.file.schema, self._columns)
+        with path.open("rb") as file:
+            self._groups = read_row_groups(file, self._column_of)
+        self.row_bounds = [0, *accumulate(group.rows for group in self._groups)]
+        if self.row_bounds[-1] != self.file.metadata.num_rows:
+            raise ValueError("its row groups do not have as many rows as it says")
+        for group in self._groups:
+            for number, chunk in group.chunks.items():
+                if chunk is None:
+                    raise EncryptedColumn(self._column_of[number])
 
     def group_of(self, row: int) -> int:
         """The row group that a row lies in."""
@@ -86,10 +103,10 @@ class RowBatches:
         read stands why.
         """
         with self._path.open("rb") as file:
-            while group < self.file.num_row_groups:
+            while group < len(self._groups):
                 stretch, largest = list[int](), 0
                 refusal = None
-                while group < self.file.num_row_groups and self._rows(stretch) < STRETCH_ROWS:
+                while group < len(self._groups) and self._rows(stretch) < STRETCH_ROWS:
                     pages = self._pages(file, group)
                     if (refusal := self._refusal(group, pages)) is not None:
                         break
@@ -116,28 +133,42 @@ class RowBatches:
         item = column_values(row.column(self._id_column))[0] if has_id else None
         return TooLarge(item, record_too_large("the record", self._limit))
 
-    def _batches(self, groups: list[int], largest: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    def _batches(
+        self, groups: list[int], largest: int
+    ) -> Iterator[tuple[int, pa.RecordBatch | Failure]]:
+        """The batches of some row groups; where one is damaged, why it is not read on."""
         if not groups:
             return
         first, rows = self.row_bounds[groups[0]], min(BATCH_ROWS, BATCH_BYTES // max(largest, 1))
-        for batch in self.file.iter_batches(max(rows, 1), groups, self._columns):
-            yield first, batch
-            first += batch.num_rows
+        end, why = self.row_bounds[groups[-1] + 1], "it has fewer rows than the footer says"
+        try:
+            for batch in self.file.iter_batches(max(rows, 1), groups, self._columns):
+                yield first, batch
+                first += batch.num_rows
+        except UNREADABLE as error:
+            why = first_line(error)
+        if first >= end:
+            return
+        if len(groups) == 1:
+            yield first, _damaged(end - first, why)
+            return
+        for group in groups[self.group_of(first) - groups[0] :]:
+            for start, batch in self._batches([group], largest):
+                seen = max(first - start, 0)
+                if isinstance(batch, Failure):
+                    yield max(start, first), batch
+                elif seen < batch.num_rows:
+                    yield start + seen, batch.slice(seen)
 
     def _rows(self, groups: Sequence[int]) -> int:
         return self.row_bounds[groups[-1] + 1] - self.row_bounds[groups[0]] if groups else 0
 
     def _pages(self, file: BinaryIO, group: int) -> dict[str, Page]:
         """The largest page of each column that is read."""
-        metadata, largest = self.file.metadata.row_group(group), dict[str, Page]()
-        for number in range(metadata.num_columns):
-            chunk = metadata.column(number)
-            name = next((c for c in self._columns if _is_of(chunk.path_in_schema, c)), None)
-            if name is None:
-                continue
-            offsets = [chunk.data_page_offset, chunk.dictionary_page_offset]
-            start = min(offset for offset in offsets if offset)
-            for page in column_pages(file, start, start + chunk.total_compressed_size):
+        largest = dict[str, Page]()
+        for number, chunk in self._groups[group].chunks.items():
+            name = self._column_of[number]
+            for page in column_pages(file, chunk.start, chunk.end) if chunk else ():
                 known = largest.get(name)
                 if known is None or page.uncompressed > known.uncompressed:
                     largest[name] = page
@@ -163,13 +194,24 @@ def _values(batch: pa.RecordBatch) -> list[Values]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def _is_of(path: str, column: str) -> bool:
-    """Whether a column of values, by its path, belongs to a column of the table."""
-    return path == column or path.startswith(f"{column}.")
+def _leaf_columns(schema: pq.ParquetSchema, columns: Sequence[str]) -> dict[int, str]:
+    """The columns of values that belong to columns of the table, by their number."""
+    paths = [schema.column(number).path for number in range(len(schema.names))]
+    return {
+        number: column
+        for number, path in enumerate(paths)
+        for column in columns
+        if path == column or path.startswith(f"{column}.")
+    }
 
 
-def _row_bounds(file: pq.ParquetFile) -> list[int]:
-    bounds = [0]
-    for group in range(file.num_row_groups):
-        bounds.append(bounds[-1] + file.metadata.row_group(group).num_rows)
-    return bounds
+def _damaged(rows: int, why: str) -> Failure:
+    more = f" and the {rows - 1:,} behind it" if rows > 1 else ""
+    return Failure(
+        Reason.SOURCE_UNREADABLE, f"not read: this row{more}: the row group is damaged: {why}", True
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of Arrow says, without the places in its code."""
+    return str(error).partition("\n")[0][:200]

@@ -26,7 +26,9 @@ _OTHER_FORMATS = {
     "an SQLite database": rb"SQLite format 3\x00",
     "a PDF": rb"%PDF-",
     "a web page": rb"\s*<(?i:!doctype html|html)\b",
-    "an image": rb"\xff\xd8\xff|\x89PNG\r\n",
+    "XML": rb"\s*<\?xml\b",
+    "an image": rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|II\*\x00|MM\x00\*|RIFF.{4}WEBP",
+    "a pointer of Git LFS, whose file was not fetched": rb"version https://git-lfs\.github\.com/",
     "a 7z archive": rb"7z\xbc\xaf\x27\x1c",
     "a RAR archive": rb"Rar!\x1a\x07",
     "compressed by lz4": rb"\x04\x22\x4d\x18",
@@ -47,6 +49,16 @@ def other_format_of(head: bytes) -> str | None:
     """What the file is, where that is no text that could be read as it is."""
     names = _OTHER_FORMATS.items()
     return next((name for name, magic in names if re.match(magic, head, re.DOTALL)), None)
+
+
+def format_of(head: bytes) -> str:
+    """What a file is that should be no text."""
+    if compression := compression_of(head):
+        return f"a file compressed by {compression}"
+    if other := other_format_of(head):
+        return other
+    is_text = b"\x00" not in head or bool(encoding_of(head, "")[0])
+    return "text" if is_text else "bytes of no known format"
 
 
 def encoding_of(head: bytes, declared: str) -> tuple[str, int]:

@@ -31,8 +31,7 @@ def decode_record(text: str, columns: Sequence[str]) -> Any:
     except ValueError:
         return _EXACT.decode(text)
     if type(value) is dict:
-        for column in columns:
-            found = value.get(column)
+        for found in map(value.get, columns):
             if type(found) in _WITH_FLOATS and _has_infinity(found):
                 return _EXACT.decode(text)
     return value
@@ -42,9 +41,11 @@ _WITH_FLOATS = frozenset({float, list, dict})
 
 
 def _has_infinity(value: Any) -> bool:
+    if type(value) is float:
+        return value == inf or value == -inf
     if isinstance(value, list | dict):
         return any(map(_has_infinity, value.values() if isinstance(value, dict) else value))
-    return value in (inf, -inf)
+    return False
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from commonspace.pipeline.config.collection import Collection
+from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.source.records import Scope
 from tests.pipeline.run.source_files import GATES, notices, texts, things, written
 from tests.support.collection_file import TEXT_SPACE, jsonl
@@ -120,18 +122,35 @@ def test_a_file_that_is_renamed_or_split_loses_nothing_and_keeps_nothing(
     assert (report["ledger"]["deleted"], report["notices"]) == (1, [])
 
 
-@pytest.mark.parametrize("left", [0, 3, 500, -1])
-def test_a_parquet_file_without_its_footer_stops_no_other(left: int, warehouse: Warehouse) -> None:
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "file_empty": lambda _: b"",
+    "file_cut": lambda data: data[:500],
+    "file_unreadable": lambda data: data[:4] + bytes(60) + data[64:],
+    "file_unreadable, as it is another": lambda _: b"id,text\n1,a\n",
+}
+
+
+@pytest.mark.parametrize("told", DAMAGED)
+def test_a_parquet_file_that_cannot_be_read_stops_no_other(
+    told: str, warehouse: Warehouse, tmp_path: Path
+) -> None:
     files = {f"{n}.parquet": written("parquet", numbered_items(10, first=10 * n)) for n in (0, 1)}
     warehouse.run_without_error(things(warehouse, "parquet", files))
     before = texts(warehouse)
     files["0.parquet"] = written("parquet", numbered_items(9))
-    files["1.parquet"] = files["1.parquet"][:left]
-    report = warehouse.run_without_error(things(warehouse, "parquet", files))
-    assert notices(report) == {"file_cut" if left else "file_empty": (10, ["1.parquet"])}
+    files["1.parquet"] = DAMAGED[told](files["1.parquet"])
+    collection = things(warehouse, "parquet", files)
+    report = warehouse.run_without_error(collection)
+    assert notices(report) == {told.partition(",")[0]: (10, ["1.parquet"])}
     assert report["ledger"]["deleted"] == 1
     assert texts(warehouse).keys() == before.keys() - {"i0009"}
-    assert warehouse.open().rejects["retryable"].to_pylist() == ([True] if left else [])
+    rejects = warehouse.open().rejects.to_pylist()
+    assert [(row["source_uri"], row["reason"], row["retryable"]) for row in rejects] == [
+        ("1.parquet", "source_unreadable", True)
+    ] * (told != "file_empty")
+    (tmp_path / "in/0.parquet").unlink()
+    with pytest.raises(SourceNotFound, match=r"in/1\.parquet: "):
+        warehouse.run(collection, delete_missing=True)
 
 
 def test_in_a_partition_too(warehouse: Warehouse, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from commonspace.pipeline.source.extents import End
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record, UnreadableRecord
 from commonspace.pipeline.source.row_groups.batches import BATCH_BYTES, RowBatches
+from commonspace.pipeline.source.row_groups.footer import Chunk, read_row_groups
 from commonspace.pipeline.source.row_groups.pages import column_pages
 from tests.pipeline.source.source_records import (
     extents_of,
@@ -189,10 +190,13 @@ def test_headers_lead_from_page_to_page_to_the_end(
     )  # fmt: skip
     data = parquet(table, compression=compression, row_group_size=1000, **options)
     metadata = pq.read_metadata(io.BytesIO(data))
-    for group in range(metadata.num_row_groups):
+    groups = read_row_groups(io.BytesIO(data), range(metadata.num_columns))
+    assert [group.rows for group in groups] == [1000, 1000, 1000]
+    for group, found in enumerate(groups):
         for number in range(metadata.num_columns):
             chunk = metadata.row_group(group).column(number)
             start = min(filter(None, [chunk.data_page_offset, chunk.dictionary_page_offset]))
+            assert found.chunks[number] == Chunk(start, start + chunk.total_compressed_size)
             pages = list(column_pages(io.BytesIO(data), start, start + chunk.total_compressed_size))
             headers = chunk.total_compressed_size - sum(page.compressed for page in pages)
             assert pages

@@ -263,7 +263,7 @@ def test_an_unreadable_file_is_not_found(kind: str, warehouse: Warehouse, tmp_pa
     source = open_source(warehouse.collection(source=of_kind(kind, "raw"), files=files))
     (tmp_path / "raw" / f"data.{kind}").chmod(0)
     with pytest.raises(SourceNotFound, match="Permission denied"):
-        next(source.scan(EVERYTHING))
+        list(source.scan(EVERYTHING))
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -271,4 +271,4 @@ def test_a_folder_where_a_file_should_be(kind: str, warehouse: Warehouse, tmp_pa
     (tmp_path / "raw" / f"data.{kind}").mkdir(parents=True)
     source = open_source(warehouse.collection(source=of_kind(kind, "raw")))
     with pytest.raises(SourceNotFound, match="directory"):
-        next(source.scan(EVERYTHING))
+        list(source.scan(EVERYTHING))

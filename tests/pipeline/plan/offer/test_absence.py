@@ -50,6 +50,7 @@ def test_a_row_goes_only_with_a_whole_file_and_each_other_row_is_told(
     kinds = {
         None: str(gone), End.EMPTY: "file_empty", End.CUT: "file_cut",
         End.GAPS: "record_unreadable",
+        End.UNREADABLE: "file_unreadable",
     }  # fmt: skip
     assert told.items() <= {(name, kinds.get(ends.get(name), "")) for name in files}
 
