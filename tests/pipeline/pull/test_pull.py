@@ -238,6 +238,16 @@ def test_a_field_that_only_some_records_have_is_no_mistake(
     assert [row["id"] for row in found.items] == ["b"]
 
 
+def test_a_field_may_be_in_the_file_that_cannot_be_read(
+    warehouse: Warehouse, pull_from: Pull
+) -> None:
+    files = {"a.jsonl": b'{"id": "a", "text": "x"}\n', "b.jsonl": b"PAR1\x15" + bytes(99)}
+    source = {"uri": "*.jsonl", "metadata": ["genre"]}
+    found = pull_from(warehouse.collection(source=source, files=files))
+    assert found.reasons(None) == [Reason.SOURCE_UNREADABLE]
+    assert [notice.about for notice in found.notices] == ["'genre' of `metadata`"]
+
+
 def test_a_missing_source_leaves_no_pull_behind(
     warehouse: Warehouse, pull_from: Pull, tmp_path: Path
 ) -> None:
