@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-BENCHMARKS = ("encode", "changes", "index")
+BENCHMARKS = ("encode", "changes", "index", "start")
 
 
 @app.command()
