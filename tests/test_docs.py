@@ -26,7 +26,7 @@ from commonspace.pipeline.config.sections import (
 )
 from commonspace.pipeline.errors import CommonspaceError
 from commonspace.pipeline.run.run import new_run_id, run_collection
-from commonspace.pipeline.source.metadata import convert_metadata
+from commonspace.pipeline.source.conversion.metadata import column_converters, convert_metadata
 from commonspace.pipeline.source.notices import NoticeKind
 from commonspace.pipeline.source.open import open_source
 from commonspace.pipeline.source.records import EVERYTHING, Record
@@ -114,7 +114,8 @@ def test_the_collection_of_every_key_is_whole(tmp_path: Path) -> None:
     row, _ = open_source(collection).scan(EVERYTHING)
     assert isinstance(row, Record)
     assert row.partition == "paintings"
-    assert convert_metadata(row, collection.source.metadata) == ({"year": 1851}, ())
+    converters = column_converters(collection.source.metadata)
+    assert convert_metadata(row.values, converters) == ({"year": 1851}, ())
     assert not collection.promotes(collection.find_space("scan", 2))
 
 

@@ -90,11 +90,8 @@ def read_row_groups(
     Measured: threads that read along would hold 35 MB among them.
 
     Args:
-        data: the bytes of the file.
-        key: its key, for the message.
-        columns: only these, in this order; None for all.
+        data, key, columns, optional: as `read_table` takes them.
         ids: only rows with these ids; of a row group without any, only the ids are read.
-        optional: those of the columns that are left out where the file lacks them.
 
     Raises:
         ContractBroken: the bytes are damaged, or a column is missing.

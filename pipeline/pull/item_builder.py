@@ -18,10 +18,10 @@ from commonspace.pipeline.pull.passages import PassageWriter
 from commonspace.pipeline.pull.versions import OLDER_RECORDS, Outcome, Versions
 from commonspace.pipeline.release.rejects import reject_row
 from commonspace.pipeline.source.content import read_content
+from commonspace.pipeline.source.conversion.metadata import column_converters, convert_metadata
 from commonspace.pipeline.source.conversion.text import printable
 from commonspace.pipeline.source.extents import End, Extent
 from commonspace.pipeline.source.file_access import FileAccess
-from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.notices import Notice, NoticeKind, Notices
 from commonspace.pipeline.source.protocol import Scanned
 from commonspace.pipeline.source.record_ids import id_column, record_id
@@ -77,6 +77,7 @@ class ItemBuilder:
         self._collection, self._run, self._writers = collection, run, writers
         self._spaces = {space_key(space): space for space in collection.space}
         self._metadata_types = collection.source.metadata
+        self._converters = column_converters(self._metadata_types)
         self._versions = Versions(collection.source.newest)
         self._access = FileAccess.of(collection)
 
@@ -165,22 +166,20 @@ class ItemBuilder:
             return None
         if not _is_storable(record.locator, record.origin, record.partition or ""):
             return Failure(Reason.BAD_ID, "the file's name is not valid Unicode")
-        metadata, bad_columns = convert_metadata(record, self._metadata_types)
+        metadata, bad_columns = convert_metadata(record.values, self._converters)
         outcome = self._versions.add(item_id, record.partition, metadata)
-        if outcome is Outcome.DUPLICATE:
-            if self._collection.source.generate_id == "content":
-                self._note_unnamed(record, NoticeKind.SAME_CONTENT, SAME_CONTENT)
-                return None
-            return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
-        if outcome is not Outcome.FIRST:
+        is_first = outcome is Outcome.FIRST
+        if not is_first:
+            if outcome is Outcome.DUPLICATE:
+                return self._duplicate(record)
             self.notices.add(Notice(NoticeKind.SUPERSEDED, OLDER_RECORDS, item_id))
-        if outcome is Outcome.OLDER:
-            return None
+            if outcome is Outcome.OLDER:
+                return None
         if bad_columns:
             self._note_bad_cells(record, bad_columns)
         columns = [record.partition, record.origin, metadata]
         row_digest = sha256_hex(_canonical_json(columns))[:32]
-        if outcome is Outcome.NEWER:
+        if not is_first:
             self.winners[item_id] = row_digest
             self._rejects_before[item_id, record.partition] = len(self.rejects)
         return {
@@ -191,6 +190,13 @@ class ItemBuilder:
             "row_digest": row_digest,
             **metadata,
         }
+
+    def _duplicate(self, record: Record) -> Failure | None:
+        """Why a record of an id that is taken is a reject; None where both have one content."""
+        if self._collection.source.generate_id == "content":
+            self._note_unnamed(record, NoticeKind.SAME_CONTENT, SAME_CONTENT)
+            return None
+        return Failure(Reason.DUPLICATE_ID, "an earlier record has this id; that one is used")
 
     def _note_unnamed(self, record: Record, kind: NoticeKind, about: str) -> None:
         self.notices.add(Notice(kind, about, printable(f"{record.origin}, {record.place}")))

@@ -79,11 +79,12 @@ class ParquetSource:
     ) -> Iterator[Record | UnreadableRecord]:
         """The records of a batch, or the one that stands for a row group that is not read."""
         if isinstance(batch, Failure):
-            locator = source_file.locator(first, first + 1, rows.place(first))
+            locator = source_file.locator(first, first + 1, next(rows.places(first)))
             yield UnreadableRecord(locator, source_file.name, batch, source_file.partition)
             return
+        places = rows.places(first)
         for row, values in enumerate(rows.values(batch), start=first):
-            locator = source_file.locator(row, row + 1, rows.place(row))
+            locator = source_file.locator(row, row + 1, next(places))
             yield _record(source_file, locator, values)
 
     def _open(self, source_file: SourceFile) -> RowBatches:

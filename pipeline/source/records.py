@@ -39,9 +39,9 @@ def place_of(locator: str) -> str | None:
     return place if end and place and not place.startswith("/") else None
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: that would double what one costs to make
 class Record:
-    """One record of a source, its values unconverted.
+    """One record of a source, its values unconverted; nobody changes it.
 
     locator: where `Source.load` finds it again; only that source can read it, but for the place.
     origin: the file's path below the source's base folder; readers see it as `source_uri`.

@@ -39,9 +39,11 @@ def number(text: str) -> Number | None:
 def int64_of_text(text: str) -> int | None:
     """The integer of 64 bits that a text is, exactly: no float is made of `9007199254740993.0`."""
     value = number(text)
+    if type(value) is int:
+        return int64(value)
     if isinstance(value, float):
         return int64_of_decimal(Decimal(text.strip()))
-    return None if value is None else int64(int(value))
+    return None if value is None else int(value)
 
 
 def int64(value: int) -> int:
@@ -71,9 +73,21 @@ def int64_of_decimal(value: Decimal) -> int | None:
     return int64(int(value))
 
 
+def float64_of_text(text: str) -> float | None:
+    """The nearest float64 to the number that a text is."""
+    value = number(text)
+    return None if value is None else float64(value)
+
+
 def float64(value: Any) -> float | None:
     """The nearest float64; None for NaN."""
     return None if math.isnan(value) else float(value)
+
+
+def boolean_of_text(text: str) -> bool | None:
+    """`true`, `false`, or a number that is 0 or 1."""
+    value = number(text)
+    return None if value is None else boolean(value)
 
 
 def boolean(value: Number | Decimal) -> bool | None:

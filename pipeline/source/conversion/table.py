@@ -39,14 +39,9 @@ def _null(_: None) -> None:
     return None
 
 
-def _of_number(kind: str, value: str) -> Any:
-    """A text that is a number, which is then converted like one."""
-    return convert(numbers.number(value), kind)
-
-
 def _of_number_or_time(kind: str, value: str) -> datetime | None:
     try:
-        moment: datetime | None = _of_number(kind, value)
+        moment: datetime | None = convert(numbers.number(value), kind)
     except UNREADABLE:
         return times.timestamp_of_text(value)
     return moment
@@ -106,7 +101,7 @@ CONVERTERS: Mapping[str, Mapping[type, Converter]] = {
     },
     "float64": {
         NoneType: _null,
-        str: partial(_of_number, "float64"),
+        str: numbers.float64_of_text,
         bool: float,
         int: float,
         float: numbers.float64,
@@ -116,7 +111,7 @@ CONVERTERS: Mapping[str, Mapping[type, Converter]] = {
     },
     "bool": {
         NoneType: _null,
-        str: partial(_of_number, "bool"),
+        str: numbers.boolean_of_text,
         bool: bool,
         int: numbers.boolean,
         float: numbers.boolean,

@@ -91,10 +91,12 @@ class RowBatches:
         """The row group that a row lies in."""
         return bisect_right(self.row_bounds, row) - 1
 
-    def place(self, row: int) -> str:
-        """Where a row of the file is, for people."""
-        group = self.group_of(row)
-        return f"row group {group}, row {row - self.row_bounds[group]}, record {row + 1}"
+    def places(self, first: int) -> Iterator[str]:
+        """Where each row of the file is from this one on, for people."""
+        for group in range(self.group_of(first), self.file.num_row_groups):
+            start, end = self.row_bounds[group], self.row_bounds[group + 1]
+            for row in range(max(start, first), end):
+                yield f"row group {group}, row {row - start}, record {row + 1}"
 
     def from_group(self, group: int) -> Iterator[tuple[int, pa.RecordBatch | Failure]]:
         """What is in the file from a row group on, each with the number of its first row.

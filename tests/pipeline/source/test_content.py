@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from commonspace.encoders.protocol import Failure, Reason
 from commonspace.pipeline.config.sections import SpaceSection
 from commonspace.pipeline.source.content import MAX_ID_BYTES, parse_id, read_content
+from commonspace.pipeline.source.conversion.metadata import column_converters, convert_metadata
 from commonspace.pipeline.source.conversion.numbers import WrittenNumber
 from commonspace.pipeline.source.conversion.times import ExactTime
 from commonspace.pipeline.source.file_access import FileAccess
-from commonspace.pipeline.source.metadata import convert_metadata
 from commonspace.pipeline.source.records import Record, sha256_hex
 from tests.pipeline.source.source_records import ANY_VALUE
 
@@ -79,7 +79,8 @@ def test_naughty_strings_as_ids_and_texts(naughty_strings: list[str]) -> None:
         content = text(title=value) or ""
         assert content == unicodedata.normalize("NFC", value)
         assert sha256_hex(content) == sha256_hex(text(title=content) or "")
-        assert convert_metadata(row(a=value), {"a": "string"}) == ({"a": value or None}, ())
+        found = convert_metadata({"a": value}, column_converters({"a": "string"}))
+        assert found == ({"a": value or None}, ())
 
 
 def test_a_text_is_its_fields_in_order_in_nfc() -> None:
