@@ -259,9 +259,7 @@ def test_runs_beside_retention_and_a_reader(warehouse: Warehouse) -> None:
         assert retaining.stdout.readline() == "1\n"
         for turn in range(30):
             count = turn % 2 + 1
-            assert "error" not in warehouse.run(
-                numbered_items(count), gates={"max_deleted_share": 1.0}
-            )
+            warehouse.run_without_error(numbered_items(count), gates={"max_deleted_share": 1.0})
             assert len(warehouse.open().search("text", k=9)) == count
             assert len(warehouse.open().to_arrow()) == count
             assert warehouse.verify()["ok"]
