@@ -20,7 +20,7 @@ from commonspace.pipeline.contract.layout import part_key
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.contract.parquet import parquet_bytes
 from commonspace.pipeline.contract.stored_columns import in_columns_of, type_name
-from commonspace.pipeline.errors import ContractBroken
+from commonspace.pipeline.errors import Conflict, ContractBroken
 from commonspace.pipeline.publish.collect import NewRows
 from commonspace.pipeline.release.manifest import Part
 from commonspace.pipeline.release.markers.removal import (
@@ -204,7 +204,9 @@ def _write_part(
     key = key_not_in_removal(part_key(name, folder, bucket, digest), pending)
     store.put_if_absent(key, data)
     stored = store.read(key)
-    if stored is None or hashlib.sha256(stored).hexdigest() != digest:
+    if stored is None:  # an old release had the same part, and `retain` has begun after this run
+        raise Conflict(f"{key} has just been removed as a file of an old release")
+    if hashlib.sha256(stored).hexdigest() != digest:
         raise ContractBroken("was not stored as it was written", item=key, retry=True)
     return Part(
         key=key,

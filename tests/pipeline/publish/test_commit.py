@@ -6,13 +6,19 @@ import hashlib
 
 import pytest
 
-from commonspace.pipeline.contract.layout import canary_key, promotion_key, removal_key
+from commonspace.pipeline.contract.layout import (
+    canary_key,
+    parts_folder,
+    promotion_key,
+    removal_key,
+)
 from commonspace.pipeline.contract.name import SpaceName
 from commonspace.pipeline.errors import Conflict
 from commonspace.pipeline.publish.pending import announce
 from commonspace.pipeline.release.manifest import load_release
 from commonspace.pipeline.release.markers.marker import marker_bytes
 from commonspace.pipeline.release.markers.removal import PendingRemoval
+from commonspace.pipeline.storage.local import LocalStore
 from tests.support.warehouse import Warehouse, numbered_items
 
 NAME = SpaceName("things", "text", 1)
@@ -33,3 +39,28 @@ def test_a_release_that_is_being_removed_is_not_announced(warehouse: Warehouse) 
     with pytest.raises(Conflict, match="release 1 is being removed"):
         announce(store, NAME, release, "promote")
     assert not store.exists(promotion_key(NAME))
+
+
+class PartsRemovedOnce(LocalStore):
+    """A store in which `retain` of another process removes each new part once, as it is written."""
+
+    removed: set[str]
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        is_new = super().put_if_absent(key, data)
+        if key.startswith(parts_folder(NAME)) and key not in self.removed:
+            self.removed.add(key)
+            self.delete(key)
+        return is_new
+
+
+def test_a_part_that_retention_removes_as_it_is_written_is_written_again(
+    warehouse: Warehouse,
+) -> None:
+    store = PartsRemovedOnce(warehouse.root)
+    store.removed = set()
+    shared = Warehouse(warehouse.folder, store)
+    report = shared.run_without_error(numbered_items(5))
+    assert len(store.removed) == 1
+    assert report["ledger"]["encoded"] == 5
+    assert shared.verify()["ok"]
