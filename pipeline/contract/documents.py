@@ -7,11 +7,21 @@ import types
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
-
-import pyarrow as pa
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from commonspace.pipeline.errors import ContractBroken
+
+if TYPE_CHECKING:  # collection files are read without Arrow
+    import pyarrow as pa
 
 Value = TypeVar("Value")
 LARGEST_COUNT = 2**63 - 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -126,11 +126,15 @@ def _passing(rows: pa.Table, where: Filter) -> NDArray[np.intp] | None:
         ids = ids_matching(rows.drop(["vector"]), where)
         masks = [pc.is_in(rows["id"], value_set=ids)]
     else:
-        masks = [
-            pc.is_in(rows[name], value_set=pa.array(values).cast(rows.schema.field(name).type))
-            for name, values in where.items()
-        ]
+        masks = [_has_one_of(rows[name], values) for name, values in where.items()]
     return np.flatnonzero(np.logical_and.reduce([mask.to_numpy() for mask in masks]))
+
+
+def _has_one_of(column: pa.ChunkedArray, values: Sequence[Any]) -> pa.ChunkedArray:
+    wanted = pa.array(values).cast(column.type)
+    if pa.types.is_floating(column.type):  # to is_in, 0.0 and -0.0 are two values
+        column, wanted = pc.add(column, 0.0), pc.add(wanted, 0.0)
+    return pc.is_in(column, value_set=wanted)
 
 
 def _nearest(rows: pa.Table, k: int) -> pa.Table:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from commonspace.pipeline.errors import StoreFailed
+from commonspace.pipeline.errors import CommonspaceError
 
 LEASE_SECONDS = 10.0
 """How long a lease lasts that is not renewed; its holder renews it three times as often."""
@@ -35,7 +35,7 @@ def lease(store: LeaseStore, key: str, seconds: float = LEASE_SECONDS) -> Iterat
     """Wait for the lease, hold it while the block runs, give it back.
 
     Raises:
-        StoreFailed: the store failed while the lease was being acquired.
+        ContractBroken, StoreFailed: of the store, while the lease was being acquired.
     """
     owner = secrets.token_hex(8)
     document = _acquire(store, key, owner, seconds)
@@ -44,7 +44,7 @@ def lease(store: LeaseStore, key: str, seconds: float = LEASE_SECONDS) -> Iterat
     def renew() -> None:
         nonlocal document
         while not done.wait(seconds / 3):
-            with suppress(StoreFailed):
+            with suppress(CommonspaceError):
                 renewed = _document(owner, seconds)
                 if store.compare_and_swap(key, document, renewed):
                     document = renewed
@@ -61,7 +61,7 @@ def lease(store: LeaseStore, key: str, seconds: float = LEASE_SECONDS) -> Iterat
     finally:
         done.set()
         renewal.join()
-        with suppress(StoreFailed):  # it expires by itself
+        with suppress(CommonspaceError):  # it expires by itself
             store.compare_and_swap(key, document, _document(owner, 0.0))
 
 

@@ -106,7 +106,7 @@ def test_a_wrong_question_is_answered_in_words(
 def test_an_unknown_item_or_space_is_named(space: Space, warehouse: Warehouse) -> None:
     with pytest.raises(NotPublished, match="nope"):
         space.search(id="nope")
-    for name in ("books", "books/text/v9", "books/cover", "../books/text", "Books/Text"):
+    for name in ("book", "books/text/v9", "books/cover", "../books/text", "Books/Text"):
         with pytest.raises(NotPublished):
             commonspace.open(name, warehouse=warehouse.address)
 

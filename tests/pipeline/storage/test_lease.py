@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from commonspace.pipeline.errors import StoreFailed
+from commonspace.pipeline.errors import ContractBroken
 from commonspace.pipeline.storage.lease import lease
 from commonspace.pipeline.storage.local import LocalStore
 from tests.pipeline.storage.taking_turns import assert_threads_take_turns
@@ -111,7 +111,7 @@ def test_an_error_of_the_block_is_the_one_reported(store: LocalStore) -> None:
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    with pytest.raises(StoreFailed), lease(store, ".lease", SECONDS):
+    with pytest.raises(ContractBroken), lease(store, ".lease", SECONDS):
         pass
 
 
