@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from commonspace.pipeline.errors import ContractBroken
+from commonspace.pipeline.errors import ContractBroken, StoreFailed
 from commonspace.pipeline.storage.lease import lease
 from commonspace.pipeline.storage.local import LocalStore
 from tests.pipeline.storage.taking_turns import assert_threads_take_turns
