@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from commonspace.encoders.protocol import Failure
 from commonspace.pipeline.errors import SourceNotFound
 from commonspace.pipeline.plan.offer.absence import stays_unoffered
 from commonspace.pipeline.pull.rejects import rejected_item
@@ -64,7 +65,7 @@ def read_rivals(
 def without_dropped(work: Work, rivals: pa.Table, items: Collection[str]) -> pa.Table:
     """The rivals without those that their partition does not offer any more.
 
-    A partition that is gone, cut or has an unreadable record says nothing of what it lacks.
+    A partition that is gone, cut or has a record without an id says nothing of what it lacks.
 
     Args:
         work: the run's work on the space; the run is of a partition.
@@ -94,15 +95,15 @@ def _dropped(work: Work, source: Source, partition: str, names: set[str]) -> set
             match found:
                 case Record():
                     item_id = record_id(found, work.run.collection)
-                case UnreadableRecord(id=str(item_id)):
-                    pass
                 case UnreadableRecord():
-                    return set()
+                    item_id = found.id or found.failure
                 case Extent(end=end) if end is not End.WHOLE:
                     return set()
                 case _:
                     continue
-            if isinstance(item_id, str):
+            if isinstance(item_id, Failure):  # it may be of any of them
+                return set()
+            if item_id is not None:
                 missing.discard(item_id)
             if not missing:
                 return set()

@@ -106,14 +106,15 @@ def test_an_item_that_moves_to_an_earlier_day_is_there_in_any_order(
     assert warehouse.run_without_error(collection)["state"] == "unchanged"
 
 
+@pytest.mark.parametrize("line", ['{"id": "a", "te', '{"id": null, "text": "a"}'])
 def test_a_later_day_that_cannot_be_read_whole_keeps_its_row(
-    warehouse: Warehouse, tmp_path: Path
+    line: str, warehouse: Warehouse, tmp_path: Path
 ) -> None:
-    """What it lacks may be in the line that nobody can read."""
+    """What it lacks may be in the line that nobody can read, or has lost its id."""
     collection = daily(warehouse, {"1": [], "2": [{"id": "a", "text": "a"}]})
     warehouse.run_without_error(collection)
     daily(warehouse, {"1": [{"id": "a", "text": "older"}]})
-    (tmp_path / "day/2.jsonl").write_text('{"id": "a", "te\n{"id": "b", "text": "b"}\n')
+    (tmp_path / "day/2.jsonl").write_text(line + '\n{"id": "b", "text": "b"}\n')
     report = warehouse.run_without_error(collection, scope=Scope("1"))
     assert notices(report) == {"superseded": (1, ["a"])}
     assert published(warehouse, "partition") == {"a": ("2",)}
