@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from commonspace.pipeline.cli.demo_samples import PHOTOS, installed_path, write_texts
+from commonspace.pipeline.cli.demo.samples import PHOTOS, installed_path, write_texts
 
 MEAN_LOG_WORDS, SPREAD_LOG_WORDS = 3.1, 0.8
 """Log-normal lengths: 5 to over 200 tokens, 42 on average, 30 in the middle."""

@@ -143,7 +143,7 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Take real texts and photos through Airflow into searchable tables."""
-    from commonspace.pipeline.cli.demo import run_demo
+    from commonspace.pipeline.cli.demo.demo import run_demo
 
     if as_json:
         tables.console = Console(stderr=True)

@@ -8,7 +8,7 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image")
 
-from commonspace.pipeline.cli.demo_picture import TILE, Found, draw_neighbours
+from commonspace.pipeline.cli.demo.picture import TILE, Found, draw_neighbours
 
 
 def photo(path: Path, colour: str, size: tuple[int, int] = (300, 200)) -> Path:

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.cli import run_tables, tables
-from commonspace.pipeline.cli.demo_picture import Found, draw_neighbours
-from commonspace.pipeline.cli.demo_samples import (
+from commonspace.pipeline.cli.demo.picture import Found, draw_neighbours
+from commonspace.pipeline.cli.demo.samples import (
     write_collection_files,
     write_photos,
     write_texts,
