@@ -11,14 +11,15 @@ import io
 import os
 import signal
 import sys
+from importlib import metadata
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from commonspace.encoders.errors import CommonspaceError
 from commonspace.pipeline.allocator import use_one_allocator
-from commonspace.pipeline.cli import init, read, release, run
+from commonspace.pipeline.cli import init, read, release, run, tables
 from commonspace.pipeline.cli.output import print_json
 from commonspace.pipeline.cli.verb import Verb
 from commonspace.pipeline.errors import NestedTooDeeply, OutOfMemory, UserMistake
@@ -29,13 +30,34 @@ _MistakenUsage: type[Exception] = typer.BadParameter.mro()[1]
 app = typer.Typer(
     help="Text and image embeddings, published as tables that other teams can trust.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for _group in (init, run, read, release):
     for _verb in _group.app.registered_commands:
         _verb.cls = Verb
     app.add_typer(_group.app)
+
+
+def _print_version(is_given: bool) -> None:
+    if is_given:
+        typer.echo(f"commonspace {metadata.version('commonspace')}")
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool,
+    typer.Option(
+        "--version", is_eager=True, callback=_print_version, help="Print the version and exit."
+    ),
+]
+_NoColor = Annotated[
+    bool, typer.Option("--no-color", help="Print without colours, as where NO_COLOR is set.")
+]
+
+
+@app.callback()
+def _before_any_verb(_version: _Version = False, no_color: _NoColor = False) -> None:
+    tables.console.no_color = no_color or tables.console.no_color
 
 
 def main() -> None:
