@@ -81,6 +81,17 @@ def test_the_readers_examples_run(books: Path) -> None:
         assert (found[0]["id"] if isinstance(found[0], dict) else found[0][0]) == "b1"
 
 
+def test_the_examples_for_consumers_run(books: Path) -> None:
+    document = (REPOSITORY / "docs/reading.md").read_text(encoding="utf-8")
+    names: dict[str, Any] = {"novels_vector": [1.0] * 384}
+    for example in re.findall(r"```python\n(.*?)```", document, re.DOTALL):
+        exec(example, names)
+    assert names["near"].column_names == ["id", "title", "similarity"]
+    assert "b1" not in names["near"]["id"].to_pylist()
+    assert [names[each].num_rows for each in ("near", "novels", "also")] == [5, 5, 5]
+    assert names["features"].shape == (len(names["labels"]), 384) == (20, 384)
+
+
 def test_the_folder_example_is_whole(tmp_path: Path) -> None:
     _, document = blocks("toml")
     (tmp_path / "album.toml").write_text(document, encoding="utf-8")
