@@ -50,6 +50,9 @@ class Part:
     sha256: str
 
 
+_CHANGES = frozenset({"added", "changed", "removed"})
+
+
 @dataclass(frozen=True)
 class Release:
     """The manifest of a numbered, immutable state of a space."""
@@ -147,7 +150,15 @@ class Release:
             _check_within(part.key, parts_folder(name))
         if self.rejects is not None:
             _check_within(self.rejects["key"], rejects_folder(name))
-            check_types(_Rejects(self.rejects["rows"], self.rejects.get("by_reason", {})))
+            check_types(
+                _Rejects(
+                    self.rejects["sha256"],
+                    self.rejects["rows"],
+                    self.rejects.get("by_reason", {}),
+                )
+            )
+        if self.changes and self.changes.keys() != _CHANGES:
+            raise ValueError(f"its changes are not {', '.join(sorted(_CHANGES))}")
         if self.columns is not None and not set(self.columns.values()) <= COLUMN_TYPES.keys():
             raise ValueError("a column has no known type")
         check_types(EncoderSpec.from_json(self.spec))
@@ -157,6 +168,7 @@ class Release:
 class _Rejects:
     """What a manifest says of the rejects beside their key."""
 
+    sha256: str
     rows: int
     by_reason: Mapping[str, int]
 

@@ -150,12 +150,12 @@ def test_a_vector_has_the_same_bits_in_any_batch_order_and_subset(
 
 def _openvino(spec: EncoderSpec, weights: Path) -> Engine:
     from commonspace.encoders.engines.openvino_conversion import convert_to_openvino
-    from commonspace.encoders.engines.openvino_engine import OpenVinoEngine
+    from commonspace.encoders.image_network.converted_network import converted_engine
     from commonspace.encoders.torchvision.encoder import load_embedding_network
 
     example = np.zeros((2, 224, 224, 3), dtype=np.uint8)
     model = convert_to_openvino(load_embedding_network(spec, weights), (example,), "resnet18")
-    return OpenVinoEngine(model, threads=2)
+    return converted_engine(model, spec, lambda _: None)
 
 
 class _Small:

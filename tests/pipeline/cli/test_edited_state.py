@@ -14,9 +14,9 @@ from tests.support.command_line import CommandLine
 from tests.support.edited_json import edits
 from tests.support.warehouse import NAME, SPACE, Warehouse, numbered_items
 
-pytestmark = pytest.mark.crash
+pytestmark = [pytest.mark.crash, pytest.mark.timeout(900)]
 
-EDITS = 120
+EDITS = 60
 VERBS: Sequence[Sequence[str]] = [
     ("show",), ("get", SPACE, "i0001"), ("files", SPACE), ("rejects", SPACE), ("releases", SPACE),
     ("search", SPACE, "--id", "i0001"), ("search", SPACE, "text"),
