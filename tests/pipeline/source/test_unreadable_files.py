@@ -97,7 +97,7 @@ def scan(source: Source) -> tuple[list[Record | UnreadableRecord], list[End]]:
     return rows, [extent.end for extent in found if isinstance(extent, Extent)]
 
 
-@pytest.mark.parametrize(("what", "data"), NOT_PARQUET)
+@pytest.mark.parametrize(("what", "data"), NOT_PARQUET, ids=[what for what, _ in NOT_PARQUET])
 def test_a_file_that_is_no_parquet(what: str, data: bytes, warehouse: Warehouse) -> None:
     rows, ends = scan(source_of(warehouse, "parquet", {"a": data, "b": ONE["parquet"]}))
     bad, good = rows
